@@ -1,0 +1,80 @@
+# make test    lint and every test, with both supported Mercurials
+# make help    the other targets
+#
+# Runs anywhere with python3, whatever the environment of the caller. As root
+# the tests make real accounts for the run; see tests/world.py.
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# As root other accounts must be able to run the interpreter, and the checkout
+# may lie where they cannot look.
+ifeq ($(shell id -u),0)
+ENVIRONMENTS := /var/cache/hg-delegate-test
+else
+ENVIRONMENTS := $(CURDIR)/.venv
+endif
+
+# The oldest and the newest that the suite runs on. The oldest are Debian 12's
+# own packages; pip builds the same releases where Debian's are not there.
+OLDEST := mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4
+NEWEST := mercurial==7.2.4 paramiko==5.1.0
+
+# Nothing of the caller's: PYTHONUNBUFFERED alone would make output seem live
+# that is not, and HGPLAIN or LANG change what hg prints.
+CLEAN := env -i HOME="$(HOME)" TERM="$(TERM)" LANG=C.UTF-8 \
+	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+DEBIAN := $(CLEAN) "$(ENVIRONMENTS)/debian/bin/python" -m
+PYPI := $(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" -m
+PYTEST_ARGS :=
+
+.PHONY: help test test-debian test-pypi lint format demo clean debian pypi
+
+help:
+	@echo 'make test         lint, then the suite with both Mercurials'
+	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
+	@echo 'make test-pypi    the suite with the newest of both'
+	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
+	@echo 'make lint         ruff and mypy'
+	@echo 'make format       ruff format'
+	@echo 'make demo         see it work'
+	@echo 'make clean        remove what these made'
+
+test: lint test-debian test-pypi
+
+test-debian: debian
+	$(DEBIAN) pytest $(PYTEST_ARGS)
+
+test-pypi: pypi
+	$(PYPI) pytest $(PYTEST_ARGS)
+
+lint: pypi
+	$(PYPI) ruff check .
+	$(PYPI) ruff format --check .
+	$(PYPI) mypy
+
+format: pypi
+	$(PYPI) ruff check --fix .
+	$(PYPI) ruff format .
+
+debian:
+	@python3 -I tests/environment.py "$(ENVIRONMENTS)/debian" --debian $(OLDEST)
+
+pypi:
+	@python3 -I tests/environment.py "$(ENVIRONMENTS)/pypi" $(NEWEST)
+
+demo:
+	@contrib/demo
+
+clean:
+	rm -rf "$(ENVIRONMENTS)" build dist hg_delegate.egg-info docs/_build
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Built as soon as there is a manual.
+ifneq ($(wildcard docs/conf.py),)
+.PHONY: docs
+test: docs
+docs: pypi
+	$(PYPI) sphinx -q -W -b html docs docs/_build/html
+endif

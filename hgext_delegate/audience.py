@@ -1,0 +1,260 @@
+# audience.py - how the pusher hears a delegation
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''how the pusher hears a delegation: its lines as they come, then its end
+
+The audience reads what the worker writes, the log and the journal, and never
+the other way round: a pusher who stops or goes away reads no further, and
+nobody waits for him.
+'''
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from mercurial import error
+from mercurial.i18n import _
+
+from . import journal as journalmod, output, place as placemod
+
+# How often a delegation in another process is looked at, in seconds.
+_GLANCE = 0.1
+
+# When a pusher who waits for a turn is told so, in seconds; then every minute.
+_REMINDERS = (1, 10, 30)
+
+
+class Voice:
+    '''whole lines to ``ui``, each at once, until nobody hears them
+
+    One call of ``ui`` is one ``remote: `` line over ssh, and only flushed
+    output gets there.
+    '''
+
+    def __init__(self, ui):
+        self._ui = ui
+        self._gone = False
+
+    def say(self, line: bytes, *hints: bytes) -> None:
+        '''something of ours that is not an error'''
+        self._print(self._ui.status, b'delegate: %s\n' % line)
+        self._hint(self._ui.status, hints)
+
+    def warn(self, line: bytes, *hints: bytes) -> None:
+        self._print(self._ui.warn, b'delegate: %s\n' % line)
+        self._hint(self._ui.warn, hints)
+
+    def relay(self, target: bytes, lines: list[bytes]) -> None:
+        '''what the deploy side printed; the prefix shows who speaks'''
+        for line in lines:
+            self._print(self._ui.status, b'%s| %s\n' % (target, line))
+
+    def _hint(self, write, hints: Sequence[bytes]) -> None:
+        for hint in hints:
+            if hint:
+                self._print(write, b'(%s)\n' % hint)
+
+    def _print(self, write, line: bytes) -> None:
+        if self._gone:
+            return
+        try:
+            write(line)
+            self._ui.flush()
+        except (error.StdioError, OSError):
+            self._gone = True
+
+
+class Follower:
+    '''tells ``voice`` of the delegation ``number`` to ``target``
+
+    ``works`` says whether somebody still works on it for this pusher.
+    '''
+
+    def __init__(
+        self,
+        voice: Voice,
+        journal: journalmod.Journal,
+        place: placemod.Place,
+        target: str,
+        number: int,
+        works: Callable[[], bool],
+    ):
+        self.succeeded = False
+        self._voice = voice
+        self._journal = journal
+        self._place = place
+        self._target = target
+        self._name = target.encode('ascii')
+        self._number = number
+        self._works = works
+        self._began = time.monotonic()
+        self._looked = 0.0
+        self._told = ''
+        self._reminded = 0
+        self._heard: int | None = None
+        self._reader: output.Reader | None = None
+
+    def poll(self) -> bool:
+        '''tell what is new; True when there is nothing more to come'''
+        works = self._works()
+        self._read()
+        if works and time.monotonic() - self._looked < _GLANCE:
+            return False
+        row = self._journal.get(self._number)
+        self._looked = time.monotonic()
+        if row is None:
+            self._voice.warn(_(b'%s: its record is gone') % self._name)
+            return True
+        runs = self._runs(row)
+        self._listen(runs)
+        self._read()
+        if row.state in journalmod.OPEN and works:
+            self._explain(row, runs)
+            return False
+        self._conclude(row, runs)
+        return True
+
+    def close(self) -> None:
+        if self._reader:
+            self._reader.close()
+            self._reader = None
+
+    def _runs(self, row: journalmod.Delegation) -> journalmod.Delegation:
+        '''the delegation that runs for ``row``: itself, or what took it'''
+        return (row.taken and self._journal.get(row.taken)) or row
+
+    def _listen(self, runs: journalmod.Delegation) -> None:
+        if self._heard != runs.number:
+            # What superseded this one long ago has nothing new to say.
+            if runs.number != self._number and runs.state == journalmod.RUNNING:
+                self._voice.say(
+                    _(b'%s: delegation %d of %s takes this push along')
+                    % (self._name, runs.number, whom(runs))
+                )
+            elif runs.number != self._number:
+                return
+            self.close()
+        if self._reader is None:
+            try:
+                self._reader = output.Reader.open(self._place.log(runs.id))
+            except OSError:
+                return
+            self._heard = runs.number
+
+    def _read(self) -> None:
+        while self._reader:
+            lines = self._reader.read()
+            if not lines:
+                break
+            self._voice.relay(self._name, lines)
+
+    def _explain(
+        self, row: journalmod.Delegation, runs: journalmod.Delegation
+    ) -> None:
+        '''say what the pusher waits for, if it is not the deploy side'''
+        if row.state != journalmod.PENDING or runs is not row:
+            return
+        if row.reason and row.reason != self._told:
+            self._told = row.reason
+            self._voice.say(b'%s: %s' % (self._name, text(row.reason)))
+        other = self._journal.running(self._target)
+        waited = time.monotonic() - self._began
+        if other and waited >= self._next_reminder():
+            self._reminded += 1
+            self._voice.say(
+                _(b'waiting for delegation %d of %s to %s, %d s so far')
+                % (other.number, whom(other), self._name, waited)
+            )
+
+    def _next_reminder(self) -> int:
+        if self._reminded < len(_REMINDERS):
+            return _REMINDERS[self._reminded]
+        return 60 * (self._reminded - len(_REMINDERS) + 1)
+
+    def _conclude(
+        self, row: journalmod.Delegation, runs: journalmod.Delegation
+    ) -> None:
+        self.close()
+        if row.state != journalmod.SUPERSEDED:
+            runs = row
+        good = runs.state == journalmod.SUCCEEDED
+        line, hints = verdict(runs)
+        if self._heard != runs.number and row.state == journalmod.SUPERSEDED:
+            line, hints = _(b'superseded by %s') % short(runs.node), ()
+        self.succeeded = good
+        speak = self._voice.say if good else self._voice.warn
+        speak(b'%s: %s' % (self._name, line), *hints)
+
+
+def follow(followers: Sequence[Follower], news: threading.Event) -> None:
+    '''tell all of them side by side, each until its end'''
+    left = list(followers)
+    try:
+        while left:
+            news.clear()
+            left = [follower for follower in left if not follower.poll()]
+            if left:
+                news.wait(_GLANCE)
+    finally:
+        for follower in followers:
+            follower.close()
+
+
+def verdict(row: journalmod.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
+    '''what became of ``row``, as the last line, and what to do next'''
+    name = text(row.target)
+    reason = text(row.reason)
+    seconds = row.seconds or 0.0
+    again = _(b"'hg delegate %s' on the server runs it again") % name
+    if row.state == journalmod.SUCCEEDED:
+        return _(b'deployed %s in %.1f s') % (short(row.node), seconds), ()
+    if row.state == journalmod.FAILED:
+        line = _(b'failed: %s after %.1f s') % (reason, seconds)
+        more = _(
+            b"on the server, 'hg delegate-log %d' shows more, "
+            b"'hg delegate %s' runs it again"
+        )
+        return line, (text(row.remedy), more % (row.number, name))
+    if row.state == journalmod.CANCELLED:
+        return _(b'failed: %s') % reason, (text(row.remedy), again)
+    if row.state == journalmod.LOST:
+        line = _(b'lost: %s after %.1f s') % (reason, seconds)
+        return line, (_(b'nobody knows whether it was deployed; %s') % again,)
+    if row.state == journalmod.SUPERSEDED:
+        return _(b'superseded'), ()
+    later = _(
+        b"tried again at the next push to %s, or by 'hg delegate --pending'"
+    )
+    line = _(b'pending: %s') % (reason or _(b'it has not begun'))
+    return line, (text(row.remedy), later % name)
+
+
+def whom(row: journalmod.Delegation) -> bytes:
+    '''who pushed what ``row`` delegates, safe to print'''
+    return text(row.pusher[:40]) if row.pusher else _(b'an unknown pusher')
+
+
+def recollection(row: journalmod.Delegation) -> tuple:
+    '''target, number, pusher, time, state and reason of an earlier one'''
+    moment = time.gmtime(row.ended or row.created)
+    return (
+        text(row.target),
+        row.number,
+        whom(row),
+        time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii'),
+        _(b'was lost') if row.state == journalmod.LOST else _(b'failed'),
+        text(row.reason),
+    )
+
+
+def short(node: str) -> bytes:
+    return node[:12].encode('ascii')
+
+
+def text(value: str) -> bytes:
+    '''``value`` for the terminal, without what could steer it'''
+    shown = ''.join(c if c.isprintable() else '?' for c in value)
+    return shown.encode("utf-8")

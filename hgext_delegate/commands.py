@@ -1,0 +1,248 @@
+# commands.py - hg delegate and its relatives
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what the commands do; their options and their help stand in __init__'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from mercurial import (
+    error,
+    phases,
+    pycompat,
+    scmutil,
+)
+from mercurial.i18n import _
+from mercurial.utils import procutil
+
+from . import (
+    audience,
+    handover,
+    journal as journalmod,
+    listing,
+    push,
+    rehearsal,
+    target as targetmod,
+)
+
+Wanted = list[tuple[targetmod.Target, str]]
+Jobs = list[tuple[targetmod.Target, int]]
+
+# How long a running delegation is given to end after it was told to: its
+# worker may wait for a receiver that does not answer. In seconds.
+_FAREWELL = 30.0
+
+
+def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
+    '''hg delegate: 0 only if every target succeeded'''
+    if opts['pending'] and opts['rev']:
+        raise error.InputError(
+            _(b'cannot specify both --pending and --rev'),
+            hint=_(b'what is pending says itself which changeset it is'),
+        )
+    make = rehearsal.desk if opts['dry_run'] else handover.desk
+    with _opened(ui, repo, make) as desk:
+        targets = _chosen(ui, desk, names)
+        if not targets and not desk.mistaken and opts['pending']:
+            # a host may run this over all of its repositories
+            desk.voice.say(_(b'no target is configured'))
+        if opts['pending']:
+            good = _pending(ui, repo, desk, targets, opts['dry_run'])
+        else:
+            wanted = _wanted(repo, desk, targets, opts['rev'])
+            good = _now(ui, desk, wanted, opts['dry_run'])
+            good = good and len(wanted) == len(targets)
+        if not opts['dry_run']:
+            desk.prune(targetmod.keep(ui))
+        return 0 if good and not desk.mistaken else 1
+
+
+@contextlib.contextmanager
+def _opened(ui, repo, make: Callable | None = None) -> Iterator[handover.Desk]:
+    '''a desk for ``repo``; by default one that leaves no trace where there is
+    nothing yet'''
+    if make is None:
+        folder = os.path.join(repo.sharedpath, b'delegate')
+        make = handover.desk if os.path.isdir(folder) else rehearsal.desk
+    try:
+        with make(ui, repo.unfiltered()) as desk:
+            if make is handover.desk:
+                desk.close_abandoned()
+            yield desk
+    except journalmod.JournalError as exc:
+        raise error.StateError(
+            audience.text(exc.reason), hint=audience.text(exc.remedy)
+        ) from None
+
+
+def _chosen(ui, desk, names: Sequence[bytes]) -> list[targetmod.Target]:
+    '''the targets named, or all of them'''
+    by_name = {pycompat.sysbytes(t.name): t for t in desk.targets}
+    for name in names:
+        if name in by_name:
+            continue
+        if name in targetmod.names(ui):
+            raise error.StateError(
+                _(b"target '%s' cannot be used as it is configured") % name
+            )
+        known = b', '.join(sorted(by_name)) or _(b'none, see [delegate]')
+        raise error.InputError(
+            _(b"there is no target '%s'") % name,
+            hint=_(b'targets: %s') % known,
+        )
+    return [by_name[name] for name in dict.fromkeys(names or by_name)]
+
+
+def _pending(ui, repo, desk, targets, dry_run: bool) -> bool:
+    if dry_run:
+        for target in targets:
+            rehearsal.show_pending(ui, repo, desk, target)
+        return True
+    desk.record_all()
+    return _run(desk, [(t, n) for t in targets for n in desk.waiting(t)])
+
+
+def _wanted(repo, desk, targets, rev: bytes) -> Wanted:
+    '''what to delegate again, or instead; a target with nothing is named'''
+    if not targets and not desk.mistaken:
+        raise error.StateError(
+            _(b'no target is configured'),
+            hint=_(b"see 'hg help -e hgext_delegate'"),
+        )
+    if rev:
+        node = _revision(repo, rev)
+        return [(target, node) for target in targets]
+    wanted = []
+    for target in targets:
+        node = desk.newest(target)
+        if node:
+            wanted.append((target, node))
+        elif node is None:
+            desk.voice.warn(
+                _(b'%s: no changeset of the repository is for it')
+                % pycompat.sysbytes(target.name)
+            )
+    return wanted
+
+
+def _revision(repo, rev: bytes) -> str:
+    '''the changeset that ``rev`` names; the deploy side must be able to pull
+    it'''
+    context = scmutil.revsingle(repo, rev)
+    number = context.rev()
+    if number is None or number < 0:
+        raise error.InputError(
+            _(b"'%s' is not a changeset") % rev,
+            hint=_(b'only what was committed can be delegated'),
+        )
+    if number in repo.filtered(b'served').changelog.filteredrevs:
+        secret = context.phase() >= phases.secret
+        raise error.InputError(
+            (_(b'%s is secret') if secret else _(b'%s is hidden')) % context,
+            hint=_(b'nobody could pull it'),
+        )
+    return context.hex().decode('ascii')
+
+
+def _now(ui, desk, wanted: Wanted, dry_run: bool) -> bool:
+    jobs = []
+    for target, node in wanted:
+        back_from = desk.newer_deployed(target, node)
+        if back_from:
+            desk.voice.say(
+                _(b'%s: going back from %s to %s')
+                % (
+                    pycompat.sysbytes(target.name),
+                    audience.short(back_from),
+                    audience.short(node),
+                )
+            )
+        if dry_run:
+            rehearsal.show(ui, desk, target, node)
+        else:
+            number = desk.journal.record(target.name, node, _who())
+            jobs.append((target, number))
+    return _run(desk, jobs)
+
+
+def _run(desk, jobs: Jobs) -> bool:
+    try:
+        return desk.run(jobs)
+    except KeyboardInterrupt:
+        _interrupt(desk, [number for _target, number in jobs])
+        raise
+
+
+def _interrupt(desk, numbers: Sequence[int]) -> None:
+    '''cancel what was asked for here or runs; a push that waits still does'''
+    stopped = []
+    for number in numbers:
+        row = desk.journal.get(number)
+        if row.state == journalmod.RUNNING or not row.txn:
+            desk.journal.cancel(number, _who())
+            stopped.append(row)
+    for row in stopped:
+        _await_end(desk, row.number)
+        _report_cancelled(desk, row)
+
+
+def log(ui, repo, id: bytes | None, opts) -> int:
+    '''hg delegate-log'''
+    with _opened(ui, repo) as desk:
+        return listing.show(ui, desk, id, opts)
+
+
+def cancel(ui, repo, id: bytes) -> int:
+    '''hg delegate-cancel: 0 once the delegation has ended'''
+    with _opened(ui, repo) as desk:
+        row = listing.named(desk, id)
+        if not desk.is_open(row.number):
+            row = desk.journal.get(row.number)
+            raise error.StateError(
+                _(b'delegation %d is not running') % row.number,
+                hint=_(b'it ended: %s') % pycompat.sysbytes(row.state),
+            )
+        if row.taken:
+            raise error.StateError(
+                _(b'delegation %d goes along with delegation %d')
+                % (row.number, row.taken),
+                hint=_(b"'hg delegate-cancel %d' cancels both") % row.taken,
+            )
+        if not desk.journal.cancel(row.number, _who()):
+            _await_end(desk, row.number)
+        return _report_cancelled(desk, row)
+
+
+def _who() -> str:
+    return push.localtext(procutil.getuser())
+
+
+def _await_end(desk, number: int) -> None:
+    deadline = time.monotonic() + _FAREWELL
+    while desk.is_open(number) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _report_cancelled(desk, row) -> int:
+    row = desk.journal.get(row.number)
+    name = pycompat.sysbytes(row.target)
+    if row.state in journalmod.OPEN:
+        desk.voice.warn(
+            _(b'%s: delegation %d has not ended yet') % (name, row.number),
+            _(b"'hg delegate-log %d' shows what becomes of it") % row.number,
+        )
+        return 1
+    if row.state != journalmod.CANCELLED:
+        line, hints = audience.verdict(row)
+        desk.voice.say(b'%s: %s' % (name, line), *hints)
+        return 1
+    desk.voice.say(
+        _(b'%s: delegation %d is cancelled') % (name, row.number),
+        audience.text(row.remedy),
+    )
+    return 0

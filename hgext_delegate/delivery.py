@@ -1,0 +1,337 @@
+# delivery.py - the worker: claim, connect, send, relay, record
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the worker: it waits for a target's turn, delegates, and records the end
+
+A worker has values only, never ``repo`` or ``ui``: it runs in a thread of
+its own, next to other workers and to whoever prints, and it goes on when the
+pusher is gone.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import traceback
+from typing import Any, Protocol
+
+from . import (
+    journal as journalmod,
+    outbox,
+    output,
+    place as placemod,
+    protocol,
+    relay,
+    session,
+    target as targetmod,
+)
+
+# How long a partial line is held before it is shown, in seconds.
+PATIENCE = 0.5
+
+# How long a delegation may take to end after it was told to, in seconds.
+GRACE = 10.0
+
+
+class History(Protocol):
+    '''what a worker asks of the repository's history; nodes are 40 hex'''
+
+    def exists(self, node: str) -> bool: ...
+
+    def is_ancestor(self, node: str, other: str) -> bool:
+        '''whether ``node`` is ``other`` or an ancestor of it'''
+        ...
+
+
+class Worker(threading.Thread):
+    '''delegates what waits for ``target``, until ``number`` is dealt with
+
+    ``news`` is set whenever an audience has something new to read. The
+    thread is no daemon: a process that is told to end waits for it.
+    '''
+
+    def __init__(
+        self,
+        target: targetmod.Target,
+        number: int,
+        place: placemod.Place,
+        journal: journalmod.Journal,
+        history: History,
+        news: threading.Event,
+    ):
+        super().__init__(name='delegate-' + target.name, daemon=False)
+        self.target = target
+        self.number = number
+        self.place = place
+        self.journal = journal
+        self.history = history
+        self.news = news
+        row = journal.get(number)
+        self._attempts_before = row.attempt if row else 0
+
+    def run(self) -> None:
+        try:
+            # whoever runs now, and whoever takes all that waits after that
+            patience = 2 * self.target.timeout + 60
+            with placemod.turn(
+                self.place, self.target.name, patience, self._is_waiting
+            ) as mine:
+                if mine:
+                    self._close_abandoned('the server process was killed')
+                    self._deliver()
+        except journalmod.JournalError as exc:
+            self.journal.trouble = exc
+        except Exception as exc:  # noqa: BLE001
+            # The one place where nobody is left to hand a bug on to, and
+            # where Python would print it to the pusher.
+            self.journal.trouble = self._internal(exc)
+        finally:
+            self.news.set()
+
+    def _internal(self, exc: Exception) -> journalmod.JournalError:
+        with contextlib.suppress(OSError):
+            path = os.path.join(self.place.folder, 'traceback')
+            with open(path, 'w', encoding='utf-8', errors='replace') as out:
+                out.write(traceback.format_exc())
+        return journalmod.JournalError(
+            'internal error: %s' % type(exc).__name__,
+            'please report it, with .hg/delegate/traceback',
+        )
+
+    def _is_waiting(self) -> bool:
+        row = self.journal.get(self.number)
+        return row is not None and row.state in journalmod.OPEN
+
+    def _deliver(self) -> None:
+        try:
+            self._attempts()
+        except BaseException:
+            self._close_abandoned('internal error')
+            raise
+
+    def _close_abandoned(self, reason: str) -> None:
+        self.journal.close_abandoned(
+            self.target.name, self.target.receiver, reason
+        )
+
+    def _attempts(self) -> None:
+        '''try until it begins on the far side, :retries times more at most
+
+        Those who waited meanwhile were taken along in each attempt, which
+        counts for them as well: a dead target costs all of them that once.
+        '''
+        pause = 1.0
+        mine = self.journal.get(self.number)
+        if mine is None:
+            return
+        left = self.target.retries - (mine.attempt - self._attempts_before)
+        while left >= 0:
+            row = self._claim()
+            if row is None:
+                return
+            state, fields, again = self._attempt(row)
+            if state != journalmod.PENDING or not again or not left:
+                self.journal.end(row.number, state, **fields)
+                return
+            fields['reason'] += '; trying again in %d s' % pause
+            self.journal.end(row.number, state, **fields)
+            self.news.set()
+            time.sleep(pause)
+            pause *= 2
+            left -= 1
+
+    def _claim(self) -> journalmod.Delegation | None:
+        '''choose and claim what to run now; None when nothing is left'''
+        name = self.target.name
+        mine = self.journal.get(self.number)
+        if mine is None or mine.state != journalmod.PENDING:
+            return None
+        last = self.journal.last(name, journalmod.SUCCEEDED)
+        previous = last.node if last else None
+        if mine.txn is None:
+            return self.journal.claim(mine, previous)
+        older = [row for row in self.journal.pending(name) if row.txn]
+        while older:
+            row = older.pop()
+            if not self.history.exists(row.node):
+                self.journal.end(
+                    row.number,
+                    journalmod.CANCELLED,
+                    reason='the changeset is no longer in the repository',
+                )
+            elif last and self.history.is_ancestor(row.node, last.node):
+                self.journal.end(
+                    row.number, journalmod.SUPERSEDED, taken=last.number
+                )
+            else:
+                taken = [other.number for other in older]
+                return self.journal.claim(row, previous, taken)
+        return None
+
+    def _attempt(
+        self, row: journalmod.Delegation
+    ) -> tuple[str, dict[str, Any], bool]:
+        '''one session: the state it leaves, the fields to record, and
+        whether another attempt may help'''
+        log = output.Log(
+            self.place.log(row.id), self.target.output_limit, self.place.mode
+        )
+        drain = _Drain(log, self.target.color, self.news)
+        began = time.monotonic()
+        again = False
+        try:
+            end = self._session(row, drain)
+        except session.SessionError as exc:
+            state, fields = self._broken(exc)
+            again = True
+        else:
+            state, fields = _verdict(end)
+        finally:
+            drain.close()
+            log.close()
+        stopper = self._stopper(row)
+        if stopper and state != journalmod.SUCCEEDED:
+            state = journalmod.CANCELLED
+            fields['reason'] = 'cancelled by %s' % stopper
+            if not self.target.receiver:
+                fields['remedy'] = (
+                    'the remote command may go on until its next output'
+                )
+        fields['seconds'] = time.monotonic() - began
+        return state, fields, again
+
+    def _stopper(self, row: journalmod.Delegation) -> str | None:
+        current = self.journal.get(row.number)
+        return current.stopper if current else None
+
+    def _open(self) -> session.Session:
+        target = self.target
+        return session.open(
+            target.host,
+            port=target.port,
+            user=target.user,
+            identity=target.identity,
+            hostkeys=target.hostkey,
+            knownhosts=target.knownhosts,
+            connect_timeout=target.connect_timeout,
+        )
+
+    def _session(
+        self, row: journalmod.Delegation, drain: _Drain
+    ) -> session.End:
+        target = self.target
+        data = _object(self.place, self.journal, row)
+        told_at: list[float] = []
+        with self._open() as opened:
+
+            def tick() -> None:
+                drain.tick()
+                if not self._stopper(row):
+                    return
+                if target.receiver and not told_at:
+                    told_at.append(time.monotonic())
+                    self._tell_receiver(row)
+                elif not told_at or time.monotonic() - told_at[0] > GRACE:
+                    opened.cancel()
+
+            self.journal.asked(row.number)
+            return opened.execute(
+                target.command or protocol.command(target.name, row.node),
+                data,
+                drain.receive,
+                tick,
+                idle_timeout=target.idle_timeout,
+                timeout=target.timeout,
+            )
+
+    def _tell_receiver(self, row: journalmod.Delegation) -> None:
+        '''ask our receiver to end the whole process group of ``row``'''
+        request, data = protocol.compose_cancel(row.target, row.id)
+        # Where it cannot be told, the channel is closed after GRACE.
+        with contextlib.suppress(session.SessionError), self._open() as other:
+            other.execute(
+                request,
+                data,
+                lambda stream, output: None,
+                lambda: None,
+                idle_timeout=GRACE,
+                timeout=GRACE,
+            )
+
+    def _broken(self, exc: session.SessionError) -> tuple[str, dict[str, Any]]:
+        fields = {
+            'reason': exc.reason,
+            'remedy': exc.remedy,
+            'detail': exc.detail,
+        }
+        if not exc.started:
+            return journalmod.PENDING, fields
+        if isinstance(exc, session.Expired):
+            return journalmod.FAILED, fields
+        # The receiver answers for an id that it has seen; a script would run
+        # it twice.
+        if self.target.receiver:
+            return journalmod.PENDING, fields
+        return journalmod.LOST, fields
+
+
+class _Drain:
+    '''both streams of a session, through their relays, into the log'''
+
+    def __init__(self, log: output.Log, color: bool, news: threading.Event):
+        self._log = log
+        self._news = news
+        self._relays = {1: relay.Relay(color), 2: relay.Relay(color)}
+        self._held: dict[int, float] = {}
+
+    def receive(self, stream: int, data: bytes) -> None:
+        self._show(self._relays[stream].feed(data))
+
+    def tick(self) -> None:
+        '''let go of what was held for longer than PATIENCE'''
+        now = time.monotonic()
+        for stream, relayed in self._relays.items():
+            if not relayed.held:
+                self._held.pop(stream, None)
+            elif now - self._held.setdefault(stream, now) >= PATIENCE:
+                del self._held[stream]
+                self._show(relayed.flush())
+
+    def close(self) -> None:
+        for relayed in self._relays.values():
+            self._show(relayed.close())
+
+    def _show(self, lines: list[bytes]) -> None:
+        if lines:
+            self._log.write(lines)
+            self._news.set()
+
+
+def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
+    fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
+    if end.status == 0:
+        return journalmod.SUCCEEDED, fields
+    if end.signal is not None:
+        fields['reason'] = 'killed by signal %s' % end.signal
+    else:
+        fields['reason'] = 'exit status %s' % end.status
+    return journalmod.FAILED, fields
+
+
+def _object(
+    place: placemod.Place,
+    journal: journalmod.Journal,
+    row: journalmod.Delegation,
+) -> bytes:
+    try:
+        with open(place.outbox, 'rb') as box:
+            entries = outbox.parse(box.read())
+    except FileNotFoundError:
+        entries = outbox.Outbox()
+    found = (entries.find(r.txn) for r in journal.carried(row.number) if r.txn)
+    repository = {'name': place.name, 'root': place.root}
+    pushes = [entry.push for entry in found if entry]
+    return protocol.compose(repository, row, pushes)

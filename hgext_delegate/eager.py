@@ -1,0 +1,40 @@
+# eager.py - imports that are done when they are done
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''imports that are done when they are done
+
+Inside hg an import is only a promise, kept when the module is first used.
+Two threads that first use one at the same moment both fail
+(``AttributeError``: one push in twenty, measured), and ``import paramiko``
+fails altogether. What our threads share is therefore loaded here.
+'''
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import types
+from typing import Any
+
+from mercurial import demandimport
+
+_LOADING = threading.RLock()
+
+
+def load(name: str) -> Any:
+    '''our module ``name``, with all that it and its like import'''
+    with _LOADING, demandimport.deactivated():
+        module = importlib.import_module('.' + name, __package__)
+        for other, loaded in list(sys.modules.items()):
+            if other.startswith((__package__ + '.', 'paramiko')):
+                _keep_promises(loaded)
+        return module
+
+
+def _keep_promises(module: types.ModuleType) -> None:
+    # any attribute of a promised module loads it
+    for value in list(vars(module).values()):
+        if isinstance(value, types.ModuleType):
+            value.__doc__  # noqa: B018

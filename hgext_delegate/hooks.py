@@ -1,0 +1,62 @@
+# hooks.py - what Mercurial calls when something was pushed
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the hooks: one inside the push's transaction, one after it
+
+Every command has them installed, so nothing else is imported before one of
+them is called for a push.
+'''
+
+from __future__ import annotations
+
+from mercurial import error
+from mercurial.i18n import _
+
+from . import eager
+
+# ``serve`` is a push over ssh or HTTP, ``push`` one by path on this host.
+SOURCES = (b'serve', b'push')
+
+
+def install(repo) -> None:
+    '''hook ``repo``; an untrusted hgrc cannot override what is set here'''
+    for name, function in (
+        (b'pretxnclose.delegate', note),
+        (b'txnabort.delegate', explain),
+        (b'changegroup.delegate', deliver),
+    ):
+        repo.ui.setconfig(b'hooks', name, function, b'hgext_delegate')
+
+
+def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
+    '''say, under --debug, why nothing is delegated'''
+    if source not in SOURCES:
+        what = source or txnname or hooktype
+        ui.debug(b'delegate: not delegating: %s is not a push\n' % what)
+    return False
+
+
+def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
+    '''pretxnclose: leave the push in the outbox, in its own transaction'''
+    if source not in SOURCES:
+        return explain(ui, repo, hooktype, source, txnname)
+    eager.load('pushed').note(ui, repo, dict(kwargs, source=source))
+    return False
+
+
+def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
+    '''changegroup: delegate what was pushed, and whatever still waits
+
+    True, which Mercurial mentions and otherwise ignores, if something went
+    wrong. The push has succeeded in any case.
+    '''
+    if hooktype != b'changegroup':
+        raise error.Abort(
+            _(b'the delegate hook cannot be a %s hook') % hooktype,
+            hint=_(b'configure it as a changegroup hook'),
+        )
+    if source not in SOURCES:
+        return False
+    hookargs = dict(kwargs, source=source)
+    return not eager.load('pushed').deliver(ui, repo.unfiltered(), hookargs)

@@ -1,0 +1,121 @@
+# hostkey.py - whether a host is the one it should be
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''whether a host is the one it should be, and what to say if it is not'''
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from . import failure, knownhosts, sshconfig
+
+_TYPES = {
+    'ssh-ed25519': 'ed25519',
+    'ecdsa-sha2-nistp256': 'ecdsa',
+    'ecdsa-sha2-nistp384': 'ecdsa',
+    'ecdsa-sha2-nistp521': 'ecdsa',
+    'ssh-rsa': 'rsa',
+}
+
+
+class Trust:
+    '''the keys that are known for one host: pinned ones, or files
+
+    Where ``pins`` (`TYPE BASE64`) are given the files do not count. Raises
+    SessionError for a pin that is damaged.
+    '''
+
+    def __init__(
+        self,
+        host: sshconfig.Destination,
+        pins: Sequence[str],
+        files: Sequence[tuple[str, bytes]],
+    ):
+        self.host = host
+        self._pins = [self._pin(pin) for pin in pins]
+        self._files = files
+
+    def order(self, algorithms: Sequence[str]) -> tuple[str, ...]:
+        '''``algorithms``, those first for which a key is known
+
+        As ssh does: a host with several keys must show one that we can judge.
+        '''
+        if self._pins:
+            known = {pin.type for pin in self._pins}
+        else:
+            host = self.host
+            known = set(
+                knownhosts.keytypes(self._files, host.keyname, host.keyport)
+            )
+        # RFC 8332: one type of key, several signatures.
+        rank = {
+            name: ('ssh-rsa' if name.startswith('rsa-') else name) not in known
+            for name in algorithms
+        }
+        return tuple(sorted(algorithms, key=rank.__getitem__))
+
+    def check(self, blob: bytes) -> None:
+        '''judge the key that the host shows. Raises SessionError'''
+        key = knownhosts.key_of(blob)
+        if key.type not in _TYPES:
+            raise failure.SessionError(f'host key of {self.host} is damaged')
+        if self._pins:
+            if key not in self._pins:
+                raise self._not_pinned(key)
+            return
+        host = self.host
+        verdict = knownhosts.judge(self._files, host.keyname, host.keyport, key)
+        if verdict.state != 'known':
+            raise self._not_known(key, verdict)
+
+    def _pin(self, text: str) -> knownhosts.Key:
+        key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
+        if key is None:
+            raise failure.SessionError(
+                f'the key pinned for {self.host} is damaged',
+                'it is written as in known_hosts: ssh-ed25519 AAAA...',
+            )
+        return key
+
+    def _not_pinned(self, key: knownhosts.Key) -> failure.SessionError:
+        pinned = ' or '.join(map(_show, self._pins))
+        return failure.SessionError(
+            f'host key of {self.host} is not the one that is pinned',
+            f'it shows {_show(key)}, pinned is {pinned}: if that is meant, '
+            'pin the new one; if not, this is another host',
+        )
+
+    def _not_known(
+        self, key: knownhosts.Key, verdict: knownhosts.Verdict
+    ) -> failure.SessionError:
+        host = self.host
+        entry = verdict.entry
+        if entry is None:
+            named = '' if host.keyname == host.host else f' as {host.keyname}'
+            return failure.SessionError(
+                f'host key of {host} is not known{named}',
+                f'it shows {_show(key)}: if that is right, the account that '
+                'runs hg learns it by ssh-keyscan '
+                f'-p {host.port} -t {_TYPES[key.type]} {host.host} '
+                '>> ~/.ssh/known_hosts',
+            )
+        line = f'{os.path.basename(entry.path)}:{entry.line}'
+        detail = f'{entry.path}:{entry.line}'
+        if verdict.state == 'revoked':
+            return failure.SessionError(
+                f'host key of {host} is revoked',
+                f'{_show(key)} is revoked by {line}: the host needs a new key',
+                detail=detail,
+            )
+        return failure.SessionError(
+            f'host key of {host} has changed',
+            f'it shows {_show(key)}, but {line} says {_show(entry.key)}: if '
+            'that is meant, replace the line; if not, this is another host',
+            detail=detail,
+        )
+
+
+def _show(key: knownhosts.Key) -> str:
+    return f'{key.type} {key.fingerprint}'

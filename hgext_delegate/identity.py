@@ -1,0 +1,136 @@
+# identity.py - the private key file to log in with
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''a private key file, read once and refused in clear words
+
+What is in it is another's business; this file says whether it may be used.
+'''
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import stat
+from dataclasses import dataclass
+
+from . import failure, knownhosts
+
+_MAX_FILE = 16 * 1024 * 1024
+_MAGIC = b'openssh-key-v1\0'
+_PEM = re.compile(
+    rb'\s*-----BEGIN ([A-Z ]*)PRIVATE KEY-----\r?\n(.*?)-----END', re.DOTALL
+)
+_PEM_TYPES = {
+    b'RSA ': 'ssh-rsa',
+    b'EC ': 'ecdsa',
+    b'DSA ': 'ssh-dss',
+    b'': 'PKCS#8',
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    '''a private key file as read: the type of its key, and its text'''
+
+    path: str
+    type: str
+    text: str
+
+
+def read(path: str) -> Identity:
+    '''read a private key, safely and once. Raises SessionError'''
+    path = os.path.expanduser(path)
+    try:
+        status, content = read_file(path)
+    except FileNotFoundError:
+        raise _trouble(path, 'does not exist') from None
+    except OSError as error:
+        raise _trouble(path, f'cannot be read: {error.strerror}') from None
+    # The group may read a key that is not ours, or it could not be shared at
+    # all; ssh allows even more then.
+    mine = status.st_uid == os.getuid()
+    if status.st_mode & (0o077 if mine else 0o007):
+        raise _trouble(
+            path,
+            f'can be used by others (mode {status.st_mode & 0o7777:04o})',
+            f'chmod 600 {os.path.basename(path)}',
+        )
+    type_, encrypted = _kind(content)
+    if encrypted:
+        raise _trouble(
+            path,
+            'is encrypted, and there is nobody to ask for its passphrase',
+            'make a key without one, for this purpose alone: '
+            "ssh-keygen -t ed25519 -N ''",
+        )
+    if not type_:
+        raise _trouble(
+            path,
+            'is damaged, or no private key',
+            f'see what ssh-keygen -y -f {os.path.basename(path)} says',
+        )
+    return Identity(path, type_, content.decode('latin-1'))
+
+
+def unusable(identity: Identity) -> failure.SessionError:
+    '''what to say of a key that turned out to be of no use'''
+    return _trouble(
+        identity.path,
+        f'holds no usable key (its type is {identity.type})',
+        'ssh-keygen -t ed25519 makes one',
+    )
+
+
+def read_file(path: str) -> tuple[os.stat_result, bytes]:
+    '''the status and the content of a regular file. Raises OSError'''
+    # One descriptor for the check and the reading: the file cannot be
+    # exchanged in between. O_NONBLOCK, or a FIFO would be waited for.
+    with open(
+        path, 'rb', opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)
+    ) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, 'not a regular file')
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise OSError(0, 'too long')
+    return status, content
+
+
+def _kind(content: bytes) -> tuple[str, bool]:
+    '''type of a private key ('' where there is none), and if it is encrypted'''
+    match = _PEM.match(content)
+    if match is None:
+        return '', False
+    label, body = match.groups()
+    if label != b'OPENSSH ':
+        encrypted = label == b'ENCRYPTED ' or b'4,ENCRYPTED' in body
+        return _PEM_TYPES.get(label, ''), encrypted
+    try:
+        blob = base64.b64decode(body)
+    except binascii.Error:
+        return '', False
+    # PROTOCOL.key: magic, cipher, kdf, its options, count, public key, ...
+    if not blob.startswith(_MAGIC):
+        return '', False
+    cipher, rest = _string(blob[len(_MAGIC) :])
+    for _ in range(2):
+        _skipped, rest = _string(rest)
+    public, rest = _string(rest[4:])
+    return knownhosts.key_of(public).type, cipher not in (b'none', b'')
+
+
+def _string(blob: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(blob[:4], 'big')
+    return blob[4:end], blob[end:]
+
+
+def _trouble(path: str, words: str, remedy: str = '') -> failure.SessionError:
+    return failure.SessionError(
+        f'identity file {os.path.basename(path)} {words}',
+        remedy,
+        detail=os.path.abspath(path),
+    )

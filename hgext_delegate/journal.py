@@ -1,0 +1,382 @@
+# journal.py - what was delegated and what became of it
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the record, per repository, of delegations and what became of them
+
+The outbox is the truth about what was pushed, the journal about what was
+done. Every push makes one delegation for each target that it concerns.
+Whoever gets a target's lock *claims* the newest one that waits, which then
+*takes* the others along. If the journal is lost, the worst that happens is a
+delegation run again.
+'''
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from . import database
+
+PENDING = 'pending'
+RUNNING = 'running'
+SUCCEEDED = 'succeeded'
+FAILED = 'failed'
+LOST = 'lost'
+SUPERSEDED = 'superseded'
+CANCELLED = 'cancelled'
+OPEN = (PENDING, RUNNING)
+
+JournalError = database.JournalError
+set_aside = database.set_aside
+
+
+@dataclasses.dataclass(frozen=True)
+class Delegation:
+    '''one row; times are seconds since the epoch, ``seconds`` a duration
+
+    ``txn`` and ``sequence`` name the push; ``hg delegate`` has none.
+    ``taken`` is the number of the delegation that runs for this one.
+    ``turn`` orders the runs of a target, whatever the clock does. ``asked``
+    is when the far side was asked to run: without it a delegation provably
+    never started there. ``detail`` is for the
+    server's administrator alone: it may name files. ``stopper`` is who
+    cancelled.
+    '''
+
+    number: int
+    id: str
+    target: str
+    txn: str | None
+    sequence: int | None
+    state: str
+    node: str
+    previous: str | None
+    pusher: str | None
+    taken: int | None
+    attempt: int
+    turn: int | None
+    created: float
+    began: float | None
+    asked: float | None
+    ended: float | None
+    seconds: float | None
+    status: int | None
+    signal: str | None
+    reason: str
+    remedy: str
+    detail: str
+    stopper: str | None
+
+
+def open(path: str, mode: int | None = None) -> Journal:
+    '''the journal in the file ``path``, made if need be
+
+    ``mode`` is the permission of a new file (a repository shared by a group).
+    A damaged file is set aside, under a name that says so, and begun anew.
+    Raises JournalError where the file is there and cannot be used.
+    '''
+    try:
+        return Journal(path, mode)
+    except JournalError as exc:
+        if not exc.damaged:
+            raise
+    aside = database.set_aside(path)
+    fresh = Journal(path, mode)
+    fresh.trouble = JournalError(
+        'the journal was damaged and is begun anew',
+        'the old one is kept as .hg/delegate/%s' % os.path.basename(aside),
+    )
+    return fresh
+
+
+class Journal:
+    '''one connection, for all threads of a process
+
+    Reading and claiming raise JournalError where the database fails. What
+    happens to a delegation that already runs is kept here at least:
+    ``trouble`` then says why it is not on disk.
+    '''
+
+    def __init__(self, path: str = ':memory:', mode: int | None = None):
+        self.persistent = path != ':memory:'
+        self.trouble: JournalError | None = None
+        self._lock = threading.RLock()
+        self._unsaved: dict[int, dict[str, Any]] = {}
+        self._db = database.Database(path, mode)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _select(self, where: str, *values: Any) -> list[Delegation]:
+        query = 'SELECT * FROM delegation WHERE ' + where
+        rows = [Delegation(*row) for row in self._db.select(query, *values)]
+        return [
+            dataclasses.replace(row, **self._unsaved.get(row.number, {}))
+            for row in rows
+        ]
+
+    # reading
+
+    def get(self, number: int) -> Delegation | None:
+        rows = self._select('number = ?', number)
+        return rows[0] if rows else None
+
+    def find(self, target: str, txn: str) -> int | None:
+        '''the number of the delegation of the push ``txn`` to ``target``'''
+        rows = self._select('target = ? AND txn = ?', target, txn)
+        return rows[0].number if rows else None
+
+    def newest(self, target: str | None, limit: int) -> list[Delegation]:
+        if target is None:
+            return self._select('1 ORDER BY number DESC LIMIT ?', limit)
+        return self._select(
+            'target = ? ORDER BY number DESC LIMIT ?', target, limit
+        )
+
+    def pending(self, target: str) -> list[Delegation]:
+        '''what waits for ``target``, in push order'''
+        return self._select(
+            'target = ? AND state = ? ORDER BY sequence, number',
+            target,
+            PENDING,
+        )
+
+    def running(self, target: str) -> Delegation | None:
+        rows = self._select('target = ? AND state = ?', target, RUNNING)
+        return rows[0] if rows else None
+
+    def running_targets(self) -> list[str]:
+        query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
+        return [row[0] for row in self._db.select(query, RUNNING)]
+
+    def last(self, target: str, *states: str) -> Delegation | None:
+        '''the last run of ``target`` that ended in one of ``states``'''
+        marks = ', '.join('?' * len(states))
+        rows = self._select(
+            'target = ? AND turn IS NOT NULL AND state IN (%s) '
+            'ORDER BY turn DESC LIMIT 1' % marks,
+            target,
+            *states,
+        )
+        return rows[0] if rows else None
+
+    def carried(self, number: int) -> list[Delegation]:
+        '''the delegation ``number`` and those it takes, in push order'''
+        return self._select(
+            'number = ? OR taken = ? ORDER BY sequence, number', number, number
+        )
+
+    def settled(self, txns: Iterable[str]) -> set[tuple[str, str]]:
+        '''the (txn, target) of ``txns`` for which nothing is left to do'''
+        done = set()
+        for txn in txns:
+            done |= self._keys('unmatched', '1', txn)
+            done |= self._keys(
+                'delegation', "state NOT IN ('pending', 'running')", txn
+            )
+        return done
+
+    def known(self, txn: str) -> set[tuple[str, str]]:
+        '''the (txn, target) of ``txn`` that a hook has looked at'''
+        found = self._keys('delegation', '1', txn)
+        return found | self._keys('unmatched', '1', txn)
+
+    def _keys(self, table: str, where: str, txn: str) -> set[tuple[str, str]]:
+        query = 'SELECT txn, target FROM %s WHERE txn = ? AND %s'
+        rows = self._db.select(query % (table, where), txn)
+        return {(row[0], row[1]) for row in rows}
+
+    # what a push does
+
+    def record(
+        self,
+        target: str,
+        node: str,
+        pusher: str | None,
+        txn: str | None = None,
+        sequence: int | None = None,
+    ) -> int:
+        '''make a pending delegation; the number of the one made before
+
+        Without ``txn`` it is one that ``hg delegate`` asks for.
+        '''
+        with self._db.writing() as db:
+            rows = db.execute(
+                'SELECT number FROM delegation WHERE txn = ? AND target = ?',
+                (txn, target),
+            ).fetchall()
+            if rows:
+                return rows[0][0]
+            cursor = db.execute(
+                'INSERT INTO delegation (id, target, txn, sequence, state, '
+                'node, pusher, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+                (
+                    secrets.token_hex(16),
+                    target,
+                    txn,
+                    sequence,
+                    PENDING,
+                    node,
+                    pusher,
+                    time.time(),
+                ),
+            )
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+    def unmatched(self, target: str, txn: str) -> None:
+        '''note that the push ``txn`` does not concern ``target``'''
+        with self._db.writing() as db:
+            db.execute(
+                'INSERT OR IGNORE INTO unmatched VALUES (?, ?)', (txn, target)
+            )
+
+    # what the holder of a target's lock does
+
+    def claim(
+        self, row: Delegation, previous: str | None, taken: Sequence[int] = ()
+    ) -> Delegation | None:
+        '''begin the next attempt of ``row``, which takes ``taken`` along
+
+        None if it does not wait any more.
+        '''
+        with self._db.writing() as db:
+            claimed = db.execute(
+                'UPDATE delegation SET state = ?, attempt = attempt + 1, '
+                "previous = ?, began = ?, reason = '', remedy = '', "
+                'turn = 1 + (SELECT coalesce(max(turn), 0) FROM delegation '
+                'WHERE target = ?) WHERE number = ? AND state = ?',
+                (
+                    RUNNING,
+                    previous,
+                    time.time(),
+                    row.target,
+                    row.number,
+                    PENDING,
+                ),
+            ).rowcount
+            if claimed:
+                db.executemany(
+                    'UPDATE delegation SET taken = ?, attempt = attempt + 1 '
+                    'WHERE number = ? AND state = ?',
+                    [(row.number, other, PENDING) for other in taken],
+                )
+        return self.get(row.number) if claimed else None
+
+    def asked(self, number: int) -> None:
+        '''note that the far side is now asked to run ``number``'''
+        self._change(number, asked=time.time())
+
+    def cancel(self, number: int, stopper: str) -> bool:
+        '''cancel ``number``; True if that is done with
+
+        A running one is ended by the process that runs it, which looks.
+        '''
+        with self._db.writing() as db:
+            done = db.execute(
+                'UPDATE delegation SET state = ?, ended = ?, reason = ? '
+                'WHERE number = ? AND state = ?',
+                (
+                    CANCELLED,
+                    time.time(),
+                    'cancelled by %s' % stopper,
+                    number,
+                    PENDING,
+                ),
+            ).rowcount
+            db.execute(
+                'UPDATE delegation SET stopper = ? WHERE number = ?',
+                (stopper, number),
+            )
+        return bool(done)
+
+    def close_abandoned(
+        self, target: str, resumable: bool, reason: str
+    ) -> None:
+        '''close what a process that is gone has left running, for ``reason``
+
+        The caller holds the target's lock. What never began on the far side
+        waits again; so does what it can be asked about (``resumable``).
+        '''
+        row = self.running(target)
+        if row is not None:
+            again = resumable or row.asked is None
+            self.end(
+                row.number,
+                PENDING if again else LOST,
+                reason=reason,
+            )
+
+    def end(self, number: int, state: str, **fields: Any) -> None:
+        '''close ``number`` and what it took, in a final state
+
+        PENDING instead sets all of them back to wait for another turn.
+        '''
+        now = time.time()
+        also: dict[str, Any] = {'state': SUPERSEDED, 'ended': now}
+        if state == PENDING:
+            also = {'taken': None}
+            fields.update(turn=None, asked=None)
+        else:
+            fields.update(ended=now)
+        self._change(number, also, state=state, **fields)
+
+    def _change(self, number: int, also=None, /, **fields) -> None:
+        '''set ``fields`` of ``number``, and ``also`` of what it takes'''
+        with self._lock:
+            unsaved = self._unsaved.setdefault(number, {})
+            unsaved.update(fields)
+            try:
+                with self._db.writing() as db:
+                    _set(db, 'number = ?', number, unsaved)
+                    _set(db, "taken = ? AND state = 'pending'", number, also)
+            except JournalError as exc:
+                self.trouble = exc
+            else:
+                del self._unsaved[number]
+
+    def prune(self, target: str, keep: int, sequence: int) -> list[str]:
+        '''forget all but the newest ``keep`` ended ones; the ids forgotten
+
+        What the outbox may still name, from ``sequence`` on, stays: it is
+        the proof that nothing is left to do. So does the last success.
+        '''
+        last = self.last(target, SUCCEEDED)
+        with self._db.writing() as db:
+            rows = db.execute(
+                'SELECT number, id FROM (SELECT * FROM delegation '
+                "WHERE target = ? AND state NOT IN ('pending', 'running') "
+                'ORDER BY number DESC LIMIT -1 OFFSET ?) '
+                'WHERE number <> ? AND coalesce(sequence, 0) < ?',
+                (target, keep, last.number if last else 0, sequence),
+            ).fetchall()
+            db.executemany(
+                'DELETE FROM delegation WHERE number = ?',
+                [row[:1] for row in rows],
+            )
+        return [row[1] for row in rows]
+
+    def prune_unmatched(self, txns: Iterable[str]) -> None:
+        '''forget what did not match, but for the pushes ``txns``'''
+        keep = set(txns)
+        rows = self._db.select('SELECT DISTINCT txn FROM unmatched')
+        with self._db.writing() as db:
+            db.executemany(
+                'DELETE FROM unmatched WHERE txn = ?',
+                [row for row in rows if row[0] not in keep],
+            )
+
+
+def _set(db, where: str, number: int, fields: dict[str, Any] | None) -> None:
+    if fields:
+        names = ', '.join('%s = ?' % name for name in fields)
+        db.execute(
+            'UPDATE delegation SET %s WHERE %s' % (names, where),
+            (*fields.values(), number),
+        )

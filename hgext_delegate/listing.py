@@ -1,0 +1,200 @@
+# listing.py - hg delegate-log
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''hg delegate-log: what was delegated, what became of it, what it printed'''
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mercurial import (
+    encoding,
+    error,
+    logcmdutil,
+    pycompat,
+)
+from mercurial.i18n import _
+from mercurial.utils import dateutil
+
+from . import (
+    audience,
+    journal as journalmod,
+    output,
+    place as placemod,
+)
+
+_LIMIT = 20
+
+# The most that sqlite takes for a number.
+_MAX = 2**63 - 1
+
+_DATE = b'%Y-%m-%d %H:%M:%S %1%2'
+
+# How long nobody may hold a target's lock while somebody is about to take
+# it: a push's worker at its start, or between two looks. In seconds.
+_HANDOVER = 2.0
+
+
+def show(ui, desk, id: bytes | None, opts) -> int:
+    '''hg delegate-log; what --follow returns is how the delegation ended'''
+    if id is None and opts['follow']:
+        raise error.InputError(
+            _(b'--follow needs the ID of a delegation'),
+            hint=_(b"'hg delegate-log' lists them"),
+        )
+    if id is None:
+        rows = _newest(desk, opts)
+    else:
+        rows = [named(desk, id)]
+    if opts['follow']:
+        return _follow(desk, rows[0])
+    ui.pager(b'delegate-log')
+    with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
+        for row in rows:
+            _item(fm, row)
+            if id is not None:
+                _printed(fm, desk, row)
+    return 0
+
+
+def named(desk, id: bytes) -> journalmod.Delegation:
+    '''the delegation with the number that the user has written'''
+    row = None
+    if id.isdigit() and int(id) <= _MAX:
+        row = desk.journal.get(int(id))
+    if row is None:
+        raise error.InputError(
+            _(b"there is no delegation '%s'") % id,
+            hint=_(b"'hg delegate-log' lists them"),
+        )
+    return row
+
+
+def _newest(desk, opts) -> list[Any]:
+    limit = logcmdutil.getlimit(pycompat.byteskwargs(opts)) or _LIMIT
+    limit = min(limit, _MAX)
+    name = pycompat.sysstr(opts['target']) or None
+    rows = [_unrecorded(*found) for found in desk.unrecorded(name)]
+    rows = rows[:limit]
+    rows += desk.journal.newest(name, limit - len(rows))
+    if not rows and name and name not in (t.name for t in desk.targets):
+        raise error.InputError(
+            _(b"there is no target '%s'") % opts['target'],
+            hint=_(b'and nothing was ever delegated to one of that name'),
+        )
+    return rows
+
+
+def _unrecorded(target: str, entry) -> types.SimpleNamespace:
+    '''a push that no hook has looked at yet, as a delegation'''
+    fields = dict.fromkeys(
+        field.name for field in dataclasses.fields(journalmod.Delegation)
+    )
+    pushed = entry.push
+    fields.update(
+        target=target,
+        state=journalmod.PENDING,
+        node=pushed['node_last'],
+        pusher=pushed['pusher'],
+        created=dateutil.parsedate(pushed['time'].encode('ascii'))[0],
+        attempt=0,
+    )
+    return types.SimpleNamespace(**fields)
+
+
+def _item(fm, row) -> None:
+    '''one delegation: a line, or with -T everything that is recorded'''
+    date = dateutil.makedate(int(row.began or row.created))
+    fm.startitem()
+    fm.data(
+        id=row.number,
+        identifier=_text(row.id),
+        target=_text(row.target),
+        state=_text(row.state),
+        node=_text(row.node),
+        previous=_text(row.previous),
+        pusher=_text(row.pusher),
+        date=fm.formatdate(date, _DATE),
+        seconds=row.seconds,
+        status=row.status,
+        signal=_text(row.signal),
+        reason=_text(row.reason),
+        remedy=_text(row.remedy),
+        attempt=row.attempt,
+        taken=row.taken,
+        stopper=_text(row.stopper),
+    )
+    state = pycompat.sysbytes(row.state)
+    number = b'-' if row.number is None else b'%d' % row.number
+    fm.plain(b'%5s  %-10s  ' % (number, pycompat.sysbytes(row.target)))
+    fm.plain(
+        b'%-10s' % state, label=b'delegate.state delegate.state.%s' % state
+    )
+    node = fm.hexfunc(bytes.fromhex(row.node))
+    pusher = _text((row.pusher or '-')[:40])
+    when = dateutil.datestr(date, _DATE)
+    fm.plain(b'  %s  %-10s  %s' % (node, pusher, when))
+    for remark in _remarks(row):
+        fm.plain(b'  ' + remark)
+    fm.plain(b'\n')
+
+
+def _remarks(row) -> Iterator[bytes]:
+    if row.seconds is not None:
+        yield _(b'%.1f s') % row.seconds
+    if row.taken is not None and row.state == journalmod.SUPERSEDED:
+        yield _(b'by %d') % row.taken
+    elif row.taken is not None:
+        yield _(b'with %d') % row.taken
+    if row.reason:
+        yield _text(row.reason) or b''
+
+
+def _text(value: str | None) -> bytes | None:
+    '''for the terminal and for templates, in the user's encoding'''
+    return None if value is None else encoding.tolocal(audience.text(value))
+
+
+def _printed(fm, desk, row) -> None:
+    text = b''.join(line + b'\n' for line in _lines(desk.place.log(row.id)))
+    fm.data(output=encoding.tolocal(text))
+    fm.plain(text)
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    try:
+        reader = output.Reader.open(path)
+    except OSError:
+        return
+    try:
+        while lines := reader.read():
+            yield from lines
+    finally:
+        reader.close()
+
+
+def _follow(desk, row) -> int:
+    follower = desk.follower(row.target, row.number, _working(desk, row))
+    audience.follow([follower], threading.Event())
+    return 0 if follower.succeeded else 1
+
+
+def _working(desk, row) -> Callable[[], bool]:
+    '''whether somebody works on ``row``: what only waits has no end'''
+    seen = [time.monotonic()]
+
+    def working() -> bool:
+        if not desk.is_open(row.number):
+            return False
+        with placemod.turn(desk.place, row.target, 0, lambda: False) as free:
+            if not free:
+                seen[0] = time.monotonic()
+        return time.monotonic() - seen[0] < _HANDOVER
+
+    return working

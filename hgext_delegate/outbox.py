@@ -1,0 +1,132 @@
+# outbox.py - the pushes that are still to be delegated
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what waits, written by Mercurial's own transaction
+
+The outbox is one file in the store. Its first line says which sequence
+number comes next; each further line is one push and the names of the targets
+that it waits for. Only a transaction (or, for the classic hook line, the
+holder of the repository's lock) writes it, always as a whole, so a push and
+its line are both there or neither.
+'''
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+FILENAME = b'delegate-outbox'
+FORMAT = 1
+
+# One delegation takes all that waits, so beyond this nothing is gained; it
+# bounds the file where the journal cannot say what is done.
+MAX_ENTRIES = 1000
+
+_NODE = re.compile('[0-9a-f]{40}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    '''one push that waits for ``targets``, in push order by ``sequence``
+
+    ``txn`` is unique: Mercurial's name for the transaction. ``push`` is the
+    push as protocol 1 words it.
+    '''
+
+    sequence: int
+    txn: str
+    targets: tuple[str, ...]
+    push: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outbox:
+    '''the content of the file; ``unread`` are the lines not understood'''
+
+    following: int = 1
+    entries: tuple[Entry, ...] = ()
+    unread: tuple[bytes, ...] = ()
+
+    def find(self, txn: str) -> Entry | None:
+        return next((e for e in self.entries if e.txn == txn), None)
+
+
+def parse(data: bytes) -> Outbox:
+    '''read the file's bytes; a damaged line is kept, never an error'''
+    following = 1
+    entries: list[Entry] = []
+    unread = []
+    for line in data.splitlines():
+        try:
+            record = json.loads(line)
+            if 'outbox' in record:
+                following = max(following, int(record['following']))
+            else:
+                entries.append(_entry(record))
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            OverflowError,
+            RecursionError,
+        ):
+            unread.append(line)
+    last = max((entry.sequence for entry in entries), default=0)
+    return Outbox(max(following, last + 1), tuple(entries), tuple(unread))
+
+
+def _entry(record) -> Entry:
+    push = dict(record['push'])
+    if not all(_NODE.fullmatch(push[key]) for key in ('node', 'node_last')):
+        raise ValueError('not a node')
+    return Entry(
+        int(record['sequence']),
+        str(record['txn']),
+        tuple(map(str, record['targets'])),
+        push,
+    )
+
+
+def render(outbox: Outbox) -> bytes:
+    records = [{'outbox': FORMAT, 'following': outbox.following}]
+    records.extend(map(dataclasses.asdict, outbox.entries[-MAX_ENTRIES:]))
+    lines = [json.dumps(record).encode('ascii') for record in records]
+    lines.extend(outbox.unread[-MAX_ENTRIES:])
+    return b''.join(line + b'\n' for line in lines)
+
+
+def read(repo) -> Outbox:
+    '''the outbox of ``repo``; an empty one where there is none'''
+    return parse(repo.svfs.tryread(FILENAME))
+
+
+def extended(
+    outbox: Outbox, txn: str, targets: Iterable[str], push: dict[str, Any]
+) -> Outbox:
+    '''``outbox`` with ``push`` at its end'''
+    entry = Entry(outbox.following, txn, tuple(targets), push)
+    return dataclasses.replace(
+        outbox,
+        following=outbox.following + 1,
+        entries=(*outbox.entries, entry),
+    )
+
+
+def write_with(transaction, outbox: Outbox) -> None:
+    '''let ``transaction`` write ``outbox`` if, and only if, it commits'''
+    data = render(outbox)
+    # The location is left to its default, which is the store: 'hg recover' of
+    # Mercurial 6.3 knows no b'store', and could not recover at all.
+    transaction.addfilegenerator(
+        b'delegate-outbox', (FILENAME,), lambda outfile: outfile.write(data)
+    )
+
+
+def write_now(repo, outbox: Outbox) -> None:
+    '''replace the file; the caller holds the repository's lock'''
+    with repo.svfs(FILENAME, b'w', atomictemp=True) as outfile:
+        outfile.write(render(outbox))

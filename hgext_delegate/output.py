@@ -1,0 +1,102 @@
+# output.py - what a delegation printed
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what a delegation printed: a file that one writes and others follow
+
+The worker that drains the deploy side appends whole, safe lines; whoever
+wants to hear reads the same file at a pace of his own. So a pusher who stops
+or goes away holds nobody up, one who is merely slow loses no line, and a
+push that waits can watch the delegation of another.
+'''
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+_CHUNK = 64 * 1024
+
+
+class Log:
+    '''the output of one delegation, at most ``limit`` bytes of it
+
+    ``path`` is made if need be, with the permission ``mode``. Where it
+    cannot be written the output is kept in a file without a name, for those
+    in this process: a full disk must not stop a delegation.
+    '''
+
+    def __init__(self, path: str, limit: int, mode: int | None = None):
+        self._room = limit
+        self._lines = 0
+        self._bytes = 0
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        try:
+            self.fd = os.open(path, flags, 0o666)
+            if mode is not None and os.fstat(self.fd).st_uid == os.geteuid():
+                os.fchmod(self.fd, mode & 0o666)
+        except OSError:
+            with tempfile.TemporaryFile() as nameless:
+                self.fd = os.dup(nameless.fileno())
+
+    def write(self, lines: list[bytes]) -> None:
+        '''append ``lines``; what does not fit is counted'''
+        kept = 0
+        for line in lines:
+            if self._lines or len(line) + 1 > self._room:
+                self._lines += 1
+                self._bytes += len(line) + 1
+            else:
+                self._room -= len(line) + 1
+                kept += 1
+        self._append(lines[:kept])
+
+    def _append(self, lines: list[bytes]) -> None:
+        data = b''.join(line + b'\n' for line in lines)
+        while data:
+            try:
+                data = data[os.write(self.fd, data) :]
+            except OSError:
+                # the disk is full: what is lost is counted, and no more tried
+                self._room = 0
+                self._lines += data.count(b'\n')
+                self._bytes += len(data)
+                return
+
+    def close(self) -> None:
+        '''say what was dropped, and let go of the file'''
+        if self._lines:
+            lines, size, self._lines = self._lines, self._bytes, 0
+            self._append([b'[%d lines, %d bytes more]' % (lines, size)])
+        os.close(self.fd)
+
+
+class Reader:
+    '''the lines of a log, from its beginning, as they come'''
+
+    def __init__(self, fd: int):
+        self._fd = os.dup(fd)
+        self._offset = 0
+        self._partial = b''
+
+    @classmethod
+    def open(cls, path: str) -> Reader:
+        '''raises OSError where there is no such log'''
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            return cls(fd)
+        finally:
+            os.close(fd)
+
+    def read(self) -> list[bytes]:
+        '''some of the whole lines that have come since; none is the end'''
+        while True:
+            data = os.pread(self._fd, _CHUNK, self._offset)
+            self._offset += len(data)
+            lines = (self._partial + data).split(b'\n')
+            self._partial = lines.pop()
+            if lines or not data:
+                return lines
+
+    def close(self) -> None:
+        os.close(self._fd)

@@ -1,0 +1,90 @@
+# place.py - the files of one repository, and a target's turn
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''where a repository keeps what is ours, and how a target's turn is held'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    '''the files of one repository that a worker uses
+
+    ``folder`` holds the journal, the locks and the logs; ``store`` is the
+    repository's store, and ``outbox`` the file in it. ``mode`` is the
+    permission of new files, None for what the umask says. ``lasting`` is
+    False where ``folder`` could not be made and is a temporary one.
+    '''
+
+    name: str
+    root: str
+    folder: str
+    store: str
+    outbox: str
+    mode: int | None
+    lasting: bool = True
+
+    def lock(self, target: str) -> str:
+        # a folder can be locked too, and nobody may write in the temporary one
+        if self.lasting:
+            return os.path.join(self.folder, target + '.lock')
+        return self.store
+
+    @property
+    def journal(self) -> str:
+        return os.path.join(self.folder, 'journal')
+
+    def log(self, id: str) -> str:
+        return os.path.join(self.folder, 'log', id)
+
+
+@contextlib.contextmanager
+def turn(
+    place: Place, target: str, patience: float, is_waiting: Callable[[], bool]
+) -> Iterator[bool]:
+    '''hold the lock of ``target``; False when waiting has no point any more
+
+    That is when ``is_waiting`` says so, or after ``patience`` seconds.
+
+    A kernel lock: it dies with its process, a program that is started does
+    not inherit it, and it keeps the threads of one hgweb apart as well.
+    '''
+    deadline = time.monotonic() + patience
+    pause = 0.02
+    fd = _open_lock(place, target)
+    try:
+        while not _acquired(fd):
+            if not is_waiting() or time.monotonic() > deadline:
+                yield False
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, 0.25)
+        yield True
+    finally:
+        os.close(fd)
+
+
+def _open_lock(place: Place, target: str) -> int:
+    path = place.lock(target)
+    if os.path.isdir(path):
+        return os.open(path, os.O_RDONLY)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    if place.mode is not None and os.fstat(fd).st_uid == os.geteuid():
+        os.fchmod(fd, place.mode & 0o666)
+    return fd
+
+
+def _acquired(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

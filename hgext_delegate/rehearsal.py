@@ -1,0 +1,118 @@
+# rehearsal.py - what would be delegated
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what would be delegated, found out without a trace on disk'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mercurial import pycompat
+from mercurial.i18n import _
+
+from . import (
+    audience,
+    database,
+    handover,
+    journal as journalmod,
+    outbox,
+    place as placemod,
+    protocol,
+    push,
+    target as targetmod,
+)
+
+
+@contextlib.contextmanager
+def desk(ui, repo) -> Iterator[handover.Desk]:
+    '''a Desk like ``handover.desk``, with a copy of the journal'''
+    with tempfile.TemporaryDirectory(prefix='hg-delegate-') as folder:
+        place = placemod.Place(
+            name=os.path.basename(push.text(repo.root)),
+            root=os.fsdecode(repo.root),
+            folder=folder,
+            store=folder,
+            outbox=os.fsdecode(repo.svfs.join(outbox.FILENAME)),
+            mode=None,
+        )
+        path = os.path.join(os.fsdecode(repo.sharedpath), 'delegate/journal')
+        if os.path.exists(path):
+            _copy(path, place.journal)
+        opened = handover.Desk(ui, repo, place)
+        try:
+            yield opened
+        finally:
+            opened.journal.close()
+
+
+def _copy(path: str, to: str) -> None:
+    with database.translated(), contextlib.ExitStack() as stack:
+        files = [sqlite3.connect(name) for name in (path, to)]
+        for file in files:
+            stack.callback(file.close)
+        files[0].backup(files[1])
+
+
+def show(ui, desk, target: targetmod.Target, node: str) -> None:
+    '''what ``hg delegate`` would send'''
+    row = types.SimpleNamespace(
+        id=None, target=target.name, node=node, attempt=0
+    )
+    _show(ui, desk, target, row, [])
+
+
+def show_pending(ui, repo, desk, target: targetmod.Target) -> None:
+    '''what ``hg delegate --pending`` would send'''
+    desk.record_all()
+    rows = desk.journal.pending(target.name)
+    for row in rows:
+        if not row.txn:
+            _show(ui, desk, target, row, [])
+    pushed = [row for row in rows if row.txn]
+    last = desk.journal.last(target.name, journalmod.SUCCEEDED)
+    while pushed and last:
+        if not desk.history.is_ancestor(pushed[-1].node, last.node):
+            break
+        line = _(b'%s: %s is superseded by %s\n')
+        nodes = audience.short(pushed.pop().node), audience.short(last.node)
+        ui.write(line % (pycompat.sysbytes(target.name), *nodes))
+    if pushed:
+        _show(ui, desk, target, pushed[-1], _pushes(repo, pushed))
+
+
+def _pushes(repo, rows: Sequence[journalmod.Delegation]) -> list[Any]:
+    box = outbox.read(repo)
+    found = [box.find(row.txn or '') for row in rows]
+    return [entry.push for entry in found if entry]
+
+
+def _show(ui, desk, target: targetmod.Target, row, pushes) -> None:
+    last = desk.journal.last(target.name, journalmod.SUCCEEDED)
+    sent = types.SimpleNamespace(
+        id=row.id,
+        target=row.target,
+        node=row.node,
+        previous=last.node if last else None,
+        attempt=row.attempt + 1,
+    )
+    asked = target.command or protocol.command(target.name, row.node)
+    repository = {'name': desk.place.name, 'root': desk.place.root}
+    ui.write(
+        _(b'%s: would delegate %s to %s\n')
+        % (
+            pycompat.sysbytes(target.name),
+            audience.short(row.node),
+            pycompat.sysbytes(target.url),
+        )
+    )
+    ui.write(_(b'command: %s\n') % asked.encode('utf-8'))
+    ui.write(
+        _(b'standard input: %s') % protocol.compose(repository, sent, pushes)
+    )

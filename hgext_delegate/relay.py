@@ -1,0 +1,276 @@
+"""bytes from a deploy script in, safe whole lines out
+
+What the script prints reaches the pusher's terminal, so this file is a
+security boundary: nothing leaves but text, tabs and SGR colour, one whole
+line at a time, in bounded memory, however the input was cut. No I/O, no clock.
+
+A line ends at LF. A CR ends one *state* of the line, as progress meters use
+it; only the newest state with something to see counts, so CR LF needs no rule
+of its own. Escape sequences follow ECMA-48 and end at CR or LF at the latest:
+terminals would swallow on until ST, but then one broken title sequence could
+hide all output to come. Colour is for the same reason not carried over to the
+next line (nor to the rest of a line that was let go): every line stands alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import re
+
+RESET = b'\x1b[0m'
+
+# room for the mark of a cut line: reset, 33 bytes of words and a 64-bit count
+_MARK_ROOM = 40
+
+# printable ASCII, tab and the two that structure lines: nothing to do
+_PLAIN = bytes(range(0x20, 0x7F)) + b'\t\n\r'
+
+# ECMA-48 5.4. Terminals obey a control inside a control sequence and read on,
+# so controls belong to the sequence here; those that break it off do not
+_CSI_BODY = r'[\x00-\x09\x0b\x0c\x0e-\x17\x19\x1c-\x3f\x7f]*'
+# up to BEL, CAN, SUB or ESC, and C1 with its ST; the terminator is removed as
+# a control or an escape sequence of its own
+_STRING_BODY = r'[^\x07\n\r\x18\x1a\x1b\x80-\x9f]*'
+_MAX_SGR = 64
+
+# begins with one character class, which halves the time of re.sub
+_CONTROL = re.compile(
+    r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f](?:'
+    rf'(?:(?<=\x9b)|(?<=\x1b)\[)(?:([0-9:;]{{0,{_MAX_SGR}}})m|{_CSI_BODY}[@-~]?)'
+    rf'|(?:(?<=[\x90\x98\x9d-\x9f])|(?<=\x1b)[]PX^_]){_STRING_BODY}'
+    r'|(?:(?<=[\x8e\x8f])|(?<=\x1b)[NO])[ -~]?'
+    r'|(?<=\x1b)[ -/]*[0-~]?)?'
+)
+_INTRODUCERS = '\x1b\x8e\x8f\x90\x98\x9b\x9d\x9e\x9f'
+_UNFINISHED = re.compile(
+    rf'(?:\x1b\[|\x9b){_CSI_BODY}'
+    rf'|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f]){_STRING_BODY}'
+    r'|\x1b[NO]|[\x8e\x8f]|\x1b[ -/]*'
+)
+
+# Cf of Unicode 16, the line and paragraph separators and whatever else is
+# Default_Ignorable, but not U+FE00-FE0F, which only choose a glyph. A list,
+# since unicodedata is as old as its Python and a terminal may be newer
+_INVISIBLE = re.compile(
+    '[\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160'
+    '\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164'
+    '\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f'
+    '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+'
+)
+_BAD_BYTES = re.compile('[\udc80-\udcff]+')
+
+# 5, 6 (blink) and 8 (conceal) are out. So are the fonts, 10 to 20: on a Linux
+# console 11 and 12 change how all later bytes are read, and 0 does not undo it
+_SGR_CODES = frozenset(
+    [0, 1, 2, 3, 4, 7, 9, 21, 22, 23, 24, 27, 29, 39, 49, 53, 55, 59]
+    + [base + color for base in (30, 40, 90, 100) for color in range(8)]
+)
+_SGR_SUBPARAMETERS = re.compile(
+    r'4:[0-5]|[345]8:(?:5:\d{1,3}|2:(?:\d*:)?\d{1,3}:\d{1,3}:\d{1,3})'
+)
+_SGR_CUT_SHORT = re.compile(rb'\x1b[^m]*\Z')
+_SGR = re.compile(rb'\x1b[^m]*m')
+
+
+class Relay:
+    """Cuts one stream into lines that are safe to print.
+
+    `color` keeps SGR (ECMA-48 8.3.117), less what hides text. `width` is the
+    longest line in bytes, SGR and the mark of a cut included; at least 64, or
+    ValueError. One relay per stream: it holds at most one line.
+    """
+
+    def __init__(self, color: bool = True, width: int = 4096) -> None:
+        if width < 64:
+            raise ValueError(f'line width below 64 bytes: {width}')
+        self._color = color
+        self._width = width
+        self._decoder = codecs.getincrementaldecoder('utf-8')('surrogateescape')
+        self._sequence = ''  # an escape sequence that has not ended yet
+        self._state = bytearray()  # the first `width` bytes since the last CR
+        self._state_size = 0
+        self._newest: bytes | None = None  # newest ended state, if not shown
+        self._shown: bytes | None = None  # what flush() showed of this line
+        self._continues = False  # the state's beginning has been shown
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Returns the lines that `data` completes, without their newlines."""
+        return self._cut(self._clean(data))
+
+    def flush(self) -> list[bytes]:
+        """Lets go what the pusher should see now that the script pauses.
+
+        That is the unfinished line, or if it has nothing to see the newest
+        progress state: none or one line. Only what comes after it is shown
+        later. A piece of a character or of an escape sequence stays.
+        """
+        line = self._showable()
+        if not line:
+            return []
+        if _visible(self._present()):
+            self._start_state()
+            self._continues = True
+        self._newest = None
+        self._shown = line
+        return [line]
+
+    def close(self) -> list[bytes]:
+        """Returns the last line if it had no newline: none or one."""
+        lines = self._cut(self._clean(b'', final=True)) + self._end_line()
+        return [line for line in lines if line]
+
+    @property
+    def held(self) -> bool:
+        """Whether flush() would show something."""
+        return bool(self._showable())
+
+    def _clean(self, data: bytes, final: bool = False) -> bytes:
+        """Returns safe UTF-8 in which only CR and LF still mean something."""
+        waiting = self._sequence or self._decoder.getstate()[0]
+        if not waiting and not data.translate(None, _PLAIN):
+            return data
+        text = self._sequence + self._decoder.decode(data, final)
+        self._sequence = _shortened(_unfinished(text))
+        # this removes the unfinished one as well, which then comes again whole
+        text = _CONTROL.sub(_kept_sgr if self._color else '', text)
+        if not text.isascii():
+            text = _INVISIBLE.sub('', text)
+            text = _BAD_BYTES.sub(_spelled_out, text)
+        return text.encode('utf-8')
+
+    def _cut(self, clean: bytes) -> list[bytes]:
+        first, *others = clean.split(b'\n')
+        self._extend(first)
+        if not others:
+            return []
+        lines = self._end_line()
+        rest = others.pop()
+        if b'\r' in clean or b'\x1b' in clean:
+            for line in others:
+                self._extend(line)
+                lines += self._end_line()
+        elif others and len(max(others, key=len)) > self._width:
+            lines += [self._finished(line, len(line)) for line in others]
+        else:
+            lines += others
+        self._extend(rest)
+        return lines
+
+    def _extend(self, part: bytes) -> None:
+        *ended, rest = part.split(b'\r')
+        for state in ended:
+            self._append(state)
+            self._end_state()
+        self._append(rest)
+
+    def _append(self, part: bytes) -> None:
+        self._state += part[: self._width - len(self._state)]
+        self._state_size += len(part)
+
+    def _start_state(self) -> None:
+        self._state.clear()
+        self._state_size = 0
+        self._continues = False
+
+    def _end_state(self) -> None:
+        state = self._present()
+        if _visible(state):
+            seen = state == self._shown and not self._continues
+            self._newest = None if seen else state
+        elif self._newest is None and self._shown is None:
+            self._newest = state
+        self._start_state()
+
+    def _end_line(self) -> list[bytes]:
+        self._end_state()
+        line = self._newest
+        self._newest = self._shown = None
+        return [] if line is None else [line]
+
+    def _showable(self) -> bytes:
+        state = self._present()
+        if not _visible(state):
+            state = self._newest or b''
+            return state if _visible(state) else b''
+        seen = state == self._shown and not self._continues
+        return b'' if seen else state
+
+    def _present(self) -> bytes:
+        return self._finished(bytes(self._state), self._state_size)
+
+    def _finished(self, line: bytes, size: int) -> bytes:
+        """Closes colour, and cuts if `size` bytes or the reset exceed width."""
+        reset = _needed_reset(line)
+        if size + len(reset) <= self._width:
+            return line + reset
+        line = line[: self._width - _MARK_ROOM]
+        line = line.decode('utf-8', 'ignore').encode('utf-8')
+        line = _SGR_CUT_SHORT.sub(b'', line)
+        mark = b' [%d bytes cut]' % (size - len(line))
+        return line + _needed_reset(line) + mark
+
+
+def _unfinished(text: str) -> str:
+    """The escape sequence at the end that more text may belong to, or ''."""
+    start = max(map(text.rfind, _INTRODUCERS))
+    if start < 0 or not _UNFINISHED.fullmatch(text, start):
+        return ''
+    return text[start:]
+
+
+def _shortened(sequence: str) -> str:
+    """One that ends just as `sequence` will, so that an endless one fits."""
+    if len(sequence) <= _MAX_SGR + 2:
+        return sequence
+    return sequence[:2] + ' '  # the space: it can no longer be SGR
+
+
+def _kept_sgr(match: re.Match[str]) -> str:
+    return '' if match[1] is None else _safe_sgr(match[1])
+
+
+@functools.lru_cache(maxsize=256)
+def _safe_sgr(parameters: str) -> str:
+    codes = parameters.split(';')
+    kept = []
+    while codes:
+        code = codes.pop(0)
+        if ':' in code:
+            kept += [code] if _SGR_SUBPARAMETERS.fullmatch(code) else []
+        elif code in ('38', '48', '58'):
+            color = _extended_color(codes)
+            # terminals disagree on where a damaged one ends, and may take an 8
+            # in it for conceal: what follows is dropped with it
+            if not color:
+                break
+            kept += [code, *color]
+            del codes[: len(color)]
+        elif int(code or 0) in _SGR_CODES:
+            kept.append(str(int(code or 0)))
+    return f'\x1b[{";".join(kept)}m' if kept else ''
+
+
+def _extended_color(codes: list[str]) -> list[str]:
+    """The 5;n or 2;r;g;b (ITU-T T.416 13.1.8) that codes begin with, or []."""
+    length = {'5': 2, '2': 4}.get(codes[0], 0) if codes else 0
+    color = codes[:length]
+    if len(color) < length or ':' in ''.join(color):
+        return []
+    values = [int(value or 0) for value in color]
+    if max(values, default=0) > 255:
+        return []
+    return [str(value) for value in values]
+
+
+def _needed_reset(line: bytes) -> bytes:
+    last = line.rfind(b'\x1b')
+    return b'' if last < 0 or line.startswith(RESET, last) else RESET
+
+
+def _visible(line: bytes) -> bool:
+    return bool(_SGR.sub(b'', line).strip())
+
+
+def _spelled_out(match: re.Match[str]) -> str:
+    return ''.join(f'\\x{ord(bad) - 0xDC00:02x}' for bad in match[0])

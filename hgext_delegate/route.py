@@ -1,0 +1,211 @@
+# route.py - the connections that lead to a host
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the connections that lead to a host, each logged in with its own key
+
+There is one, or with ProxyJump a chain; one limit ends them all.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import socket
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from . import failure, hostkey, identity, sshconfig, wire
+
+_MOST_JUMPS = 8
+_KEEPALIVE = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Library:
+    '''what is needed of the SSH library
+
+    ``transport(line, trust)`` makes a transport, ``log_in(transport, user,
+    keys)`` tries the keys in turn, ``key(identity)`` reads one and returns
+    None if it cannot; ``errors`` is all that these raise.
+    '''
+
+    transport: Callable[[wire.Wire, hostkey.Trust], Any]
+    log_in: Callable[[Any, str, Sequence[Any]], None]
+    key: Callable[[identity.Identity], Any]
+    options: sshconfig.Reader
+    errors: tuple[type[Exception], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    '''what was asked for; see session.open()'''
+
+    config_path: str
+    identity: str | None
+    knownhosts: Sequence[str]
+    connect_timeout: float
+
+
+class Route:
+    '''connections under one ``limit``
+
+    ``host`` and ``step`` are for the words of an error: with whom and what
+    was being done.
+    '''
+
+    def __init__(self, library: Library, settings: Settings):
+        self.limit = wire.Limit()
+        self.step = failure.CONNECTING
+        self.host = ''
+        self._library = library
+        self._patience = f'timed out after {settings.connect_timeout:g} s'
+        self._settings = settings
+        self._lines: list[wire.Wire] = []
+        self._transports: list[Any] = []
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def transport(self) -> Any:
+        '''the connection to the host itself, once there is one'''
+        return self._transports[-1]
+
+    def find(
+        self, host: str, port: int | None, user: str | None
+    ) -> sshconfig.Destination:
+        path = self._settings.config_path
+        return sshconfig.find(path, self._library.options, host, port, user)
+
+    def connect(
+        self,
+        host: sshconfig.Destination,
+        pins: Sequence[str] = (),
+        jumps: int = 0,
+    ) -> None:
+        '''connect and log in, by way of ``host``'s jump hosts
+
+        ``pins`` are its host keys. Raises SessionError.
+        '''
+        keys = self._keys(host, bool(jumps))
+        given = self._settings.knownhosts
+        files = sshconfig.read_known(given or host.knownhosts, bool(given))
+        trust = hostkey.Trust(host, pins, files)
+        if host.jumps:
+            self._jump(host.jumps, jumps + 1)
+        self.host, self.step = str(host), failure.CONNECTING
+        with self.worded():
+            line = self._line(host)
+            transport = self._library.transport(line, trust)
+            self._transports.append(transport)
+            self.step = failure.BANNER
+            transport.start_client()
+            self.step = failure.LOGIN
+            self._library.log_in(transport, host.user, keys)
+            transport.packetizer.logged_in = True
+            transport.set_keepalive(_KEEPALIVE)
+
+    def await_connection(self) -> None:
+        '''limit what follows as connecting is limited'''
+        self.limit.set(self._settings.connect_timeout, self._patience)
+
+    @contextlib.contextmanager
+    def worded(self) -> Iterator[None]:
+        '''make what the library raises a SessionError'''
+        try:
+            yield
+        except self._library.errors as error:
+            raise self.explain(error) from None
+
+    def explain(self, error: Exception) -> failure.SessionError:
+        step = self.step
+        if step == failure.BANNER and self.transport.remote_version:
+            step = failure.EXCHANGE
+        over = self.limit.over
+        if step == failure.CONNECTING and wire.timed_out(error):
+            over = self._patience
+        if over and step != failure.RUNNING:
+            return failure.SessionError(f'{over} while {step} {self.host}')
+        if over:
+            expired = self.limit.expired
+            kind = failure.Expired if expired else failure.SessionError
+            return kind(over, started=True)
+        return failure.explain(error, step, self.host)
+
+    def stop(self, reason: str) -> None:
+        '''end all connections now; from any thread'''
+        self.limit.stop(reason)
+        self.shut()
+
+    def shut(self) -> None:
+        '''close the sockets; what has arrived can still be read'''
+        for line in self._lines:
+            line.shut()
+
+    def close(self) -> None:
+        '''end the connections and all that belongs to them; never raises'''
+        self.stop('closed')
+        for transport in reversed(self._transports):
+            # Its thread closes what it reads from: a descriptor closed under
+            # it might be another file's the next moment.
+            if transport.is_alive():
+                transport.join(2)
+        for line in self._lines:
+            line.close()
+        while self._children:
+            wire.reap(self._children.pop())
+
+    def _jump(self, jumps: tuple[str, ...], count: int) -> None:
+        if count > _MOST_JUMPS:
+            reason = f'more than {_MOST_JUMPS} jump hosts'
+            raise failure.SessionError(reason, 'check ProxyJump')
+        host = self.find(*sshconfig.parse_jump(jumps[-1]))
+        if jumps[:-1]:
+            host = dataclasses.replace(host, jumps=jumps[:-1], command='')
+        self.connect(host, jumps=count)
+
+    def _line(self, host: sshconfig.Destination) -> wire.Wire:
+        '''a way for the bytes: through the last jump host, if there is one'''
+        sock: socket.socket
+        if host.jumps:
+            there, here = (host.host, host.port), ('127.0.0.1', 0)
+            sock = self.transport.open_channel('direct-tcpip', there, here)
+            return wire.Wire(sock, self.limit)
+        if host.command:
+            sock, child = wire.spawn(host.command)
+            self._children.append(child)
+        else:
+            sock = wire.dial(host.host, host.port, self.limit)
+        self._lines.append(wire.Wire(sock, self.limit))
+        return self._lines[-1]
+
+    def _keys(self, host: sshconfig.Destination, jump: bool) -> list[Any]:
+        '''the private keys to try: at least one that can be used'''
+        paths: Sequence[str] = host.identities
+        asked = self._settings.identity
+        # A jump host wants a key of its own, if one is configured.
+        if asked and not (jump and paths):
+            paths = [asked]
+        keys, errors = [], []
+        for path in paths or sshconfig.default_identities():
+            try:
+                keys.append(self._key(path))
+            except failure.SessionError as error:
+                errors.append(error)
+        if keys:
+            return keys
+        raise (
+            errors[0]
+            if errors
+            else failure.SessionError(
+                f'there is no key to log in to {host} with',
+                'make one with ssh-keygen and name it as the identity',
+            )
+        )
+
+    def _key(self, path: str) -> Any:
+        found = identity.read(path)
+        key = self._library.key(found)
+        if key is None:
+            raise identity.unusable(found)
+        return key

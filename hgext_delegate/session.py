@@ -1,0 +1,270 @@
+# session.py - one guarded SSH session
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''one guarded SSH session with an other side that is not trusted
+
+The only file that imports paramiko. Packets, cryptography, key exchange and
+login are left to it; the rest is not: how long anything is waited for, which
+host key and which private key are right, what a remote command said, how it
+ended, and what may be told of an error.
+'''
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mercurial import demandimport
+
+from . import channel, failure, guard, identity as identitymod, route
+
+with demandimport.deactivated():
+    # A third of the time to import paramiko goes to invoke, which it can do
+    # without; see _Programs.
+    _modules: dict[str, Any] = sys.modules
+    _hidden = _modules.setdefault('invoke', None) is None
+    try:
+        import paramiko
+    finally:
+        if _hidden:
+            del _modules['invoke']
+
+SessionError = failure.SessionError
+Expired = failure.Expired
+End = channel.End
+
+# in bytes; Linux takes 128 KiB as one argument
+_LONGEST_COMMAND = 100_000
+# in seconds
+_LONGEST_PROGRAM = 15
+
+# What paramiko raises for what the other side sent or did, and what we do;
+# the transport makes one of these of whatever else ended it.
+_ERRORS = (
+    paramiko.SSHException,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    channel.ViolationError,
+    SessionError,
+)
+
+
+class _Programs:
+    '''what paramiko wants of invoke, for `Match exec` in ssh_config
+
+    invoke itself would read the standard input of the server process, which
+    is what the pusher's hg says.
+    '''
+
+    @staticmethod
+    def run(command: str, **options: Any) -> Any:
+        try:
+            done = subprocess.run(
+                ['/bin/sh', '-c', command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_LONGEST_PROGRAM,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise SessionError('a Match exec in the ssh config hangs') from None
+        return types.SimpleNamespace(ok=done.returncode == 0)
+
+
+paramiko.config.invoke = _Programs
+
+
+class _Packets(guard.Packets, paramiko.packet.Packetizer):
+    pass
+
+
+class _Transport(guard.Transport, paramiko.Transport):
+    packets = _Packets
+    errors = _ERRORS
+
+
+def open(
+    host: str,
+    *,
+    port: int | None = None,
+    user: str | None = None,
+    identity: str | None = None,
+    hostkeys: Sequence[str] = (),
+    knownhosts: Sequence[str] = (),
+    connect_timeout: float = 15.0,
+    config_path: str = '~/.ssh/config',
+) -> Session:
+    '''connect and log in to ``host`` within ``connect_timeout`` seconds
+
+    What is not given comes from the ssh_config at ``config_path``, then from
+    OpenSSH's defaults. If ``hostkeys`` (`TYPE BASE64`) are given, only they
+    count; else, if given, only the files ``knownhosts``. A jump host has its
+    own key, if one is configured, and its own host key. Raises SessionError.
+    '''
+    settings = route.Settings(
+        config_path, identity, knownhosts, connect_timeout
+    )
+    library = route.Library(_Transport, _log_in, _key, _options, _ERRORS)
+    way = route.Route(library, settings)
+    way.await_connection()
+    try:
+        way.connect(way.find(host, port, user), hostkeys)
+    except BaseException:
+        way.close()
+        raise
+    return Session(way)
+
+
+class Session:
+    '''a connection that is logged in; open() makes it'''
+
+    def __init__(self, way: route.Route):
+        self._route = way
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def execute(
+        self,
+        command: str,
+        stdin: bytes,
+        receive: Callable[[int, bytes], None],
+        tick: Callable[[], None],
+        *,
+        idle_timeout: float,
+        timeout: float,
+    ) -> End:
+        '''run ``command`` with ``stdin`` to its end, and say which it was
+
+        ``receive(1 or 2, data)`` gets standard output and error in the order
+        of their arrival, and ``tick()`` is called about every 0.25 s, both in
+        this thread. An end is the exit status (or signal) and the end of all
+        output, both received. Raises SessionError: Expired after
+        ``idle_timeout`` seconds without output and after ``timeout`` seconds.
+        '''
+        way = self._route
+        text = command.encode('utf-8', 'surrogateescape')
+        if b'\0' in text or len(text) > _LONGEST_COMMAND:
+            # sshd drops the connection at the one, execve fails at the other.
+            raise SessionError('the command has a NUL or is too long')
+        inbox = channel.Inbox(guard.WINDOW)
+        way.step = failure.OPENING
+        way.await_connection()
+        with way.worded():
+            opened = way.transport.open_command(inbox)
+        ending = time.monotonic() + timeout
+
+        def await_output() -> None:
+            left = ending - time.monotonic()
+            if left < idle_timeout:
+                way.limit.set(left, f'not finished after {timeout:g} s')
+            else:
+                way.limit.set(idle_timeout, f'no output for {idle_timeout:g} s')
+
+        def hand_on(stream: int, data: bytes) -> None:
+            await_output()
+            receive(stream, data)
+
+        def send(message: bytes) -> None:
+            try:
+                way.transport._send_user_message(paramiko.Message(message))
+            except _ERRORS:
+                # The far side may have said all before it went: it is heard
+                # to its end, which then comes.
+                way.shut()
+
+        largest = min(opened.out_max_packet_size, guard.PACKET)
+        run = channel.Command(inbox, send, opened.remote_chanid, largest)
+        await_output()
+        way.step = failure.RUNNING
+        run.run(text, stdin, hand_on, tick)
+        way.transport.forget(opened)
+        way.limit.set(math.inf, '')
+        return self._end(inbox)
+
+    def cancel(self) -> None:
+        '''end what is being done; from any thread'''
+        self._route.stop('cancelled')
+
+    def close(self) -> None:
+        '''end the connection and all that belongs to it; never raises'''
+        self._route.close()
+
+    def _end(self, inbox: channel.Inbox) -> End:
+        way = self._route
+        if inbox.end and (inbox.eof or inbox.closed):
+            return inbox.end
+        if inbox.refused:
+            raise SessionError(f'session refused by {way.host}')
+        if inbox.closed:
+            reason = f'closed by {way.host} without an exit status'
+            raise SessionError(reason, started=True)
+        error = way.explain(way.transport.get_exception() or EOFError())
+        if way.limit.expired and inbox.end:
+            error.remedy = (
+                'the command itself has ended, but something that it started '
+                'keeps its output open: redirect that'
+            )
+        raise error
+
+
+def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
+    '''log in with the first key that is accepted'''
+    refused = False
+    for key in keys:
+        try:
+            # What else the server wants besides a key is what is returned.
+            if not transport.auth_publickey(user, key):
+                return
+        except paramiko.AuthenticationException:
+            if not transport.is_active():
+                break
+        refused = True
+    if not refused:
+        raise EOFError
+    raise SessionError(
+        f'{transport.trust.host.host} refused the key as {user}',
+        "the public half must be in that account's authorized_keys, which "
+        'sshd must be allowed to use; its log says more',
+    )
+
+
+def _key(identity: identitymod.Identity) -> Any:
+    kinds = {
+        'ssh-ed25519': paramiko.Ed25519Key,
+        'ssh-rsa': paramiko.RSAKey,
+        'ecdsa': paramiko.ECDSAKey,
+    }
+    kind = kinds.get(identity.type.partition('-sha2')[0])
+    if kind is None:
+        return None
+    try:
+        return kind.from_private_key(io.StringIO(identity.text))
+    except (
+        paramiko.SSHException,
+        ValueError,
+        LookupError,
+        AssertionError,
+    ):
+        return None
+
+
+def _options(text: str, host: str) -> Mapping[str, Any]:
+    '''what the ssh_config says for a host. Raises ValueError'''
+    try:
+        return paramiko.SSHConfig.from_text(text).lookup(host)
+    except paramiko.SSHException as error:
+        raise ValueError(str(error)) from None

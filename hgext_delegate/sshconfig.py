@@ -1,0 +1,186 @@
+# sshconfig.py - where a host name leads
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''where a host name leads, by ssh_config(5)
+
+The reader of ssh_config is paramiko's, and is handed in; this file says what
+its answers mean.
+'''
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import failure, identity, knownhosts
+
+_GLOBAL = '/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2'
+_USER = '~/.ssh/known_hosts ~/.ssh/known_hosts2'
+_IDENTITIES = ('~/.ssh/id_rsa', '~/.ssh/id_ecdsa', '~/.ssh/id_ed25519')
+
+_JUMP = re.compile(
+    r'(?:ssh://)?(?:([^@]+)@)?(\[[^\]]+\]|[^][:/@]+)(?::([0-9]+))?/?'
+)
+
+# From the text of an ssh_config and a host name to the options for it.
+Reader = Callable[[str, str], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Destination:
+    '''where to connect to, and what ssh_config says about it
+
+    ``keyname`` and ``keyport`` are what its host key is looked up by;
+    ``identities`` is empty where none is configured; ``jumps`` are the hosts
+    to pass through, and ``command`` is a ProxyCommand or ''.
+    '''
+
+    host: str
+    port: int
+    user: str
+    keyname: str
+    keyport: int
+    identities: tuple[str, ...]
+    knownhosts: tuple[str, ...]
+    jumps: tuple[str, ...]
+    command: str
+
+    def __str__(self) -> str:
+        return f'{self.host} port {self.port}'
+
+
+def find(
+    path: str,
+    reader: Reader,
+    host: str,
+    port: int | None = None,
+    user: str | None = None,
+) -> Destination:
+    '''where ``host`` leads by the ssh_config at ``path``
+
+    ``port`` and ``user`` win over it. Raises SessionError.
+    '''
+    # As with ssh the first value obtained for an option counts, so what was
+    # asked for stands first; %p and %r then mean it as well.
+    given = (('Port', port), ('User', user))
+    asked = ''.join(f'{key} {value}\n' for key, value in given if value)
+    text = asked + _read(path)
+    try:
+        return _destination(reader(text, host))
+    except (ValueError, LookupError) as error:
+        raise _trouble(path, 'is damaged', detail=str(error)) from None
+
+
+def parse_jump(text: str) -> tuple[str, int | None, str | None]:
+    '''host, port and user of one hop of ProxyJump. Raises SessionError'''
+    match = _JUMP.fullmatch(text.strip())
+    if match is None:
+        raise failure.SessionError(
+            f'ProxyJump {text} in the ssh config is damaged',
+            'it is written [user@]host[:port]',
+        )
+    user, host, port = match.groups()
+    return host.strip('[]'), int(port) if port else None, user
+
+
+def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
+    '''the known_hosts files at ``paths``, as pairs of path and content
+
+    One that is not there is passed over, as ssh does, unless ``required``.
+    Raises SessionError.
+    '''
+    found = []
+    for name in paths:
+        path = os.path.expanduser(name)
+        try:
+            found.append((path, identity.read_file(path)[1]))
+        except OSError as error:
+            if required:
+                words = f'cannot be read: {error.strerror}'
+                base = os.path.basename(path)
+                raise failure.SessionError(
+                    f'known_hosts file {base} {words}', detail=path
+                ) from None
+    return found
+
+
+def default_identities() -> list[str]:
+    '''those of OpenSSH's default names that exist'''
+    paths = map(os.path.expanduser, _IDENTITIES)
+    return [path for path in paths if os.path.exists(path)]
+
+
+def _read(path: str) -> str:
+    '''the text of an ssh_config file, '' where there is none
+
+    It can name programs to run, so one that others may write is refused, as
+    ssh refuses it.
+    '''
+    try:
+        status, content = identity.read_file(os.path.expanduser(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return ''
+    except OSError as error:
+        words = f'cannot be read: {error.strerror}'
+        raise _trouble(path, words) from None
+    if status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022:
+        raise _trouble(
+            path,
+            'may be written by others',
+            'let the account that runs hg own it, and chmod go-w',
+        )
+    return content.decode('utf-8', 'surrogateescape')
+
+
+def _destination(options: Mapping[str, Any]) -> Destination:
+    host = options['hostname']
+    port = int(options.get('port', knownhosts.DEFAULT_PORT))
+    if not 0 < port < 65536:
+        raise ValueError(f'there is no port {port}')
+    alias = options.get('hostkeyalias')
+    # Of the two the one that stands first counts; the reader keeps order.
+    proxies = [k for k in options if k in ('proxyjump', 'proxycommand')]
+    proxy = proxies[0] if proxies else ''
+    way = options.get(proxy) or 'none'
+    if way.lower() == 'none':
+        proxy = way = ''
+    files = options.get('userknownhostsfile', _USER).split()
+    files += options.get('globalknownhostsfile', _GLOBAL).split()
+    identities = options.get('identityfile', ())
+    return Destination(
+        host=host,
+        port=port,
+        user=options.get('user') or _account(),
+        keyname=alias or host,
+        keyport=knownhosts.DEFAULT_PORT if alias else port,
+        identities=tuple(i for i in identities if i.lower() != 'none'),
+        knownhosts=tuple(f for f in files if f.lower() != 'none'),
+        jumps=tuple(way.split(',')) if proxy == 'proxyjump' else (),
+        command=way if proxy == 'proxycommand' else '',
+    )
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise failure.SessionError(
+            f'no account has the number {os.getuid()}',
+            'name the user to log in as, in the URL of the target',
+        ) from None
+
+
+def _trouble(
+    path: str, words: str, remedy: str = '', detail: str = ''
+) -> failure.SessionError:
+    path = os.path.abspath(os.path.expanduser(path))
+    return failure.SessionError(
+        f'ssh config file {os.path.basename(path)} {words}',
+        remedy,
+        detail=f'{path} {detail}'.strip(),
+    )
