@@ -33,6 +33,7 @@ from . import (
     journal as journalmod,
     outbox,
     place as placemod,
+    policy,
     push,
     target as targetmod,
 )
@@ -45,7 +46,7 @@ class Desk:
 
     def __init__(self, ui, repo, place: placemod.Place):
         self.voice = audience.Voice(ui)
-        self.targets, mistakes = targetmod.read(ui)
+        self.targets, mistakes = targetmod.read(ui, policy.refused(repo))
         self.mistaken = bool(mistakes)
         self.place = place
         self.history = history.History(repo)
@@ -175,7 +176,7 @@ class Desk:
             return ''
 
     def record_all(self) -> None:
-        self.record(outbox.read(self._repo), sys.maxsize)
+        self.record(outbox.committed(self._repo), sys.maxsize)
 
     def waiting(self, target: targetmod.Target) -> list[int]:
         '''what to run for ``target``; the newest push takes the others'''

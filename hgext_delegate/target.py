@@ -14,6 +14,7 @@ import dataclasses
 import difflib
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from mercurial import (
@@ -69,10 +70,7 @@ class Target:
 
     @property
     def url(self) -> str:
-        host = '[%s]' % self.host if ':' in self.host else self.host
-        user = self.user + '@' if self.user else ''
-        port = ':%d' % self.port if self.port else ''
-        return 'ssh://%s%s%s' % (user, host, port)
+        return _join(self.host, self.port, self.user)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,13 +168,13 @@ def _paths(value: bytes) -> tuple[str, ...]:
 
 
 def _trigger(value: bytes) -> tuple[str, ...]:
-    words = tuple(pycompat.sysstr(w) for w in value.replace(b',', b' ').split())
-    if not words or not set(words) <= set(TRIGGERS):
+    triggers = tuple(map(pycompat.sysstr, words(value)))
+    if not triggers or not set(triggers) <= set(TRIGGERS):
         raise _Wrong(
             _(b"'%s' is not a list of triggers") % value,
             _(b'choose from: %s') % ', '.join(TRIGGERS).encode('ascii'),
         )
-    return words
+    return triggers
 
 
 def _hostkey(value: bytes) -> tuple[str, ...]:
@@ -212,7 +210,12 @@ OPTIONS = {
 }
 
 # the settings of [delegate] that name no target
-SETTINGS = (b'user-variables', b'keep')
+SETTINGS = (
+    b'user-variables',
+    b'keep',
+    b'allow-targets',
+    b'allow-repository-config',
+)
 
 
 def _url(value: bytes) -> tuple[str, int | None, str | None]:
@@ -242,6 +245,20 @@ def _url(value: bytes) -> tuple[str, int | None, str | None]:
     return host.decode('ascii'), port, user or None
 
 
+def _join(host: str, port: int | None, user: str | None) -> str:
+    host = '[%s]' % host if ':' in host else host
+    login = user + '@' if user else ''
+    return 'ssh://%s%s%s' % (login, host, ':%d' % port if port else '')
+
+
+def canonical(value: bytes) -> str | None:
+    '''the one way to write the URL ``value``; None if it is no target's'''
+    try:
+        return _join(*_url(value))
+    except _Wrong:
+        return None
+
+
 def _nearest(word: bytes, known) -> bytes:
     near = difflib.get_close_matches(
         pycompat.sysstr(word), [pycompat.sysstr(k) for k in known], 1
@@ -263,22 +280,25 @@ def names(ui) -> list[bytes]:
     ]
 
 
-def read(ui) -> tuple[list[Target], list[Mistake]]:
+def read(
+    ui, refused: Iterable[Mistake] = ()
+) -> tuple[list[Target], list[Mistake]]:
     '''the targets that can be served, and what is wrong with the others
 
-    Only what Mercurial trusts is read. An empty value takes away a target
-    that another file has set. A target with a mistake is not served at all:
-    half of what was asked for is not what was asked for.
+    ``refused`` is what the host's policy has against items. Only what
+    Mercurial trusts is read. An empty value takes away a target that another
+    file has set. A target with a mistake is not served at all: half of what
+    was asked for is not what was asked for.
     '''
     items = dict(ui.configitems(SECTION))
-    mistakes = {}
+    mistakes = {mistake.item: mistake for mistake in refused}
 
     def check(item, parse, value):
         try:
             return parse(value)
         except _Wrong as exc:
             source = ui.configsource(SECTION, item)
-            mistakes[item] = Mistake(item, source, *exc.args)
+            mistakes.setdefault(item, Mistake(item, source, *exc.args))
 
     for item in items:
         check(item, lambda item: _known(item, items), item)
@@ -327,5 +347,9 @@ def keep(ui) -> int:
 
 def user_variables(ui) -> list[bytes]:
     '''the environment variables that the administrator says name the pusher'''
-    value = dict(ui.configitems(SECTION)).get(b'user-variables', b'')
+    return words(dict(ui.configitems(SECTION)).get(b'user-variables', b''))
+
+
+def words(value: bytes) -> list[bytes]:
+    '''a list as Mercurial's configuration writes it: spaces or commas'''
     return value.replace(b',', b' ').split()

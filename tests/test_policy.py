@@ -1,0 +1,174 @@
+"""A repository's own hgrc may say what the host's administrator allows."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from repositories import Clone, Repository
+from test_deploy import targets
+from world import World
+
+
+def host_says(world: World, text: str) -> None:
+    """The server account's own hgrc, which no repository can change."""
+    world.server.write('.hgrc', '[delegate]\n' + text)
+
+
+def refused(push) -> list[bytes]:
+    return [x for x in push.remote if x.startswith(b'delegate: blog')]
+
+
+def test_what_is_allowed_is_delegated(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    host_says(world, f'allow-targets = ssh://{world.deploy.name}@localhost:*\n')
+    repository.hgrc(targets(world, more='blog:when = all()\n'))
+    clone.commit()
+    assert b': deployed ' in clone.push().remote[-1]
+
+
+@pytest.mark.parametrize(
+    ('line', 'said'),
+    [
+        ('blog = ssh://other@localhost', b"'ssh://other@localhost'"),
+        ('blog = ssh://%6fther@localhost', b'ssh://%6fther@localhost'),
+        ('blog:identity = /etc/key', b"'identity'"),
+        ('blog:command = id', b"'command'"),
+        ('blog:timeout = 10h', b"'timeout'"),
+        ('blog:output-limit = 1 TB', b"'output-limit'"),
+        ('blog:knownhosts = /tmp/known', b"'knownhosts'"),
+        ('*:timeout = 10h', b"'timeout'"),
+    ],
+)
+def test_what_is_not_allowed_is_refused_in_one_line(
+    world: World, repository: Repository, clone: Clone, line: str, said: bytes
+) -> None:
+    host_says(world, f'allow-targets = ssh://{world.deploy.name}@localhost:*\n')
+    repository.hgrc(targets(world, more=line + '\n'))
+    clone.commit()
+    push = clone.push()
+    assert push.returncode == 0
+    item = line.split(' =')[0].encode()
+    about = [x for x in push.remote if x.startswith(b'delegate: ' + item)]
+    assert len(about) == 1
+    assert said in about[0] and b'.hg/hgrc:5' in about[0]
+    assert not world.deploys()
+
+
+def test_the_repositorys_name_can_be_part_of_what_is_allowed(
+    world: World,
+) -> None:
+    name = world.deploy.name
+    host_says(world, f'allow-targets = ssh://{name}@{{repository}}:*\n')
+    for repository_name, allowed in (('localhost', True), ('b', False)):
+        repository = world.repository(repository_name, targets(world))
+        clone = world.clone(repository)
+        clone.commit()
+        push = clone.push()
+        assert bool(refused(push)) == (not allowed) or allowed
+        assert (b': deployed ' in push.remote[-1]) == allowed
+
+
+def test_the_policy_cannot_be_changed_by_the_repository(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    host_says(world, 'allow-targets = ssh://nobody@localhost\n')
+    repository.hgrc(
+        targets(
+            world,
+            more='allow-targets = ssh://*\nallow-repository-config = command\n'
+            'user-variables = PATH\n',
+        )
+    )
+    clone.commit()
+    push = clone.push()
+    assert b'delegate: blog in .hg/hgrc:4: ' in b'\n'.join(push.remote)
+    assert not world.deploys()
+
+
+def test_the_host_names_the_options_it_allows(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    host_says(world, 'allow-repository-config = retries, when\n')
+    repository.hgrc(targets(world, more='blog:retries = 1\n'))
+    clone.commit()
+    assert b': deployed ' in clone.push().remote[-1]
+    repository.hgrc(targets(world, more='blog:wait = no\n'))
+    clone.commit()
+    assert b"'wait' is not for a repository's hgrc" in refused(clone.push())[0]
+
+
+def test_a_target_of_the_host_is_served_whatever_the_repository_says(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    host_says(
+        world,
+        f'blog = ssh://{world.deploy.name}@localhost:{world.port}\n'
+        'blog:timeout = 5m\nallow-targets = none\n',
+    )
+    repository.hgrc('[delegate]\nother = ssh://other@localhost\n')
+    clone.commit()
+    push = clone.push()
+    assert any(b': deployed ' in line for line in push.remote)
+    assert b'delegate: other in .hg/hgrc:4: ' in b'\n'.join(push.remote)
+
+
+@pytest.mark.parametrize('how', ['link', 'group', 'others'])
+def test_an_hgrc_that_others_can_have_written_is_refused(
+    world: World, repository: Repository, clone: Clone, how: str
+) -> None:
+    repository.hgrc(targets(world))
+    hgrc = repository.path / '.hg' / 'hgrc'
+    if how == 'link':
+        elsewhere = hgrc.with_name('elsewhere')
+        hgrc.rename(elsewhere)
+        hgrc.symlink_to(elsewhere)
+        said = b'is a symbolic link'
+    else:
+        os.chmod(hgrc, 0o664 if how == 'group' else 0o646)
+        said = b'can be written by others'
+    clone.commit()
+    push = clone.push()
+    assert push.returncode == 0
+    (line,) = refused(push)
+    assert said in line
+    assert not world.deploys()
+    # mended, what was pushed is delegated
+    if how == 'link':
+        hgrc.unlink()
+        elsewhere.rename(hgrc)
+    else:
+        os.chmod(hgrc, 0o644)
+    assert repository.hg('delegate', '--pending').returncode == 0
+    assert len(world.deploys()) == 1
+
+
+def test_an_untrusted_hgrc_neither_adds_nor_changes_nor_silences(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    host_says(
+        world,
+        f'blog = ssh://{world.deploy.name}@localhost:{world.port}\n'
+        f'[extensions]\nhgext_delegate = {world.extension}\n',
+    )
+    repository.hgrc(
+        '[extensions]\nhgext_delegate = !\n'
+        '[hooks]\nchangegroup.delegate =\npretxnclose.delegate = false\n'
+        '[delegate]\nblog = ssh://other@localhost\nblog:when = none()\n'
+        'more = ssh://other@localhost\n'
+    )
+    hgrc = repository.path / '.hg' / 'hgrc'
+    # As root it belongs to somebody whom the server account does not trust.
+    if os.geteuid() == 0:
+        os.chown(hgrc, world.pusher.uid, world.pusher.gid)
+    else:
+        world.server.write(
+            '.hgrc', world.server.read('.hgrc') + '[trusted]\nusers =\n'
+        )
+        hgrc.unlink()  # an account trusts itself: nothing to show without root
+    clone.commit()
+    push = clone.push()
+    assert b': deployed ' in push.remote[-1]
+    assert not [line for line in push.remote if b'more' in line]
+    assert len(world.deploys()) == 1
