@@ -96,13 +96,28 @@ all of them as ``*:option``. Durations are seconds or numbers with ``s``,
   Environment variables that name the pusher, beside those of hgweb,
   Heptapod, mercurial-server, Kallithea and hgkeeper. Name only variables
   that a client cannot set.
+
+On a host that several people's repositories share, its own configuration
+files (not a repository's) can say what a repository's hgrc may ask for:
+
+``allow-targets``
+  Patterns of the URLs that a repository's hgrc may name, such as
+  ``ssh://hg-{repository}@localhost``, where ``{repository}`` is the
+  repository's name. (default: any)
+
+``allow-repository-config``
+  The options and settings that a repository's hgrc may set. (default: all of
+  them, or where ``allow-targets`` is set: ``when trigger wait color``)
+
+A repository's hgrc that is a symbolic link, or that group or others may
+write, names no targets.
 '''
 
 from __future__ import annotations
 
 import sys
 
-from mercurial import registrar
+from mercurial import commands, extensions, registrar
 from mercurial.i18n import _
 
 from . import eager, hooks, metadata
@@ -123,10 +138,38 @@ colortable = {
     b'delegate.state.lost': b'magenta bold',
     b'delegate.state.superseded': b'none',
     b'delegate.state.cancelled': b'yellow',
+    b'delegate.check.ok': b'green',
+    b'delegate.check.warning': b'yellow',
+    b'delegate.check.error': b'red bold',
 }
 
 # An extension that was loaded by its path is found by ``python:`` hooks too.
 sys.modules.setdefault('hgext_delegate', sys.modules[__name__])
+
+
+def extsetup(ui) -> None:
+    if _is_web_server():
+        eager.load('livehttp').install()
+    else:
+        extensions.wrapcommand(commands.table, b'serve', _serve)
+
+
+def _is_web_server() -> bool:
+    '''whether hgweb is loaded, and not just promised, as it is in any hg'''
+    modules = (
+        sys.modules.get('mercurial.hgweb.' + name)
+        for name in ('hgweb_mod', 'hgweb_mod_inner')
+    )
+    return any(
+        module and 'hgweb' in object.__getattribute__(module, '__dict__')
+        for module in modules
+    )
+
+
+def _serve(orig, ui, repo, **opts):
+    if not opts.get('stdio'):
+        eager.load('livehttp').install()
+    return orig(ui, repo, **opts)
 
 
 def reposetup(ui, repo) -> None:
@@ -155,7 +198,8 @@ def delegate(ui, repo, *targets, **opts):
 
     Without options, the newest changeset that each TARGET is for is
     delegated, once more if need be. Without TARGET, that is done for all
-    targets.
+    targets. Where a delegation to the target runs already, it waits for its
+    turn, and says so.
 
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
@@ -164,7 +208,10 @@ def delegate(ui, repo, *targets, **opts):
     again, as one delegation for each target.
 
     With -n/--dry-run, the command and the object that would be sent are
-    printed, and no connection is made.
+    printed. No connection is made, and nothing is written.
+
+    Interrupted (^C), it cancels what it has begun, as :hg:`delegate-cancel`
+    does.
 
     Returns 0 only if every target succeeded.
     '''
@@ -203,6 +250,14 @@ def delegate_log(ui, repo, id=None, **opts):
     With ID, what that delegation printed follows. With -f/--follow, it
     follows live until the end, and the result is that of the delegation.
 
+    Templates have the keywords ``id``, ``target``, ``state``, ``node``,
+    ``pusher``, ``date`` (when it began), ``seconds``, ``status`` (the exit
+    status), ``signal``, ``reason``, ``remedy``, ``attempt`` (how often it
+    was tried), ``previous`` (what the target had before), ``taken`` (the ID
+    of the delegation that was run instead), ``stopper`` (who cancelled),
+    ``identifier`` (what the deploy side knows it by), and with ID also
+    ``output``.
+
     Returns 0 on success.
     '''
     return eager.load('commands').log(ui, repo, id, opts)
@@ -224,3 +279,156 @@ def delegate_cancel(ui, repo, id):
     Returns 0 if the delegation was cancelled.
     '''
     return eager.load('commands').cancel(ui, repo, id)
+
+
+@command(
+    b'delegate-receive',
+    [
+        (b'', b'clone', b'', _(b'keep the clone here'), _(b'PATH')),
+        (b'', b'source', b'', _(b'pull from there'), _(b'URL')),
+        (b'', b'run', b'', _(b'then run this in the clone'), _(b'COMMAND')),
+        (
+            b'',
+            b'timeout',
+            b'',
+            _(b'end it after this time (default: 1h)'),
+            _(b'DURATION'),
+        ),
+        (
+            b'',
+            b'state',
+            b'',
+            _(b'remember here what ran (default: ~/.local/state/hg-delegate)'),
+            _(b'FOLDER'),
+        ),
+        (
+            b'',
+            b'install',
+            b'',
+            _(b'add this line to ~/.ssh/authorized_keys instead'),
+            _(b'LINE'),
+        ),
+    ],
+    _(
+        b'--clone PATH --source URL --run COMMAND [--timeout DURATION]\n'
+        b'       [--state FOLDER] | --install LINE'
+    ),
+    helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
+    norepo=True,
+)
+def delegate_receive(ui, **opts):
+    '''be the receiver, a forced command for the deploy account
+
+    It stands in the ``authorized_keys`` of the deploy account, and nobody
+    types it. On the server, ``NAME:receiver = yes`` belongs to it.
+
+    For each delegation it brings its own clone in PATH to the changeset,
+    made and pulled from URL as need be, and runs COMMAND there. URL is
+    whatever :hg:`pull` takes. A COMMAND that begins with ``./`` comes from
+    the changeset. It is not run by a shell; ``HG_NODE``, ``HG_PREVIOUS``,
+    ``DELEGATE_TARGET``, ``DELEGATE_PUSHER`` and ``DELEGATE_JSON`` (a file
+    with all that the server tells) are in its environment.
+
+    A clone with changes that nobody committed is left alone, and the
+    delegation fails. Untracked files stay where they are.
+
+    What runs does not need the connection: if that breaks, it goes on, and
+    the next connection for the same delegation tells what became of it. In
+    one clone one delegation runs at a time, and none of them twice. The
+    newest 100 are remembered, with what they printed.
+
+    It is ended when the server asks for that (:hg:`delegate-cancel`), after
+    DURATION, and by SIGTERM: COMMAND and all that it has started get SIGTERM,
+    and SIGKILL five seconds later.
+
+    With --install, LINE as ``hg delegate-setup`` prints it is added to the
+    ``authorized_keys`` of the account that runs this, unless it is there.
+
+    Exits as COMMAND does, or with 2 for a request that is refused, 120 if
+    the receiver was killed, 121 without the changeset, 122 if another
+    delegation kept the clone, 124 after DURATION, 125 when cancelled, and
+    126 or 127 if COMMAND cannot be run.
+    '''
+    return eager.load('receiver').run(ui, opts)
+
+
+@command(
+    b'delegate-setup',
+    [
+        (
+            b'',
+            b'accept-host-key',
+            b'',
+            _(b'take the host key that has this fingerprint'),
+            _(b'FINGERPRINT'),
+        ),
+        (
+            b'',
+            b'command',
+            b'',
+            _(b'the forced command (default: hg delegate-receive)'),
+            _(b'COMMAND'),
+        ),
+        (b'T', b'template', b'', _(b'display with template'), _(b'TEMPLATE')),
+    ],
+    _(b'TARGET URL'),
+    helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
+)
+def delegate_setup(ui, repo, target, url, **opts):
+    '''make what a new target needs, and print what to paste
+
+    Run this as the account that serves the repository. It makes a key pair
+    for this repository and TARGET alone, below ``~/.config/hg-delegate``
+    (or ``$XDG_CONFIG_HOME``), and gets to know the key of the host that URL
+    names. No login is tried, and no other file is written.
+
+    A host key that is in known_hosts, or is this very machine's own, needs no
+    question. Any other is shown, and recorded after a yes. Without a
+    terminal, --accept-host-key takes the one that has FINGERPRINT, which is
+    what ``ssh-keygen -lf`` prints.
+
+    What is printed are the one line for the deploy account's
+    ``authorized_keys``, which lets this key run one command from here, and
+    the lines for an hgrc. Run again this changes nothing, and prints the
+    same.
+
+    With -T/--template, ``authorized_keys`` is that line and ``hgrc`` the
+    other lines; there are ``target``, ``url``, ``identity``, ``publickey``,
+    ``hostkey`` and ``fingerprint`` as well.
+
+    Returns 0 on success.
+    '''
+    return eager.load('setup_target').run(ui, repo, target, url, opts)
+
+
+@command(
+    b'delegate-check',
+    [(b'T', b'template', b'', _(b'display with template'), _(b'TEMPLATE'))],
+    _(b'[TARGET]...'),
+    helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
+)
+def delegate_check(ui, repo, *targets, **opts):
+    '''say whether a push would be delegated, and prove the boundary
+
+    Without TARGET, all targets are looked at. One line is printed for each
+    fact: ``ok``, ``warning`` or ``error``, the target, and what was found,
+    with what to do about it in parentheses.
+
+    It logs in to each target, and asks for what the key must not have: a
+    pty, an agent, port forwardings, X11. Nothing is run there, and nothing
+    is changed on either side.
+
+    .. container:: verbose
+
+      The following keywords are supported in templates:
+
+      :target: String. The target, empty for what concerns all of them.
+      :topic: String. ``config``, ``key``, ``server``, ``boundary``,
+          ``account``, ``journal`` or ``http``.
+      :level: String. ``ok``, ``warning`` or ``error``.
+      :message: String. What was found.
+      :remedy: String. What to do about it, or empty.
+
+    Returns 0 unless there is an error.
+    '''
+    return eager.load('check').run(ui, repo, targets, opts)

@@ -21,7 +21,7 @@ from mercurial.i18n import _
 from . import journal as journalmod, output, place as placemod
 
 # How often a delegation in another process is looked at, in seconds.
-_GLANCE = 0.1
+GLANCE = 0.1
 
 # When a pusher who waits for a turn is told so, in seconds; then every minute.
 _REMINDERS = (1, 10, 30)
@@ -37,6 +37,10 @@ class Voice:
     def __init__(self, ui):
         self._ui = ui
         self._gone = False
+
+    def speak_to(self, ui) -> None:
+        '''let what is said from now on go to ``ui``'''
+        self._ui = ui
 
     def say(self, line: bytes, *hints: bytes) -> None:
         '''something of ours that is not an error'''
@@ -101,7 +105,7 @@ class Follower:
         '''tell what is new; True when there is nothing more to come'''
         works = self._works()
         self._read()
-        if works and time.monotonic() - self._looked < _GLANCE:
+        if works and time.monotonic() - self._looked < GLANCE:
             return False
         row = self._journal.get(self._number)
         self._looked = time.monotonic()
@@ -197,7 +201,7 @@ def follow(followers: Sequence[Follower], news: threading.Event) -> None:
             news.clear()
             left = [follower for follower in left if not follower.poll()]
             if left:
-                news.wait(_GLANCE)
+                news.wait(GLANCE)
     finally:
         for follower in followers:
             follower.close()

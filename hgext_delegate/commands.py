@@ -22,6 +22,7 @@ from mercurial.utils import procutil
 
 from . import (
     audience,
+    desk as deskmod,
     handover,
     journal as journalmod,
     listing,
@@ -45,7 +46,7 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             _(b'cannot specify both --pending and --rev'),
             hint=_(b'what is pending says itself which changeset it is'),
         )
-    make = rehearsal.desk if opts['dry_run'] else handover.desk
+    make = rehearsal.desk if opts['dry_run'] else deskmod.open
     with _opened(ui, repo, make) as desk:
         targets = _chosen(ui, desk, names)
         if not targets and not desk.mistaken and opts['pending']:
@@ -58,20 +59,20 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             good = _now(ui, desk, wanted, opts['dry_run'])
             good = good and len(wanted) == len(targets)
         if not opts['dry_run']:
-            desk.prune(targetmod.keep(ui))
+            desk.prune()
         return 0 if good and not desk.mistaken else 1
 
 
 @contextlib.contextmanager
-def _opened(ui, repo, make: Callable | None = None) -> Iterator[handover.Desk]:
+def _opened(ui, repo, make: Callable | None = None) -> Iterator[deskmod.Desk]:
     '''a desk for ``repo``; by default one that leaves no trace where there is
     nothing yet'''
     if make is None:
         folder = os.path.join(repo.sharedpath, b'delegate')
-        make = handover.desk if os.path.isdir(folder) else rehearsal.desk
+        make = deskmod.open if os.path.isdir(folder) else rehearsal.desk
     try:
         with make(ui, repo.unfiltered()) as desk:
-            if make is handover.desk:
+            if make is deskmod.open:
                 desk.close_abandoned()
             yield desk
     except journalmod.JournalError as exc:
@@ -172,7 +173,7 @@ def _now(ui, desk, wanted: Wanted, dry_run: bool) -> bool:
 
 def _run(desk, jobs: Jobs) -> bool:
     try:
-        return desk.run(jobs)
+        return handover.run(desk, jobs)
     except KeyboardInterrupt:
         _interrupt(desk, [number for _target, number in jobs])
         raise
@@ -202,10 +203,10 @@ def cancel(ui, repo, id: bytes) -> int:
     with _opened(ui, repo) as desk:
         row = listing.named(desk, id)
         if not desk.is_open(row.number):
-            row = desk.journal.get(row.number)
+            ended = desk.journal.get(row.number) or row
             raise error.StateError(
                 _(b'delegation %d is not running') % row.number,
-                hint=_(b'it ended: %s') % pycompat.sysbytes(row.state),
+                hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
             )
         if row.taken:
             raise error.StateError(

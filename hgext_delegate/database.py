@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -62,7 +63,7 @@ VERSION = len(MIGRATIONS)
 class JournalError(Exception):
     '''the journal cannot be used; ``remedy`` says what to do
 
-    ``damaged`` tells whether the file itself is broken.
+    ``damaged`` tells that the file itself was broken, and is set aside.
     '''
 
     def __init__(self, reason: str, remedy: str, damaged: bool = False):
@@ -81,11 +82,11 @@ def translated() -> Iterator[None]:
         # sqlite says DatabaseError itself for SQLITE_CORRUPT and
         # SQLITE_NOTADB; locked, full and unreadable files are a kind of it
         damaged = type(exc) is sqlite3.DatabaseError
-        remedy = 'see that .hg/delegate can be written and the disk has room'
-        if damaged:
-            remedy = 'the next push sets it aside and begins a new one'
+        what = 'is damaged' if damaged else 'cannot be used'
         raise JournalError(
-            'the journal cannot be used: %s' % exc, remedy, damaged
+            'the journal %s: %s' % (what, exc),
+            'see that .hg/delegate can be written and the disk has room',
+            damaged,
         ) from exc
 
 
@@ -93,38 +94,42 @@ class Database:
     '''one connection, for all threads of a process
 
     ``path`` is made if need be, with the permission ``mode`` (None for what
-    the umask says). Raises JournalError, as all methods do.
+    the umask says); not if ``readonly``, which also waits for nobody. Raises
+    JournalError, as all methods do. Whoever finds the file damaged moves it
+    away, so that the next to open it begins a new one.
     '''
 
-    def __init__(self, path: str, mode: int | None):
+    def __init__(self, path: str, mode: int | None, readonly: bool = False):
         self._lock = threading.RLock()
-        with translated():
-            if path != ':memory:':
+        self._path = path
+        self._inode = None
+        self._aside = ''
+        with self._watched():
+            if path != ':memory:' and not readonly:
                 _touch(path, mode)
-            self._db = sqlite3.connect(
-                path,
-                timeout=BUSY_SECONDS,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+                self._inode = os.stat(path).st_ino
+            self._db = _connect(path, readonly)
         try:
-            with translated():
-                self._prepare()
+            with self._watched():
+                self._prepare(readonly)
         except BaseException:
             self._db.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, readonly: bool) -> None:
         version = self._version()
         if version > VERSION:
             raise JournalError(
                 'the journal is of a newer version (%d)' % version,
                 'upgrade hg-delegate, or move .hg/delegate/journal away',
             )
+        if readonly:
+            return
         # Where the file system has no shared memory sqlite stays with its
-        # rollback journal, which is as safe.
-        self._db.execute('PRAGMA journal_mode = WAL')
-        self._db.execute('PRAGMA synchronous = NORMAL')
+        # rollback journal, which a power cut can break unless it is synced.
+        mode = self._db.execute('PRAGMA journal_mode = WAL').fetchone()[0]
+        if mode == 'wal':
+            self._db.execute('PRAGMA synchronous = NORMAL')
         # the first page of the schema: if that is damaged it shows now
         self._db.execute('SELECT count(*) FROM sqlite_master').fetchone()
         if version < VERSION:
@@ -142,40 +147,83 @@ class Database:
             self._db.close()
 
     def select(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock, translated():
+        with self._lock, self._watched():
             return self._db.execute(query, values).fetchall()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         '''a transaction, which no other writer overlaps'''
-        with self._lock, translated():
+        with self._lock, self._watched():
             self._db.execute('BEGIN IMMEDIATE')
             try:
                 yield self._db
+                self._db.execute('COMMIT')
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute('ROLLBACK')
                 raise
-            self._db.execute('COMMIT')
+
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            with translated():
+                yield
+        except JournalError as exc:
+            if exc.damaged:
+                exc.remedy = self._set_aside()
+            raise
+
+    def _set_aside(self) -> str:
+        '''move the file away, if it still is the one; what to say of it'''
+        with contextlib.suppress(OSError):
+            # another process may have been here before
+            if os.stat(self._path).st_ino == self._inode:
+                self._aside = os.path.basename(_move_away(self._path))
+        if self._aside:
+            return 'it is kept as .hg/delegate/%s, a new one begins' % (
+                self._aside
+            )
+        return 'the next push begins a new one'
+
+
+def _connect(path: str, readonly: bool) -> sqlite3.Connection:
+    if readonly:
+        quoted = urllib.parse.quote(os.fsencode(path))
+        path = 'file:%s?mode=ro' % quoted
+    return sqlite3.connect(
+        path,
+        timeout=0 if readonly else BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=readonly,
+    )
+
+
+# Closing a file takes away the locks that sqlite, in another thread, has on
+# it: no thread is let near a file that another one is making.
+_MAKING = threading.Lock()
 
 
 def _touch(path: str, mode: int | None) -> None:
     # before sqlite does: its companion files take their permission from this
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except FileExistsError:
-        return
-    if mode is not None:
-        os.fchmod(fd, mode & 0o666)
-    os.close(fd)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with _MAKING, contextlib.suppress(FileExistsError):
+        fd = os.open(path, flags, 0o666)
+        try:
+            if mode is not None:
+                os.fchmod(fd, mode & 0o666)
+        finally:
+            os.close(fd)
 
 
-def set_aside(path: str) -> str:
-    '''move a damaged file out of the way; its new name'''
-    aside = '%s.damaged-%d' % (path, time.time())
-    with translated():
-        os.rename(path, aside)
-        for suffix in ('-wal', '-shm'):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path + suffix)
+def _move_away(path: str) -> str:
+    '''the new name'''
+    moment = int(time.time())
+    while os.path.lexists('%s.damaged-%d' % (path, moment)):
+        moment += 1
+    aside = '%s.damaged-%d' % (path, moment)
+    os.rename(path, aside)
+    for suffix in ('-wal', '-shm'):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + suffix)
     return aside

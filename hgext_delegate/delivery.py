@@ -19,18 +19,15 @@ import traceback
 from typing import Any, Protocol
 
 from . import (
+    drain as drainmod,
     journal as journalmod,
     outbox,
     output,
     place as placemod,
     protocol,
-    relay,
     session,
     target as targetmod,
 )
-
-# How long a partial line is held before it is shown, in seconds.
-PATIENCE = 0.5
 
 # How long a delegation may take to end after it was told to, in seconds.
 GRACE = 10.0
@@ -69,6 +66,8 @@ class Worker(threading.Thread):
         self.journal = journal
         self.history = history
         self.news = news
+        # what a cancelled delegation may have left on the far side
+        self._left_behind = ''
         row = journal.get(number)
         self._attempts_before = row.attempt if row else 0
 
@@ -80,10 +79,12 @@ class Worker(threading.Thread):
                 self.place, self.target.name, patience, self._is_waiting
             ) as mine:
                 if mine:
-                    self._close_abandoned('the server process was killed')
+                    self._close_abandoned()
                     self._deliver()
         except journalmod.JournalError as exc:
             self.journal.trouble = exc
+        except placemod.LockError as exc:
+            self.journal.trouble = journalmod.JournalError(*exc.args)
         except Exception as exc:  # noqa: BLE001
             # The one place where nobody is left to hand a bug on to, and
             # where Python would print it to the pusher.
@@ -109,12 +110,12 @@ class Worker(threading.Thread):
         try:
             self._attempts()
         except BaseException:
-            self._close_abandoned('internal error')
+            self._close_abandoned(reason='internal error')
             raise
 
-    def _close_abandoned(self, reason: str) -> None:
+    def _close_abandoned(self, **reason: str) -> None:
         self.journal.close_abandoned(
-            self.target.name, self.target.receiver, reason
+            self.target.name, self.target.receiver, **reason
         )
 
     def _attempts(self) -> None:
@@ -132,8 +133,8 @@ class Worker(threading.Thread):
             row = self._claim()
             if row is None:
                 return
-            state, fields, again = self._attempt(row)
-            if state != journalmod.PENDING or not again or not left:
+            state, fields = self._attempt(row)
+            if state != journalmod.PENDING or not left:
                 self.journal.end(row.number, state, **fields)
                 return
             fields['reason'] += '; trying again in %d s' % pause
@@ -168,43 +169,52 @@ class Worker(threading.Thread):
                 )
             else:
                 taken = [other.number for other in older]
-                return self.journal.claim(row, previous, taken)
+                claimed = self.journal.claim(row, previous, taken)
+                if claimed:
+                    return claimed
         return None
 
     def _attempt(
         self, row: journalmod.Delegation
-    ) -> tuple[str, dict[str, Any], bool]:
-        '''one session: the state it leaves, the fields to record, and
-        whether another attempt may help'''
+    ) -> tuple[str, dict[str, Any]]:
+        '''one session: the state that it leaves and the fields to record'''
         log = output.Log(
-            self.place.log(row.id), self.target.output_limit, self.place.mode
+            self.place.log(row.id),
+            self.target.output_limit,
+            self.place.mode,
+            # A receiver tells an attempt after the first all of it again.
+            anew=self.target.receiver,
         )
-        drain = _Drain(log, self.target.color, self.news)
+        drain = drainmod.Drain(log, self.target, self.news)
         began = time.monotonic()
-        again = False
         try:
             end = self._session(row, drain)
         except session.SessionError as exc:
             state, fields = self._broken(exc)
-            again = True
         else:
             state, fields = _verdict(end)
         finally:
             drain.close()
             log.close()
+        if log.trouble:
+            self.journal.trouble = journalmod.JournalError(
+                'the output cannot be kept: %s' % log.trouble,
+                'see who may write .hg/delegate/log, and how full the disk is',
+            )
         stopper = self._stopper(row)
         if stopper and state != journalmod.SUCCEEDED:
             state = journalmod.CANCELLED
             fields['reason'] = 'cancelled by %s' % stopper
-            if not self.target.receiver:
-                fields['remedy'] = (
-                    'the remote command may go on until its next output'
-                )
+            fields['remedy'] = self._left_behind
         fields['seconds'] = time.monotonic() - began
-        return state, fields, again
+        return state, fields
 
     def _stopper(self, row: journalmod.Delegation) -> str | None:
-        current = self.journal.get(row.number)
+        try:
+            current = self.journal.get(row.number)
+        except journalmod.JournalError:
+            # no reason to end what runs well
+            return None
         return current.stopper if current else None
 
     def _open(self) -> session.Session:
@@ -220,7 +230,7 @@ class Worker(threading.Thread):
         )
 
     def _session(
-        self, row: journalmod.Delegation, drain: _Drain
+        self, row: journalmod.Delegation, drain: drainmod.Drain
     ) -> session.End:
         target = self.target
         data = _object(self.place, self.journal, row)
@@ -234,7 +244,15 @@ class Worker(threading.Thread):
                 if target.receiver and not told_at:
                     told_at.append(time.monotonic())
                     self._tell_receiver(row)
-                elif not told_at or time.monotonic() - told_at[0] > GRACE:
+                elif not told_at:
+                    self._left_behind = (
+                        'the remote command may go on until its next output'
+                    )
+                    opened.cancel()
+                elif time.monotonic() - told_at[0] > GRACE:
+                    self._left_behind = (
+                        'the receiver has not ended it, and it may go on'
+                    )
                     opened.cancel()
 
             self.journal.asked(row.number)
@@ -276,38 +294,6 @@ class Worker(threading.Thread):
         if self.target.receiver:
             return journalmod.PENDING, fields
         return journalmod.LOST, fields
-
-
-class _Drain:
-    '''both streams of a session, through their relays, into the log'''
-
-    def __init__(self, log: output.Log, color: bool, news: threading.Event):
-        self._log = log
-        self._news = news
-        self._relays = {1: relay.Relay(color), 2: relay.Relay(color)}
-        self._held: dict[int, float] = {}
-
-    def receive(self, stream: int, data: bytes) -> None:
-        self._show(self._relays[stream].feed(data))
-
-    def tick(self) -> None:
-        '''let go of what was held for longer than PATIENCE'''
-        now = time.monotonic()
-        for stream, relayed in self._relays.items():
-            if not relayed.held:
-                self._held.pop(stream, None)
-            elif now - self._held.setdefault(stream, now) >= PATIENCE:
-                del self._held[stream]
-                self._show(relayed.flush())
-
-    def close(self) -> None:
-        for relayed in self._relays.values():
-            self._show(relayed.close())
-
-    def _show(self, lines: list[bytes]) -> None:
-        if lines:
-            self._log.write(lines)
-            self._news.set()
 
 
 def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:

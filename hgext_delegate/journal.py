@@ -14,7 +14,6 @@ delegation run again.
 from __future__ import annotations
 
 import dataclasses
-import os
 import secrets
 import threading
 import time
@@ -32,8 +31,9 @@ SUPERSEDED = 'superseded'
 CANCELLED = 'cancelled'
 OPEN = (PENDING, RUNNING)
 
+_ABANDONED = 'the server process was killed, or could not record the end'
+
 JournalError = database.JournalError
-set_aside = database.set_aside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,9 +44,8 @@ class Delegation:
     ``taken`` is the number of the delegation that runs for this one.
     ``turn`` orders the runs of a target, whatever the clock does. ``asked``
     is when the far side was asked to run: without it a delegation provably
-    never started there. ``detail`` is for the
-    server's administrator alone: it may name files. ``stopper`` is who
-    cancelled.
+    never started there. ``detail`` is for the server's administrator alone:
+    it may name files. ``stopper`` is who cancelled.
     '''
 
     number: int
@@ -86,13 +85,21 @@ def open(path: str, mode: int | None = None) -> Journal:
     except JournalError as exc:
         if not exc.damaged:
             raise
-    aside = database.set_aside(path)
-    fresh = Journal(path, mode)
-    fresh.trouble = JournalError(
-        'the journal was damaged and is begun anew',
-        'the old one is kept as .hg/delegate/%s' % os.path.basename(aside),
-    )
-    return fresh
+        fresh = Journal(path, mode)
+        fresh.trouble = exc
+        return fresh
+
+
+def peek(path: str) -> Journal:
+    '''the journal in the file ``path``, to be read and nothing else
+
+    It is neither made nor mended, and nobody is waited for: for a push that
+    holds the repository's lock. Raises JournalError.
+    '''
+    return Journal(path, readonly=True)
+
+
+_SAVED: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
 class Journal:
@@ -103,21 +110,30 @@ class Journal:
     ``trouble`` then says why it is not on disk.
     '''
 
-    def __init__(self, path: str = ':memory:', mode: int | None = None):
+    def __init__(
+        self,
+        path: str = ':memory:',
+        mode: int | None = None,
+        readonly: bool = False,
+    ):
         self.persistent = path != ':memory:'
         self.trouble: JournalError | None = None
         self._lock = threading.RLock()
-        self._unsaved: dict[int, dict[str, Any]] = {}
-        self._db = database.Database(path, mode)
+        # by number: the fields of that row, and of those that it takes
+        self._unsaved: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self._db = database.Database(path, mode, readonly)
 
     def close(self) -> None:
+        for number in list(self._unsaved):
+            # by now there may be room, or nobody who holds the file
+            self._change(number)
         self._db.close()
 
     def _select(self, where: str, *values: Any) -> list[Delegation]:
         query = 'SELECT * FROM delegation WHERE ' + where
         rows = [Delegation(*row) for row in self._db.select(query, *values)]
         return [
-            dataclasses.replace(row, **self._unsaved.get(row.number, {}))
+            dataclasses.replace(row, **self._unsaved.get(row.number, _SAVED)[0])
             for row in rows
         ]
 
@@ -270,8 +286,13 @@ class Journal:
         return self.get(row.number) if claimed else None
 
     def asked(self, number: int) -> None:
-        '''note that the far side is now asked to run ``number``'''
-        self._change(number, asked=time.time())
+        '''note that the far side is now asked to run ``number``
+
+        Raises JournalError: what cannot be noted must not be asked, since it
+        would look as if it had never begun, and be run again.
+        '''
+        with self._db.writing() as db:
+            _set(db, 'number = ?', number, {'asked': time.time()})
 
     def cancel(self, number: int, stopper: str) -> bool:
         '''cancel ``number``; True if that is done with
@@ -297,7 +318,7 @@ class Journal:
         return bool(done)
 
     def close_abandoned(
-        self, target: str, resumable: bool, reason: str
+        self, target: str, resumable: bool, reason: str = _ABANDONED
     ) -> None:
         '''close what a process that is gone has left running, for ``reason``
 
@@ -330,12 +351,13 @@ class Journal:
     def _change(self, number: int, also=None, /, **fields) -> None:
         '''set ``fields`` of ``number``, and ``also`` of what it takes'''
         with self._lock:
-            unsaved = self._unsaved.setdefault(number, {})
-            unsaved.update(fields)
+            mine, others = self._unsaved.setdefault(number, ({}, {}))
+            mine.update(fields)
+            others.update(also or {})
             try:
                 with self._db.writing() as db:
-                    _set(db, 'number = ?', number, unsaved)
-                    _set(db, "taken = ? AND state = 'pending'", number, also)
+                    _set(db, 'number = ?', number, mine)
+                    _set(db, "taken = ? AND state = 'pending'", number, others)
             except JournalError as exc:
                 self.trouble = exc
             else:
@@ -348,29 +370,32 @@ class Journal:
         the proof that nothing is left to do. So does the last success.
         '''
         last = self.last(target, SUCCEEDED)
-        with self._db.writing() as db:
-            rows = db.execute(
-                'SELECT number, id FROM (SELECT * FROM delegation '
-                "WHERE target = ? AND state NOT IN ('pending', 'running') "
-                'ORDER BY number DESC LIMIT -1 OFFSET ?) '
-                'WHERE number <> ? AND coalesce(sequence, 0) < ?',
-                (target, keep, last.number if last else 0, sequence),
-            ).fetchall()
-            db.executemany(
-                'DELETE FROM delegation WHERE number = ?',
-                [row[:1] for row in rows],
-            )
+        rows = self._db.select(
+            'SELECT number, id FROM (SELECT * FROM delegation '
+            "WHERE target = ? AND state NOT IN ('pending', 'running') "
+            'ORDER BY number DESC LIMIT -1 OFFSET ?) '
+            'WHERE number <> ? AND coalesce(sequence, 0) < ?',
+            target,
+            keep,
+            last.number if last else 0,
+            sequence,
+        )
+        self._forget('delegation WHERE number', [row[0] for row in rows])
         return [row[1] for row in rows]
 
     def prune_unmatched(self, txns: Iterable[str]) -> None:
         '''forget what did not match, but for the pushes ``txns``'''
-        keep = set(txns)
         rows = self._db.select('SELECT DISTINCT txn FROM unmatched')
-        with self._db.writing() as db:
-            db.executemany(
-                'DELETE FROM unmatched WHERE txn = ?',
-                [row for row in rows if row[0] not in keep],
-            )
+        old = {row[0] for row in rows}.difference(txns)
+        self._forget('unmatched WHERE txn', list(old))
+
+    def _forget(self, where: str, keys: list[Any]) -> None:
+        # most pushes have nothing to forget, and a transaction costs
+        if keys:
+            with self._db.writing() as db:
+                db.executemany(
+                    'DELETE FROM %s = ?' % where, [(key,) for key in keys]
+                )
 
 
 def _set(db, where: str, number: int, fields: dict[str, Any] | None) -> None:

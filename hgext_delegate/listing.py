@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import threading
 import time
 import types
@@ -31,8 +32,9 @@ from . import (
 
 _LIMIT = 20
 
-# The most that sqlite takes for a number.
+# The most that sqlite takes for a number, and how many digits it has.
 _MAX = 2**63 - 1
+_DIGITS = 19
 
 _DATE = b'%Y-%m-%d %H:%M:%S %1%2'
 
@@ -66,8 +68,8 @@ def show(ui, desk, id: bytes | None, opts) -> int:
 def named(desk, id: bytes) -> journalmod.Delegation:
     '''the delegation with the number that the user has written'''
     row = None
-    if id.isdigit() and int(id) <= _MAX:
-        row = desk.journal.get(int(id))
+    if id.isdigit() and len(id) <= _DIGITS:
+        row = desk.journal.get(min(int(id), _MAX))
     if row is None:
         raise error.InputError(
             _(b"there is no delegation '%s'") % id,
@@ -102,10 +104,16 @@ def _unrecorded(target: str, entry) -> types.SimpleNamespace:
         state=journalmod.PENDING,
         node=pushed['node_last'],
         pusher=pushed['pusher'],
-        created=dateutil.parsedate(pushed['time'].encode('ascii'))[0],
+        created=_seconds(pushed['time']),
         attempt=0,
     )
     return types.SimpleNamespace(**fields)
+
+
+def _seconds(time: str) -> float:
+    # Python < 3.11 does not know the Z of RFC 3339
+    moment = datetime.datetime.fromisoformat(time.replace('Z', '+00:00'))
+    return moment.timestamp()
 
 
 def _item(fm, row) -> None:
@@ -162,8 +170,9 @@ def _text(value: str | None) -> bytes | None:
 
 
 def _printed(fm, desk, row) -> None:
-    text = b''.join(line + b'\n' for line in _lines(desk.place.log(row.id)))
-    fm.data(output=encoding.tolocal(text))
+    lines = _lines(desk.place.log(row.id))
+    text = encoding.tolocal(b''.join(line + b'\n' for line in lines))
+    fm.data(output=text)
     fm.plain(text)
 
 

@@ -19,6 +19,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from mercurial import error
+from mercurial.i18n import _
+
 FILENAME = b'delegate-outbox'
 FORMAT = 1
 
@@ -102,6 +105,21 @@ def render(outbox: Outbox) -> bytes:
 def read(repo) -> Outbox:
     '''the outbox of ``repo``; an empty one where there is none'''
     return parse(repo.svfs.tryread(FILENAME))
+
+
+def committed(repo) -> Outbox:
+    '''the outbox without what an unfinished push may yet take back
+
+    For whoever is not the hook of a push that is through. Raises error.Abort
+    where a push was killed and 'hg recover' is still to be run.
+    '''
+    with repo.lock():
+        if repo.svfs.exists(b'journal'):
+            raise error.StateError(
+                _(b'abandoned transaction found'),
+                hint=_(b"run 'hg recover' to clean up transaction"),
+            )
+        return read(repo)
 
 
 def extended(

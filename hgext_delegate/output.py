@@ -13,7 +13,6 @@ push that waits can watch the delegation of another.
 from __future__ import annotations
 
 import os
-import tempfile
 
 _CHUNK = 64 * 1024
 
@@ -21,53 +20,65 @@ _CHUNK = 64 * 1024
 class Log:
     '''the output of one delegation, at most ``limit`` bytes of it
 
-    ``path`` is made if need be, with the permission ``mode``. Where it
-    cannot be written the output is kept in a file without a name, for those
-    in this process: a full disk must not stop a delegation.
+    ``path`` is made if need be, with the permission ``mode``, and emptied if
+    ``anew``. A full disk
+    must not stop a delegation: what cannot be written is dropped, counted,
+    and ``trouble`` says why.
     '''
 
-    def __init__(self, path: str, limit: int, mode: int | None = None):
+    def __init__(
+        self,
+        path: str,
+        limit: int,
+        mode: int | None = None,
+        anew: bool = False,
+    ):
         self._room = limit
         self._lines = 0
         self._bytes = 0
+        self.trouble = ''
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        flags |= os.O_TRUNC if anew else 0
         try:
             self.fd = os.open(path, flags, 0o666)
             if mode is not None and os.fstat(self.fd).st_uid == os.geteuid():
                 os.fchmod(self.fd, mode & 0o666)
-        except OSError:
-            with tempfile.TemporaryFile() as nameless:
-                self.fd = os.dup(nameless.fileno())
+        except OSError as exc:
+            self.trouble = exc.strerror or 'it cannot be written'
+            self.fd = os.open(os.devnull, os.O_WRONLY)
 
     def write(self, lines: list[bytes]) -> None:
         '''append ``lines``; what does not fit is counted'''
         kept = 0
         for line in lines:
-            if self._lines or len(line) + 1 > self._room:
-                self._lines += 1
-                self._bytes += len(line) + 1
+            if self._bytes or len(line) + 1 > self._room:
+                self.drop(line + b'\n')
             else:
                 self._room -= len(line) + 1
                 kept += 1
         self._append(lines[:kept])
+
+    def drop(self, data: bytes) -> None:
+        '''count ``data`` as more than could be kept'''
+        self._lines += data.count(b'\n')
+        self._bytes += len(data)
 
     def _append(self, lines: list[bytes]) -> None:
         data = b''.join(line + b'\n' for line in lines)
         while data:
             try:
                 data = data[os.write(self.fd, data) :]
-            except OSError:
-                # the disk is full: what is lost is counted, and no more tried
-                self._room = 0
-                self._lines += data.count(b'\n')
-                self._bytes += len(data)
+            except OSError as exc:
+                # no more is tried, or what follows would stand in its place
+                self.trouble = exc.strerror or 'it cannot be written'
+                self.drop(data)
                 return
 
     def close(self) -> None:
         '''say what was dropped, and let go of the file'''
-        if self._lines:
-            lines, size, self._lines = self._lines, self._bytes, 0
-            self._append([b'[%d lines, %d bytes more]' % (lines, size)])
+        if self._bytes:
+            more = b'[%d lines, %d bytes more]' % (self._lines, self._bytes)
+            self._append([more])
         os.close(self.fd)
 
 

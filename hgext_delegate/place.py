@@ -46,6 +46,10 @@ class Place:
         return os.path.join(self.folder, 'log', id)
 
 
+class LockError(Exception):
+    '''a lock that cannot be taken or waited for: (reason, remedy)'''
+
+
 @contextlib.contextmanager
 def turn(
     place: Place, target: str, patience: float, is_waiting: Callable[[], bool]
@@ -53,13 +57,22 @@ def turn(
     '''hold the lock of ``target``; False when waiting has no point any more
 
     That is when ``is_waiting`` says so, or after ``patience`` seconds.
+    Raises LockError.
 
-    A kernel lock: it dies with its process, a program that is started does
-    not inherit it, and it keeps the threads of one hgweb apart as well.
+    A kernel lock: it dies with its process, no child inherits it, and it
+    keeps the threads of one hgweb apart as well.
     '''
     deadline = time.monotonic() + patience
     pause = 0.02
-    fd = _open_lock(place, target)
+    try:
+        fd = _open_lock(place, target)
+    except OSError as exc:
+        name = os.path.basename(place.lock(target))
+        raise LockError(
+            'cannot lock %s: %s' % (target, exc.strerror),
+            'see who may write .hg/delegate/%s' % name,
+        ) from exc
+    _held.add(fd)
     try:
         while not _acquired(fd):
             if not is_waiting() or time.monotonic() > deadline:
@@ -69,14 +82,35 @@ def turn(
             pause = min(2 * pause, 0.25)
         yield True
     finally:
-        os.close(fd)
+        if fd in _held:
+            _held.remove(fd)
+            os.close(fd)
+
+
+# A program that is started does not get them (PEP 446); a process that is
+# only forked, by somebody's hook in another thread, must let go of them.
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _open_lock(place: Place, target: str) -> int:
     path = place.lock(target)
     if os.path.isdir(path):
         return os.open(path, os.O_RDONLY)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    flags = os.O_CREAT | os.O_NOFOLLOW
+    try:
+        fd = os.open(path, os.O_RDWR | flags, 0o666)
+    except PermissionError:
+        # Another account (an administrator's) made it for itself. To lock
+        # it, reading is enough.
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     if place.mode is not None and os.fstat(fd).st_uid == os.geteuid():
         os.fchmod(fd, place.mode & 0o666)
     return fd

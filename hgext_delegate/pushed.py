@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 from mercurial import (
@@ -19,6 +21,9 @@ from mercurial.i18n import _
 from mercurial.node import bin
 
 from . import (
+    audience,
+    desk as deskmod,
+    eager,
     handover,
     journal,
     outbox,
@@ -74,7 +79,7 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
     settled = set()
     if box.entries and os.path.exists(path):
         try:
-            opened = journal.open(os.fsdecode(path))
+            opened = journal.peek(os.fsdecode(path))
         except journal.JournalError:
             return box
         try:
@@ -103,8 +108,18 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
         return True
     repo._delegated = entry.txn
     try:
-        with handover.desk(ui, repo) as desk:
-            return desk.serve(entry, targetmod.keep(ui))
+        with contextlib.ExitStack() as stack:
+            desk = stack.enter_context(deskmod.open(ui, repo))
+            jobs = _ready(desk, entry)
+            broadcasts = getattr(repo, '_delegate_broadcasts', None)
+            if broadcasts is None:
+                return _serve(desk, entry, jobs)
+            broadcasts.append(_serve_live(desk, jobs, stack.pop_all().close))
+            return not desk.mistaken
+    except journal.JournalError as exc:
+        ui.warn(b'delegate: %s\n' % audience.text(exc.reason))
+        ui.warn(b'(%s)\n' % audience.text(exc.remedy))
+        return False
     except OSError as exc:
         ui.warn(
             _(b'delegate: cannot delegate now: %s\n')
@@ -114,21 +129,55 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
         return False
 
 
-def _noted(ui, repo, hookargs) -> outbox.Entry | None:
+def _ready(desk: deskmod.Desk, entry: outbox.Entry) -> deskmod.Jobs:
+    '''hand over what nobody waits for; the rest'''
+    jobs = desk.jobs(entry)
+    for target, _number in jobs:
+        desk.remind(target)
+    handover.leave(desk, [job for job in jobs if not job[0].wait])
+    return [job for job in jobs if job[0].wait]
+
+
+def _serve(desk: deskmod.Desk, entry: outbox.Entry, jobs: deskmod.Jobs) -> bool:
+    if entry.push['source'] == 'push':
+        good = handover.watch(desk, jobs)
+    else:
+        good = handover.run(desk, jobs)
+    desk.prune()
+    return good and not desk.mistaken
+
+
+def _serve_live(
+    desk: deskmod.Desk, jobs: deskmod.Jobs, close: Callable[[], None]
+) -> Any:
+    '''begin, and let the reply tell the rest: see livehttp.Broadcast'''
+
+    def finish() -> None:
+        desk.complain()
+        desk.prune()
+
+    broadcast = eager.load('livehttp').Broadcast(desk.ui)
+    broadcast.followers = handover.start(desk, jobs, broadcast.news)
+    broadcast.finish = finish
+    broadcast.close = close
+    desk.voice.speak_to(broadcast)
+    return broadcast
+
+
+def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     '''the outbox's entry of this push; with the classic hook line alone
     there was no hook in the transaction, and it is made now'''
     txn = pycompat.sysstr(hookargs['txnid'])
-    rev = repo.changelog.rev
-    last = rev(bin(hookargs['node_last']))
-    entry = outbox.read(repo).find(txn)
-    if entry and rev(bin(entry.push['node_last'])) >= last:
-        return entry
+    # A bundle may have several changegroups, and then each has its own hook.
+    suffix = '#' + pycompat.sysstr(hookargs['node_last'])
+    box = outbox.read(repo)
+    entry = box.find(txn) or box.find(txn + suffix)
     names = targetmod.names(ui)
-    if not names:
-        return None
-    pushed = _push(ui, repo, rev(bin(hookargs['node'])), last, hookargs)
-    # A bundle may have several changegroups, each with a hook of its own.
-    suffix = '#%s' % pushed.node_last if entry else ''
+    if entry or not names:
+        return entry
+    rev = repo.changelog.rev
+    first, last = (rev(bin(hookargs[end])) for end in ('node', 'node_last'))
+    pushed = _push(ui, repo, first, last, hookargs)
     with repo.lock():
         box = _pruned(repo, outbox.read(repo))
         box = outbox.extended(box, *_entry(names, pushed, suffix))

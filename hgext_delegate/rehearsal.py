@@ -11,6 +11,7 @@ import os
 import sqlite3
 import tempfile
 import types
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from mercurial.i18n import _
 from . import (
     audience,
     database,
-    handover,
+    desk as deskmod,
     journal as journalmod,
     outbox,
     place as placemod,
@@ -31,11 +32,11 @@ from . import (
 
 
 @contextlib.contextmanager
-def desk(ui, repo) -> Iterator[handover.Desk]:
-    '''a Desk like ``handover.desk``, with a copy of the journal'''
+def desk(ui, repo) -> Iterator[deskmod.Desk]:
+    '''a Desk like ``desk.open``, with a copy of the journal'''
     with tempfile.TemporaryDirectory(prefix='hg-delegate-') as folder:
         place = placemod.Place(
-            name=os.path.basename(push.text(repo.root)),
+            name=push.text(os.path.basename(repo.root)),
             root=os.fsdecode(repo.root),
             folder=folder,
             store=folder,
@@ -44,17 +45,21 @@ def desk(ui, repo) -> Iterator[handover.Desk]:
         )
         path = os.path.join(os.fsdecode(repo.sharedpath), 'delegate/journal')
         if os.path.exists(path):
-            _copy(path, place.journal)
-        opened = handover.Desk(ui, repo, place)
+            copy_journal(path, place.journal)
+        opened = deskmod.Desk(ui, repo, place)
         try:
             yield opened
         finally:
             opened.journal.close()
 
 
-def _copy(path: str, to: str) -> None:
+def copy_journal(path: str, to: str) -> None:
+    # The last to close the file takes away what a killed process has left
+    # beside it, unless it may not write; and then it leaves its own there.
+    mode = 'ro' if os.path.exists(path + '-wal') else 'rw'
+    uri = 'file:%s?mode=%s' % (urllib.parse.quote(os.fsencode(path)), mode)
     with database.translated(), contextlib.ExitStack() as stack:
-        files = [sqlite3.connect(name) for name in (path, to)]
+        files = [sqlite3.connect(name, uri=True) for name in (uri, to)]
         for file in files:
             stack.callback(file.close)
         files[0].backup(files[1])

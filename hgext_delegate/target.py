@@ -273,11 +273,13 @@ def names(ui) -> list[bytes]:
 
     Mistakes are left alone: a push waits for a target that is set wrongly.
     '''
-    return [
-        key
-        for key, value in ui.configitems(SECTION)
-        if value and _NAME.match(key) and key not in SETTINGS
-    ]
+    items = ui.configitems(SECTION)
+    return [key for key, value in items if value and is_name(key)]
+
+
+def is_name(word: bytes) -> bool:
+    '''whether ``word`` can be the name of a target'''
+    return bool(_NAME.match(word)) and word not in SETTINGS
 
 
 def read(

@@ -1,0 +1,326 @@
+# desk.py - what one repository has to delegate
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what one repository has to delegate: targets, outbox and journal together
+
+This is where Mercurial's objects end: what stands below gets values.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+
+from mercurial import (
+    error,
+    pycompat,
+    util,
+)
+from mercurial.i18n import _
+from mercurial.utils import stringutil
+
+from . import (
+    audience,
+    history,
+    journal as journalmod,
+    outbox,
+    place as placemod,
+    policy,
+    push,
+    target as targetmod,
+)
+
+Jobs = Sequence[tuple[targetmod.Target, int]]
+
+
+class Desk:
+    '''one repository's targets, journal and outbox, while it delegates'''
+
+    def __init__(self, ui, repo, place: placemod.Place):
+        self.voice = audience.Voice(ui)
+        self.targets, mistakes = targetmod.read(ui, policy.refused(repo))
+        self.mistaken = bool(mistakes)
+        self.place = place
+        self.history = history.History(repo)
+        self.journal = self._journal()
+        self.workers: list[threading.Thread] = []
+        self.ui = ui
+        self._repo = repo
+        for mistake in mistakes:
+            self._report(mistake)
+
+    def close(self) -> None:
+        '''wait for the workers, which need the journal, and close it
+
+        Also when this process was told to end: they go on to their end.
+        '''
+        for worker in self.workers:
+            while worker.is_alive():
+                with contextlib.suppress(
+                    KeyboardInterrupt, error.SignalInterrupt
+                ):
+                    worker.join()
+        self.journal.close()
+
+    def _journal(self) -> journalmod.Journal:
+        if not self.place.lasting:
+            self.voice.warn(
+                _(b'.hg/delegate cannot be written: nothing is recorded'),
+                _(b'give the server account the right to write in .hg'),
+            )
+            return journalmod.Journal()
+        try:
+            opened = journalmod.open(self.place.journal, self.place.mode)
+        except journalmod.JournalError as exc:
+            self._complain(exc)
+            return journalmod.Journal()
+        if opened.trouble:
+            self._complain(opened.trouble)
+            opened.trouble = None
+        return opened
+
+    def _complain(self, exc: journalmod.JournalError) -> None:
+        self.voice.warn(audience.text(exc.reason), audience.text(exc.remedy))
+
+    def _report(self, mistake: targetmod.Mistake) -> None:
+        self.mistaken = True
+        self.voice.warn(
+            _(b'%s in %s: %s')
+            % (mistake.item, self._shown(mistake.source), mistake.problem),
+            mistake.remedy,
+        )
+
+    def _shown(self, source: bytes) -> bytes:
+        # A pusher is to learn which file it is, but not where it lies.
+        for folder in (self._repo.root, self._repo.sharedpath):
+            if source.startswith(folder + b'/'):
+                return source[len(folder) + 1 :]
+        return os.path.basename(source)
+
+    def jobs(self, entry: outbox.Entry) -> Jobs:
+        '''record ``entry`` and what waits before it; what to run for it'''
+        try:
+            self.record(outbox.read(self._repo), entry.sequence)
+        except journalmod.JournalError as exc:
+            self._replace_journal(exc)
+            self.record(outbox.read(self._repo), entry.sequence)
+        found = [
+            (t, self.journal.find(t.name, entry.txn)) for t in self.targets
+        ]
+        return [(t, number) for t, number in found if number is not None]
+
+    def _replace_journal(self, exc: journalmod.JournalError) -> None:
+        '''go on with a new journal; the outbox says what there is to do'''
+        self.journal.close()
+        if exc.damaged:
+            self.journal = self._journal()
+        else:
+            self.journal = journalmod.Journal()
+        self._complain(exc)
+
+    def record(self, box: outbox.Outbox, until: int) -> None:
+        '''make a delegation of each push up to the sequence ``until``
+
+        Those after it are the business of their own hooks: their changesets
+        may not be there yet.
+        '''
+        for entry in box.entries:
+            if entry.sequence > until:
+                continue
+            known = self.journal.known(entry.txn)
+            for target in self.targets:
+                key = (entry.txn, target.name)
+                if target.name in entry.targets and key not in known:
+                    self._record(target, entry)
+
+    def _record(self, target: targetmod.Target, entry: outbox.Entry) -> None:
+        pushed = push.span(self._repo, entry.push)
+        if pushed is None:
+            return
+        try:
+            node = push.newest(self._repo, target.when, pushed)
+        except REVSET_ERRORS as exc:
+            self._bad_revset(target, exc)
+            return
+        if node is None:
+            self.journal.unmatched(target.name, entry.txn)
+            return
+        pusher = entry.push.get('pusher')
+        self.journal.record(
+            target.name, node, pusher, entry.txn, entry.sequence
+        )
+
+    def newest(self, target: targetmod.Target) -> str | None:
+        '''the newest changeset of the repository that concerns ``target``
+
+        None if there is none, '' if its revset is wrong, which is said.
+        '''
+        try:
+            return push.newest(self._repo, target.when, None)
+        except REVSET_ERRORS as exc:
+            self._bad_revset(target, exc)
+            return ''
+
+    def record_all(self) -> None:
+        self.record(outbox.committed(self._repo), sys.maxsize)
+
+    def waiting(self, target: targetmod.Target) -> list[int]:
+        '''what to run for ``target``; the newest push takes the others'''
+        rows = self.journal.pending(target.name)
+        pushed = [row.number for row in rows if row.txn]
+        return [row.number for row in rows if not row.txn] + pushed[-1:]
+
+    def pushes(self, row: journalmod.Delegation) -> list[dict]:
+        '''what a run of ``row`` would tell the deploy side of'''
+        box = outbox.read(self._repo)
+        rows = self.journal.pending(row.target) if row.txn else []
+        found = [box.find(other.txn) for other in rows if other.txn]
+        return [entry.push for entry in found if entry]
+
+    def unrecorded(
+        self, name: str | None
+    ) -> Iterator[tuple[str, outbox.Entry]]:
+        '''the targets and pushes that no hook has looked at, newest first'''
+        for entry in reversed(outbox.read(self._repo).entries):
+            known = self.journal.known(entry.txn)
+            for target in entry.targets:
+                if name in (None, target) and (entry.txn, target) not in known:
+                    yield target, entry
+
+    def newer_deployed(self, target: targetmod.Target, node: str) -> str | None:
+        '''what ``target`` has now, if ``node`` is an ancestor of it'''
+        last = self.journal.last(target.name, journalmod.SUCCEEDED)
+        if last and last.node != node:
+            if self.history.is_ancestor(node, last.node):
+                return last.node
+        return None
+
+    def is_open(self, number: int) -> bool:
+        '''whether ``number`` has not ended, and somebody works on it'''
+        row = self.journal.get(number)
+        if row and row.state == journalmod.RUNNING:
+            self._close_abandoned(row.target)
+            row = self.journal.get(number)
+        return row is not None and row.state in journalmod.OPEN
+
+    def _close_abandoned(self, name: str) -> None:
+        resumable = any(t.name == name and t.receiver for t in self.targets)
+        turn = placemod.turn(self.place, name, 0, lambda: False)
+        with contextlib.suppress(placemod.LockError), turn as mine:
+            if mine:
+                self.journal.close_abandoned(name, resumable)
+
+    def close_abandoned(self) -> None:
+        '''close, in the journal, what killed processes have left running'''
+        for name in self.journal.running_targets():
+            self._close_abandoned(name)
+
+    def _bad_revset(self, target: targetmod.Target, exc: Exception) -> None:
+        item = pycompat.sysbytes(target.name) + b':when'
+        source = self.ui.configsource(targetmod.SECTION, item)
+        if source in (b'none', b'default'):
+            item = b'*:when'
+            source = self.ui.configsource(targetmod.SECTION, item)
+        problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
+        remedy = _(b"see 'hg help revsets'; pushes wait for it meanwhile")
+        self._report(targetmod.Mistake(item, source, problem, remedy))
+
+    def follower(self, name: str, number: int, works) -> audience.Follower:
+        return audience.Follower(
+            self.voice, self.journal, self.place, name, number, works
+        )
+
+    def complain(self) -> None:
+        '''say what the journal could not do'''
+        if self.journal.trouble:
+            self._complain(self.journal.trouble)
+
+    def prepare(self, target: targetmod.Target, number: int) -> None:
+        '''answer now what a worker will want to know of the history'''
+        row = self.journal.get(number)
+        last = self.journal.last(target.name, journalmod.SUCCEEDED)
+        if row:
+            other = last.node if last else row.node
+            self.history.learn(self._repo, row.node, other)
+
+    def remind(self, target: targetmod.Target) -> None:
+        '''say that the last delegation to ``target`` went wrong, if it did'''
+        row = self.journal.last(
+            target.name,
+            journalmod.SUCCEEDED,
+            journalmod.FAILED,
+            journalmod.LOST,
+            journalmod.CANCELLED,
+        )
+        if row and row.state != journalmod.SUCCEEDED:
+            line = _(b'%s: the last delegation, %d of %s at %s, %s: %s')
+            self.voice.warn(
+                line % audience.recollection(row),
+                _(b"'hg delegate-log %d' on the server shows more")
+                % row.number,
+            )
+
+    def prune(self) -> None:
+        '''forget the oldest records, and what they printed'''
+        keep = targetmod.keep(self.ui)
+        box = outbox.read(self._repo)
+        first = min((e.sequence for e in box.entries), default=box.following)
+        for target in self.targets:
+            for id in self.journal.prune(target.name, keep, first):
+                with contextlib.suppress(OSError):
+                    os.unlink(self.place.log(id))
+        self.journal.prune_unmatched(entry.txn for entry in box.entries)
+
+
+REVSET_ERRORS = (
+    error.Error,
+    error.RepoError,
+    error.StorageError,
+    ValueError,
+    RecursionError,
+)
+
+
+@contextlib.contextmanager
+def open(ui, repo) -> Iterator[Desk]:
+    '''a Desk for ``repo``, with its folder made if need be'''
+    with _place(repo) as place:
+        opened = Desk(ui, repo, place)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextlib.contextmanager
+def _place(repo) -> Iterator[placemod.Place]:
+    folder = os.path.join(repo.sharedpath, b'delegate')
+    mode = repo.store.createmode
+    lasting = True
+    try:
+        util.makedirs(os.path.join(folder, b'log'), mode)
+        lasting = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        lasting = False
+    temporary = '' if lasting else tempfile.mkdtemp(prefix='hg-delegate-')
+    if temporary:
+        os.mkdir(os.path.join(temporary, 'log'))
+    try:
+        yield placemod.Place(
+            name=push.text(os.path.basename(repo.root)),
+            root=os.fsdecode(repo.root),
+            folder=temporary or os.fsdecode(folder),
+            store=os.fsdecode(repo.svfs.join(b'')),
+            outbox=os.fsdecode(repo.svfs.join(outbox.FILENAME)),
+            mode=mode,
+            lasting=lasting,
+        )
+    finally:
+        if temporary:
+            shutil.rmtree(temporary)
