@@ -156,7 +156,12 @@ def test_phases_counts_what_became_public(repo: Any) -> None:
     assert made(repo, 0, 0, changes=changes).phases == 5
 
 
-@given(st.binary(max_size=3 * push.MAX_TEXT), st.sampled_from(ENCODINGS))
+# Repeated, since hypothesis by itself makes no large examples.
+times = st.sampled_from([0, 1, 7, 40, 400])
+values = st.builds(bytes.__mul__, st.binary(max_size=20), times)
+
+
+@given(values, st.sampled_from(ENCODINGS))
 def test_any_bytes_are_bounded_text(value: bytes, fallback: str) -> None:
     encoding.fallbackencoding = fallback.encode()
     text = push.text(value)
@@ -165,7 +170,7 @@ def test_any_bytes_are_bounded_text(value: bytes, fallback: str) -> None:
     assert bool(text) == bool(value)
 
 
-@given(st.binary(max_size=3 * push.MAX_TEXT), st.sampled_from(ENCODINGS))
+@given(values, st.sampled_from(ENCODINGS))
 def test_any_bytes_of_the_server_are_bounded_text(
     value: bytes, local: str
 ) -> None:
@@ -205,17 +210,16 @@ head = st.fixed_dictionaries(
 
 @st.composite
 def pushes(draw: st.DrawFn) -> push.Push:
-    # Repeated, since hypothesis by itself makes no large examples.
-    times = draw(st.sampled_from([0, 1, 7, 40, 400]))
+    count = draw(times)
     names = draw(st.lists(name, min_size=1, max_size=4))
     many = [
-        f'{n} {word}'[: push.MAX_TEXT] for n in range(times) for word in names
+        f'{n} {word}'[: push.MAX_TEXT] for n in range(count) for word in names
     ]
     return push.Push(
         node=NODE,
         node_last=NODE,
         changesets=draw(st.integers(0, 2**40)),
-        heads=draw(st.lists(head, max_size=3)) * times,
+        heads=draw(st.lists(head, max_size=3)) * count,
         bookmarks=dict.fromkeys(many, (None, NODE)),  # type: ignore[arg-type]
         phases=draw(st.integers(0, 2**40)),
         pusher=draw(st.none() | name),

@@ -1,0 +1,319 @@
+"""hg delegate: again, another changeset, what is pending, or only a look."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from repositories import Clone, Repository, RunningPush
+from test_deploy import targets
+from test_pending import log, states, unreachable
+from world import World
+
+# Prints one line, and ends after another when somebody makes the file go.
+HELD = (
+    '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\necho done\n'
+)
+# Ends the server's process when the push is committed, before our own hook.
+KILLED = '[hooks]\nchangegroup.a = kill -9 $PPID\n'
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    repository.hgrc(targets(world))
+    return clone
+
+
+def start(repository: Repository, *args: str) -> RunningPush:
+    """Start hg ARGS in the repository, as the server account."""
+    process = repository.owner.popen(
+        [*repository.program, '-R', str(repository.path), *args],
+        env={'PYTHONUNBUFFERED': '1'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    return RunningPush(process)
+
+
+def refused(repository: Repository, *args: str) -> str:
+    """What hg ARGS says as it aborts."""
+    done = repository.hg(*args, check=False)
+    assert done.returncode not in (0, 1)
+    said = done.stderr.decode()
+    assert said.startswith('abort: ') or '\nabort: ' in said
+    assert 'Traceback' not in said
+    return said
+
+
+def commands(world: World) -> list[str]:
+    return [deploy.command for deploy in world.deploys()]
+
+
+def tree(folder: Path) -> dict[str, Any]:
+    """All that is in FOLDER: mode and content by name."""
+    return {
+        str(path): (path.stat().st_mode, path.is_file() and path.read_bytes())
+        for path in folder.rglob('*')
+    }
+
+
+def pushed_branches(world: World, repository: Repository, clone: Clone) -> str:
+    """Push two branches, of which the target is for the older one: its node."""
+    repository.hgrc(targets(world, more='blog:when = branch(default)\n'))
+    node = clone.commit()
+    clone.hg('branch', 'other')
+    clone.commit()
+    clone.push('--new-branch')
+    return node
+
+
+def test_the_newest_changeset_that_matches_is_delegated_again(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    node = pushed_branches(world, repository, clone)
+    said = repository.hg('delegate', 'blog').stdout.decode()
+    assert said.startswith('blog| deployed\ndelegate: blog: deployed ')
+    assert commands(world) == [f'hg-delegate 1 blog {node}'] * 2
+    context = world.deploys()[1].context
+    assert context['pushes'] == [] and context['previous'] == node
+    rows = log(repository)
+    assert [row['id'] for row in rows] == [2, 1]
+    assert rows[0]['pusher'] == world.server.name
+    assert world.deploys()[1].context['id'] == rows[0]['identifier']
+
+
+def test_another_changeset_is_delegated_by_any_name(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit(files={'a': '1'})
+    clone.hg('branch', 'stable')
+    node = clone.commit(files={'b': '1'})
+    clone.hg('update', 'default')
+    clone.hg('tag', '-r', node, 'v1.0')
+    clone.commit(files={'c': '1'})
+    clone.push('--new-branch')
+    repository.hg('update', '-q', node)
+    repository.hgrc(targets(world))
+    names = [node, node[:12], 'stable', 'v1.0', 'heads(branch(stable))', '.']
+    for rev in names:
+        repository.hg('delegate', '-r', rev)
+    assert commands(world) == [f'hg-delegate 1 blog {node}'] * len(names)
+
+
+def test_targets_are_named_or_all_and_each_of_them_once(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world, 'a', 'b', 'c'))
+    repository.hg('delegate', 'c', 'a', 'c')
+    assert sorted(row['target'] for row in log(repository)) == ['a', 'c']
+    repository.hg('delegate')
+    assert sorted(row['target'] for row in log(repository)) == [*'aabcc']
+    assert len(world.deploys()) == 5
+
+
+def test_an_unknown_target_is_refused_with_the_known_ones(
+    world: World, repository: Repository
+) -> None:
+    repository.hgrc(targets(world, 'blog', 'docs'))
+    said = refused(repository, 'delegate', 'blog', 'dcos')
+    assert said == ("abort: there is no target 'dcos'\n(targets: blog, docs)\n")
+    repository.hgrc(targets(world, more='blog:whne = all()\n'))
+    said = refused(repository, 'delegate', 'blog')
+    assert 'delegate: blog:whne in .hg/hgrc:5: no such option\n' in said
+    assert "abort: target 'blog' cannot be used as it is configured\n" in said
+
+
+def test_without_any_target_the_manual_is_named(
+    repository: Repository,
+) -> None:
+    said = refused(repository, 'delegate')
+    assert said == (
+        'abort: no target is configured\n(see \'hg help -e hgext_delegate\')\n'
+    )
+    said = refused(repository, 'delegate', 'blog')
+    assert '(targets: none, see [delegate])' in said
+    # over all repositories of a host this is no mistake
+    done = repository.hg('delegate', '--pending')
+    assert done.stdout == b'delegate: no target is configured\n'
+
+
+def test_what_nobody_could_pull_is_not_delegated(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    public = clone.commit()
+    hidden = clone.commit()
+    clone.hg('update', '-q', public)
+    secret = clone.commit()
+    clone.push('--force')
+    repository.hgrc(
+        targets(world) + '[experimental]\nevolution = createmarkers\n'
+    )
+    repository.hg('phase', '--force', '--draft', '-r', hidden)
+    repository.hg('phase', '--force', '--secret', '-r', secret)
+    repository.hg('debugobsolete', hidden)
+    said = refused(repository, 'delegate', '-r', secret)
+    assert f'abort: {secret[:12]} is secret\n' in said
+    said = refused(repository, 'delegate', '-r', hidden)
+    assert 'hidden revision' in said
+    said = refused(repository, 'delegate', '--hidden', '-r', hidden)
+    assert f'abort: {hidden[:12]} is hidden\n' in said
+    assert not world.deploys()
+    repository.hg('delegate')
+    assert commands(world) == [f'hg-delegate 1 blog {public}']
+
+
+def test_what_is_no_changeset_is_refused(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    for rev in ('null', 'wdir()', 'none()', 'nosuch'):
+        refused(repository, 'delegate', '-r', rev)
+        refused(repository, 'delegate', '-r', rev, '--dry-run')
+    assert len(world.deploys()) == 1
+
+
+def test_an_empty_repository_has_nothing_for_a_target(
+    world: World, repository: Repository
+) -> None:
+    repository.hgrc(targets(world))
+    done = repository.hg('delegate', check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b'delegate: blog: no changeset of the repository is for it\n'
+    )
+    assert "abort: 'tip' is not" in refused(repository, 'delegate', '-r', 'tip')
+    assert repository.hg('delegate', '--pending').stdout == b''
+    assert not world.deploys()
+
+
+@pytest.mark.parametrize(
+    ('hgrc', 'why'),
+    [
+        ('bad:command = fail', 'bad: failed: exit status 3 after '),
+        (
+            'bad = ssh://localhost:1\nbad:retries = 0',
+            'bad: pending: connection',
+        ),
+        ('bad:when = none()', 'bad: no changeset of the repository is for it'),
+        ('bad:when = nosuch()', 'bad:when in .hg/hgrc:6: unknown identifier'),
+        ('bad:timeout = long', "bad:timeout in .hg/hgrc:6: 'long' is not a"),
+    ],
+)
+def test_the_exit_status_is_0_only_if_every_target_succeeded(
+    world: World, repository: Repository, ready: Clone, hgrc: str, why: str
+) -> None:
+    world.forced_command(
+        '. ./record\n[ "$SSH_ORIGINAL_COMMAND" != fail ] || exit 3\n'
+    )
+    ready.commit()
+    ready.push()
+    repository.hgrc(targets(world, 'good', 'bad', more=hgrc + '\n'))
+    done = repository.hg('delegate', check=False)
+    assert done.returncode == 1
+    assert why in done.stderr.decode()
+    assert done.stderr.count(b'delegate: bad') == 1
+    assert re.search(rb'delegate: good: deployed ', done.stdout)
+    repository.hgrc(targets(world, 'good', 'bad'))
+    assert repository.hg('delegate').returncode == 0
+
+
+def test_what_is_pending_says_itself_which_changeset(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    said = refused(repository, 'delegate', '--pending', '-r', '0')
+    assert 'cannot specify both --pending and --rev' in said
+
+
+def test_it_waits_for_what_runs_and_says_so(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(HELD)
+    ready.commit()
+    push = ready.start_push()
+    push.wait_for(b'blog| begun')
+    waiting = start(repository, 'delegate', 'blog')
+    said = waiting.wait_for(b'waiting for')
+    assert b'delegate: waiting for delegation 1 of ' in said
+    assert states(repository) == ['running', 'pending']
+    world.deploy.write('go', '')
+    assert b': deployed ' in push.finish().remote[-1]
+    lines = [line for _time, line in waiting.finish().lines]
+    assert lines[1:3] == [b'blog| begun', b'blog| done']
+    assert b'delegate: blog: deployed ' in lines[3]
+    first, second = world.deploys()
+    assert second.started > (first.ended or second.started)
+
+
+def test_interrupted_it_is_cancelled(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    world.forced_command(HELD)
+    runs = start(repository, 'delegate')
+    runs.wait_for(b'blog| begun')
+    waits = start(repository, 'delegate')
+    waits.wait_for(b'waiting for delegation 2')
+    for process, number in ((waits, 3), (runs, 2)):
+        process.kill(signal.SIGINT)
+        done = process.finish(check=False)
+        assert done.returncode == 255
+        assert b'interrupted!' in done.stderr
+        told = b'delegate: blog: delegation %d is cancelled\n' % number
+        assert told in done.stdout
+        row = next(row for row in log(repository) if row['id'] == number)
+        assert row['state'] == 'cancelled'
+        assert row['reason'] == f'cancelled by {world.server.name}'
+    world.deploy.write('go', '')
+    assert states(repository) == ['succeeded', 'cancelled', 'cancelled']
+    assert len(world.deploys()) == 2
+
+
+def test_interrupted_it_leaves_what_is_pending(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    clone.commit(files={'other': '1'})
+    clone.push()
+    repository.hgrc(targets(world))
+    world.forced_command(HELD)
+    runs = start(repository, 'delegate', '-r', '0')
+    runs.wait_for(b'blog| begun')
+    waits = start(repository, 'delegate', '--pending')
+    waits.wait_for(b'waiting for delegation 3')
+    waits.kill(signal.SIGINT)
+    assert b'interrupted!' in waits.finish(check=False).stderr
+    world.deploy.write('go', '')
+    runs.finish()
+    assert states(repository) == ['pending', 'pending', 'succeeded']
+    repository.hg('delegate', '--pending')
+    assert states(repository) == ['superseded', 'succeeded', 'succeeded']
+
+
+def test_a_journal_that_cannot_be_used_is_a_clear_error(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    journal = repository.path / '.hg' / 'delegate' / 'journal'
+    database = sqlite3.connect(journal, isolation_level=None)
+    try:
+        database.execute('BEGIN IMMEDIATE')
+        said = refused(repository, 'delegate')
+    finally:
+        database.close()
+    assert 'abort: the journal cannot be used: database is locked\n' in said
+    assert said.rstrip().splitlines()[-1].startswith('(')
+    assert len(world.deploys()) == 1

@@ -1,0 +1,206 @@
+"""Imports run one way, and a command that does not push pays for none."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+from repositories import Clone, Repository
+from test_deploy import targets
+from world import CHECKOUT, World
+
+PACKAGE = CHECKOUT / 'hgext_delegate'
+
+# From the top down. A module may import what stands below it, and its
+# neighbours as long as that makes no circle.
+FLOORS = [
+    ['__init__'],
+    ['commands', 'hooks', 'check', 'setup_target', 'receiver'],
+    ['pushed', 'listing', 'checkconfig', 'checkjournal', 'checkserver'],
+    ['handover', 'rehearsal'],
+    ['delivery', 'desk'],
+    ['*'],  # all others
+    ['failure', 'finding', 'inbox', 'metadata', 'outbox', 'output', 'place'],
+    ['protocol', 'relay', 'strictjson'],
+]
+# What is dear to load, or is to be found in one place.
+ONLY = {
+    'paramiko': {'session'},
+    'cryptography': {'keypair'},
+    'sqlite3': {'database', 'rehearsal'},
+}
+PURE = {'metadata', 'protocol', 'relay', 'strictjson'}
+
+# Says at its end which modules were really loaded; a promise of Mercurial's
+# lazy import is none.
+SPY = """\
+import atexit, os, sys, threading
+
+def tell():
+    loaded = [
+        name for name, module in list(sys.modules.items())
+        if object.__getattribute__(module, '__class__').__name__
+        != '_LazyModule'
+    ]
+    loaded += ['threads'] * (threading.active_count() - 1)
+    with open(os.path.expanduser('~/loaded'), 'w') as out:
+        out.write(chr(10).join(loaded))
+
+atexit.register(tell)
+"""
+
+
+def modules() -> list[str]:
+    return sorted(path.stem for path in PACKAGE.glob('*.py'))
+
+
+def tree(name: str) -> ast.Module:
+    return ast.parse((PACKAGE / f'{name}.py').read_text('utf-8'))
+
+
+def ours(name: str) -> set[str]:
+    """Our modules that NAME imports, wherever in it, and by eager.load()."""
+    found = set()
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            assert node.level == 1 and not node.module, (
+                f'{name}: import modules, not names'
+            )
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Call) and _is_load(node.func):
+            (argument,) = node.args
+            assert isinstance(argument, ast.Constant)
+            found.add(str(argument.value))
+    return found
+
+
+def _is_load(function: ast.expr) -> bool:
+    return (
+        isinstance(function, ast.Attribute)
+        and function.attr == 'load'
+        and isinstance(function.value, ast.Name)
+        and function.value.id == 'eager'
+    )
+
+
+def foreign(name: str) -> Iterator[str]:
+    """The modules of others that NAME imports."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module)
+
+
+def floor(name: str) -> int:
+    for number, names in enumerate(FLOORS):
+        if name in names:
+            return number
+    return FLOORS.index(['*'])
+
+
+def test_imports_lead_downwards() -> None:
+    upwards = [
+        f'{name} imports {other}'
+        for name in modules()
+        for other in ours(name)
+        if floor(other) < floor(name)
+    ]
+    assert not upwards
+    known = {name for names in FLOORS for name in names}
+    assert known - {'*'} <= set(modules())
+
+
+def test_imports_make_no_circle() -> None:
+    left = {name: ours(name) for name in modules()}
+    while left:
+        # who imports nothing that is left
+        done = [name for name, used in left.items() if not used & set(left)]
+        assert done, f'a circle: {left}'
+        for name in done:
+            del left[name]
+
+
+def test_nothing_is_imported_that_is_not_there() -> None:
+    for name in modules():
+        assert ours(name) <= set(modules())
+
+
+@pytest.mark.parametrize('package', ONLY)
+def test_what_is_dear_is_imported_in_one_place(package: str) -> None:
+    users = {
+        name
+        for name in modules()
+        if package in {module.partition('.')[0] for module in foreign(name)}
+    }
+    assert users == ONLY[package]
+
+
+def test_what_is_pure_knows_no_mercurial() -> None:
+    for name in PURE:
+        assert not [m for m in foreign(name) if m.startswith('mercurial')]
+        assert not {'os', 'subprocess', 'threading'} & set(foreign(name))
+
+
+def loaded(world: World) -> set[str]:
+    """What the last process with the spy had loaded."""
+    return set(world.server.read('loaded').split())
+
+
+def cheap(world: World, repository: Repository) -> None:
+    names = loaded(world)
+    assert 'mercurial.dispatch' in names
+    for name in ('paramiko', 'cryptography', 'sqlite3', 'threads'):
+        assert name not in names
+    own = [name.partition('_delegate')[2] for name in names if 'hgext_' in name]
+    assert set(own) <= {'', '.eager', '.hooks', '.metadata'} and own
+    assert not (repository.path / '.hg' / 'delegate').exists()
+    assert not (repository.path / '.hg' / 'store/delegate-outbox').exists()
+
+
+@pytest.mark.parametrize(
+    'args',
+    [
+        ['id'],
+        ['log'],
+        ['status'],
+        ['phase', '--force', '--draft', '0'],
+        ['commit', '-A', '-m', 'x', '-u', 'me'],
+    ],
+    ids=lambda args: args[0],
+)
+def test_a_command_that_does_not_push_pays_nothing(
+    world: World, repository: Repository, clone: Clone, args: list[str]
+) -> None:
+    clone.commit()
+    clone.push()
+    spy = world.server.write('spy.py', SPY)
+    repository.hgrc(targets(world))
+    world.server.write(repository.path / 'new', 'text')
+    repository.hg(
+        *('--config', f'extensions.spy={spy}'),
+        *('--cwd', str(repository.path), *args),
+    )
+    cheap(world, repository)
+
+
+def test_who_pulls_pays_nothing(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit()
+    clone.push()
+    spy = world.server.write('spy.py', SPY)
+    repository.hgrc(targets(world) + f'[extensions]\nspy = {spy}\n')
+    assert world.clone(repository).hg('id', '-n').stdout == b'0\n'
+    cheap(world, repository)
+
+
+def test_the_spy_sees_what_a_push_pays(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    spy = world.server.write('spy.py', SPY)
+    repository.hgrc(targets(world) + f'[extensions]\nspy = {spy}\n')
+    clone.commit()
+    clone.push()
+    assert {'paramiko', 'sqlite3'} <= loaded(world)

@@ -1,0 +1,210 @@
+"""hg delegate-log: what was delegated, what became of it, what it printed."""
+
+from __future__ import annotations
+
+import pytest
+from repositories import Clone, Repository
+from test_commands import HELD, KILLED, refused, start
+from test_deploy import targets
+from test_pending import log, states, unreachable
+from world import World
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    repository.hgrc(targets(world))
+    return clone
+
+
+def test_targets_and_limits_choose(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world, 'a', 'b'))
+    repository.hg('delegate', 'a')
+    repository.hg('delegate', 'b')
+    repository.hg('delegate', 'a')
+    repository.hgrc(targets(world, 'b', 'c'))
+
+    def listed(*args: str) -> list[int]:
+        return [row['id'] for row in log(repository, *args)]
+
+    assert listed() == [3, 2, 1]
+    assert listed('-t', 'a') == [3, 1]
+    assert listed('-l', '1') == [3]
+    assert listed('-t', 'b', '-l', '9' * 30) == [2]
+    assert listed('-t', 'c') == []
+    said = refused(repository, 'delegate-log', '-t', 'nosuch')
+    assert "abort: there is no target 'nosuch'\n" in said
+    for limit in ('0', '-1', 'x'):
+        said = refused(repository, 'delegate-log', '-l', limit)
+        assert 'abort: limit must be' in said
+
+
+def test_one_that_is_not_there_is_refused(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    for id in ('2', '0', 'x', '', '-1', '9' * 19, '9' * 5000):
+        for args in (['delegate-log', '--'], ['delegate-cancel', '--']):
+            said = refused(repository, *args, id)
+            assert f"abort: there is no delegation '{id}'\n" in said
+    said = refused(repository, 'delegate-log', '--follow')
+    assert '--follow needs the ID of a delegation' in said
+
+
+def test_one_is_shown_with_what_it_printed(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command('. ./record\necho out\necho err >&2\nexit 3\n')
+    ready.commit()
+    ready.push()
+    said = repository.hg('delegate-log', '1').stdout.decode()
+    first, *printed = said.splitlines()
+    assert first.startswith('    1  blog        failed  ')
+    assert first.endswith('  exit status 3')
+    assert sorted(printed) == ['err', 'out']
+    said = repository.hg('delegate-log', '1', '-T{output}').stdout.decode()
+    assert said.splitlines() == printed
+
+
+@pytest.mark.parametrize('status', [0, 3])
+def test_a_running_one_is_followed_to_its_end(
+    world: World, repository: Repository, ready: Clone, status: int
+) -> None:
+    world.forced_command(HELD + f'exit {status}\n')
+    ready.commit()
+    push = ready.start_push()
+    push.wait_for(b'blog| begun')
+    follower = start(repository, 'delegate-log', '--follow', '1')
+    follower.wait_for(b'blog| begun')
+    assert states(repository) == ['running']
+    world.deploy.write('go', '')
+    follower.wait_for(b'blog| done')
+    end = follower.finish(check=False)
+    assert end.returncode == (1 if status else 0)
+    said = end.lines[2][1]
+    assert said.startswith(
+        b'delegate: blog: failed: exit status 3 after '
+        if status
+        else b'delegate: blog: deployed '
+    )
+    push.finish()
+    again = repository.hg('delegate-log', '1', '-f', check=False)
+    assert again.returncode == end.returncode
+    assert (again.stdout + again.stderr).splitlines()[:3] == [
+        line for _time, line in end.lines[:3]
+    ]
+
+
+def test_what_waits_for_nobody_is_not_followed_for_ever(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    done = repository.hg('delegate-log', '--follow', '1', check=False)
+    assert done.returncode == 1
+    refusal = b'delegate: blog: pending: connection refused by localhost port 1'
+    assert refusal in done.stderr
+
+
+def test_one_that_waits_for_its_turn_is_followed(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(HELD)
+    ready.commit()
+    push = ready.start_push()
+    push.wait_for(b'blog| begun')
+    second = start(repository, 'delegate')
+    second.wait_for(b'waiting for delegation 1')
+    follower = start(repository, 'delegate-log', '--follow', '2')
+    # longer than somebody may need to take up a delegation
+    follower.wait_for(
+        b'waiting for delegation 1 of an unknown pusher to blog, 10'
+    )
+    world.deploy.write('go', '')
+    lines = [line for _time, line in follower.finish().lines]
+    assert lines[2:4] == [b'blog| begun', b'blog| done']
+    assert b': deployed ' in lines[4]
+    push.finish()
+    second.finish()
+
+
+def test_a_push_that_no_hook_has_seen_is_listed(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, 'a', 'b') + KILLED)
+    node = clone.commit()
+    clone.push(check=False)
+    rows = log(repository)
+    assert [(row['id'], row['target'], row['state']) for row in rows] == [
+        (None, 'a', 'pending'),
+        (None, 'b', 'pending'),
+    ]
+    assert rows[0]['node'] == node and rows[0]['date'][0] > 1e9
+    said = repository.hg('delegate-log', '-t', 'b').stdout.decode()
+    assert said.startswith(f'    -  b           pending     {node[:12]}  ')
+    assert said.count('\n') == 1
+    assert len(log(repository, '-l', '1')) == 1
+    repository.hgrc(targets(world, 'a', 'b'))
+    repository.hg('delegate', '--pending')
+    assert [row['state'] for row in log(repository)] == ['succeeded'] * 2
+
+
+def test_what_was_superseded_says_by_which(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world))
+    clone.commit()
+    clone.push()
+    said = repository.hg('delegate-log').stdout.decode().splitlines()
+    assert said[0].split()[2] == 'succeeded'
+    assert said[1].split()[2] == 'superseded'
+    assert '  by 2' in said[1]
+    assert log(repository)[1]['taken'] == 2
+    assert repository.hg('delegate-log', '1').returncode == 0
+
+
+def test_the_oldest_are_forgotten_with_what_they_printed(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world, 'a', 'b', more='keep = 3\n'))
+    world.forced_command('. ./record\necho printed\n')
+    repository.hg('delegate', 'b')
+    for _ in range(5):
+        repository.hg('delegate', 'a')
+    rows = log(repository)
+    assert [(row['id'], row['target']) for row in rows] == [
+        *((6, 'a'), (5, 'a'), (4, 'a'), (1, 'b'))
+    ]
+    logs = repository.path / '.hg' / 'delegate' / 'log'
+    assert {path.name for path in logs.iterdir()} == {
+        row['identifier'] for row in rows
+    }
+    refused(repository, 'delegate-log', '2')
+
+
+def test_what_is_too_much_is_counted(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more='blog:output-limit = 100\n'))
+    world.forced_command(
+        '. ./record\nfor i in $(seq 1000 1999); do echo "line $i"; done\n'
+    )
+    clone.commit()
+    push = clone.push()
+    shown = [f'line {i}' for i in range(1000, 1010)]
+    shown.append('[990 lines, 9900 bytes more]')
+    said = repository.hg('delegate-log', '1', '-T{output}').stdout.decode()
+    assert said.splitlines() == shown
+    told = [line[6:].decode() for line in push.remote if line[:5] == b'blog|']
+    assert told == shown
+    assert b': deployed ' in push.remote[-1]

@@ -1,0 +1,152 @@
+"""What hg help says is complete and true."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+from mercurial import pycompat, ui as uimod
+from repositories import Repository
+from test_deploy import targets
+from test_templates import every_state
+from world import CHECKOUT, World
+
+import hgext_delegate
+from hgext_delegate import metadata, policy, target
+
+# '``NAME:option``' on a line of its own, and the lines below it.
+ITEM = re.compile(r'^``([^`\n]+)``\n((?:  .*\n)+)', re.MULTILINE)
+DEFAULT = re.compile(r'\(default: (.*)\)$')
+
+
+def manual() -> dict[str, str]:
+    """The options of the manual: each on one line, by its name."""
+    text = inspect.getdoc(hgext_delegate) or ''
+    items = ITEM.findall(text + '\n')
+    assert len(dict(items)) == len(items)
+    return {name: ' '.join(body.split()) for name, body in items}
+
+
+def options() -> list[str]:
+    return [pycompat.sysstr(option) for option in target.OPTIONS]
+
+
+def test_the_manual_names_every_option_and_nothing_else() -> None:
+    expected = {'NAME', *map(pycompat.sysstr, target.SETTINGS)}
+    expected |= {f'NAME:{option}' for option in options()}
+    assert set(manual()) == expected
+
+
+@pytest.mark.parametrize('option', options())
+def test_the_manual_tells_the_default(option: str) -> None:
+    parse: Any
+    parse, default = target.OPTIONS[option.encode('ascii')]
+    found = DEFAULT.search(manual()[f'NAME:{option}'])
+    if default in (None, ()):
+        # nothing that one could write there
+        assert not found or ' ' in found[1] or "'" in found[1]
+        return
+    assert found
+    value = found[1].partition(',')[0].strip('`').encode('ascii')
+    assert parse(value) == default
+
+
+def test_the_manual_tells_the_defaults_of_the_settings() -> None:
+    ui = uimod.ui()
+    items = manual()
+    keep = DEFAULT.search(items['keep'])
+    assert keep and int(keep[1]) == target.keep(ui)
+    assert not DEFAULT.search(items['user-variables'])
+    assert target.user_variables(ui) == []
+    allowed = DEFAULT.search(items['allow-repository-config'])
+    assert allowed
+    harmless = ' '.join(map(pycompat.sysstr, policy._HARMLESS))
+    assert allowed[1].endswith(f'``{harmless}``')
+
+
+def test_what_the_manual_shows_to_paste_is_right(
+    world: World, repository: Repository
+) -> None:
+    text = inspect.getdoc(hgext_delegate) or ''
+    hgrc = re.search(r'^  (\[delegate\]\n(?:  .+\n)+)', text, re.MULTILINE)
+    assert hgrc
+    repository.hgrc(inspect.cleandoc(hgrc[0]) + '\n')
+    said = repository.hg('delegate', '--pending')
+    assert said.stdout + said.stderr == b''
+
+
+def test_hg_help_shows_the_manual(repository: Repository) -> None:
+    said = repository.hg('help', '-e', 'hgext_delegate').stdout.decode()
+    first, _, rest = (inspect.getdoc(hgext_delegate) or '').partition('\n')
+    assert said.startswith('hgext_delegate extension - ')
+    shown = ' '.join(said.split())
+    assert f'hgext_delegate extension - {first} ' in shown
+    for name in manual():
+        assert f'\n"{name}"\n' in said
+    for command in hgext_delegate.cmdtable:
+        assert re.search(rf'\n {command.decode()}\s', said)
+    assert '``' not in said and ':hg:' not in said
+    assert rest.startswith('\n')
+
+
+@pytest.mark.parametrize(
+    'doc',
+    [
+        hgext_delegate.__doc__,
+        *(entry[0].__doc__ for entry in hgext_delegate.cmdtable.values()),
+    ],
+)
+def test_a_first_line_is_lower_case_without_a_full_stop(doc: str) -> None:
+    first, empty = inspect.cleandoc(doc).splitlines()[:2]
+    assert first[0].islower() and first[-1].isalpha()
+    assert len(first) < 65 and not empty
+
+
+@pytest.mark.parametrize(
+    'command', [name.decode() for name in hgext_delegate.cmdtable]
+)
+def test_the_help_of_a_command_is_whole(
+    repository: Repository, command: str
+) -> None:
+    function, flags, synopsis = hgext_delegate.cmdtable[command.encode()][:3]
+    said = repository.hg('help', command).stdout.decode()
+    assert said.startswith(f'hg {command}')
+    shown = ' '.join(said.split())
+    assert ' '.join(synopsis.decode().split()) in shown
+    assert (function.__doc__ or '').partition('\n')[0] in said
+    # what a script can rely on
+    assert re.search(r'^ *(Returns|Exits) ', said, re.MULTILINE)
+    for short, long, _default, text, *_name in flags:
+        start = f'-{short.decode()} ' if short else ''
+        assert re.search(rf'\n +{start}--{long.decode()}\s', said)
+        assert text[:1].islower()
+        assert ''.join(text.decode().split()) in ''.join(said.split())
+
+
+def test_the_help_names_every_keyword_of_templates(
+    world: World, repository: Repository
+) -> None:
+    repository.hgrc(targets(world))
+    with every_state(world, repository):
+        json = repository.hg('delegate-log', '3', '-Tjson').stdout.decode()
+    fields = re.findall(r'^  "(\w+)": ', json, re.MULTILINE)
+    text = hgext_delegate.cmdtable[b'delegate-log'][0].__doc__ or ''
+    named = re.search(r'keywords\s+(.*?)\.', text, re.DOTALL)
+    assert named
+    assert sorted(re.findall(r'``(\w+)``', named[1])) == sorted(fields)
+
+
+def test_hg_version_tells_ours(repository: Repository) -> None:
+    said = repository.hg('version', '-v').stdout.decode()
+    version = metadata.__version__.decode()
+    assert f'\n  hgext_delegate  external  {version}\n' in said
+    assert re.fullmatch(r'\d+\.\d+(\.\d+)?', version)
+
+
+def test_what_is_tested_is_what_is_said() -> None:
+    makefile = (CHECKOUT / 'Makefile').read_text('utf-8')
+    tested = re.findall(r'mercurial==(\d+\.\d+)', makefile)
+    assert metadata.testedwith.decode().split() == tested
+    assert metadata.minimumhgversion.decode() == tested[0]

@@ -1,0 +1,120 @@
+"""hg delegate --dry-run tells what would be sent, and leaves no trace."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from repositories import Clone, Repository
+from test_commands import KILLED, commands, refused, tree
+from test_deploy import targets
+from test_pending import unreachable
+from world import World
+
+
+def seen(world: World, repository: Repository) -> Any:
+    """What a dry run may not change: files, and how often sshd was asked."""
+    connections = world.ssh_log().count('Connection from ')
+    return connections, tree(repository.path)
+
+
+def shown(repository: Repository, *args: str) -> list[dict]:
+    """The objects that hg delegate --dry-run ARGS shows."""
+    said = repository.hg('delegate', '--dry-run', *args).stdout.decode()
+    mark = 'standard input: '
+    lines = [line for line in said.splitlines() if line.startswith(mark)]
+    return [json.loads(line[len(mark) :]) for line in lines]
+
+
+def test_a_dry_run_shows_what_would_be_sent_and_does_nothing(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    first = clone.commit()
+    clone.push()
+    repository.hgrc(targets(world, more='blog:command = $(make) it\n'))
+    before = seen(world, repository)
+    said = repository.hg('delegate', '-n').stdout.decode().splitlines()
+    assert seen(world, repository) == before
+    where = f'ssh://{world.deploy.name}@localhost:{world.port}'
+    assert said[:2] == [
+        f'blog: would delegate {first[:12]} to {where}',
+        'command: $(make) it',
+    ]
+    assert len(said) == 3
+    repository.hgrc(targets(world))
+    second = clone.commit()
+    clone.push()
+    before = seen(world, repository)
+    for rev in (second, first):
+        (expected,) = shown(repository, '-r', rev)
+        assert seen(world, repository) == before
+        assert expected['id'] is None
+        repository.hg('delegate', '-r', rev)
+        sent = world.deploys()[-1]
+        assert dict(sent.context, id=None) == expected
+        assert (expected['node'], expected['previous']) == (rev, second)
+        before = seen(world, repository)
+    said_again = repository.hg('delegate', '-n', 'blog').stdout.decode()
+    assert f'command: hg-delegate 1 blog {second}\n' in said_again
+
+
+def test_a_dry_run_of_what_is_pending_is_what_follows(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    repository.hgrc(unreachable(world) + KILLED)
+    node = clone.commit()
+    clone.push(check=False)
+    # the killed process has not, and any hg may write them
+    repository.hg('debugupdatecaches')
+    repository.hgrc(targets(world))
+    before = seen(world, repository)
+    (expected,) = shown(repository, '--pending')
+    assert seen(world, repository) == before
+    assert expected['node'] == node and len(expected['pushes']) == 2
+    repository.hg('delegate', '--pending')
+    (deploy,) = world.deploys()
+    # the push that no hook has seen has no id before it is recorded
+    assert dict(deploy.context, id=expected['id']) == expected
+    assert shown(repository, '--pending') == []
+
+
+def test_a_dry_run_shows_what_is_superseded(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    nodes = [clone.commit(), clone.commit()]
+    clone.push('-r', nodes[0])
+    clone.push()
+    repository.hg('delegate', '-r', nodes[0], check=False)
+    repository.hgrc(targets(world))
+    repository.hg('delegate')
+    said = repository.hg('delegate', '--pending', '--dry-run').stdout.decode()
+    # only what was asked for by hand goes back
+    assert said.startswith(f'blog: would delegate {nodes[0][:12]} to ')
+    assert said.count('standard input: ') == 1
+    for node in nodes:
+        superseded = f'blog: {node[:12]} is superseded by {nodes[1][:12]}\n'
+        assert superseded in said
+
+
+def test_what_is_pending_is_tried_for_the_targets_named(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, 'a', 'b') + KILLED)
+    node = clone.commit()
+    clone.push(check=False)
+    repository.hgrc(targets(world, 'a', 'b'))
+    assert [one['target'] for one in shown(repository, '--pending', 'b')] == [
+        'b'
+    ]
+    repository.hg('delegate', '--pending', 'b')
+    assert commands(world) == [f'hg-delegate 1 b {node}']
+    said = refused(repository, 'delegate', '--pending', 'c')
+    assert '(targets: a, b)' in said
+    repository.hg('delegate', '--pending')
+    assert commands(world)[1:] == [f'hg-delegate 1 a {node}']
+    assert repository.hg('delegate', '--pending').stdout == b''
+    assert len(world.deploys()) == 2
