@@ -27,14 +27,19 @@ CLEAN := env -i HOME="$(HOME)" TERM="$(TERM)" LANG=C.UTF-8 \
 DEBIAN := $(CLEAN) "$(ENVIRONMENTS)/debian/bin/python" -m
 PYPI := $(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" -m
 PYTEST_ARGS :=
+BENCH_ARGS :=
 
-.PHONY: help test test-debian test-pypi lint format demo clean debian pypi
+.PHONY: help test test-debian test-pypi test-crash test-faults lint format
+.PHONY: demo bench clean debian pypi
 
 help:
 	@echo 'make test         lint, then the suite with both Mercurials'
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
+	@echo 'make test-crash   kill the server at hundreds of moments'
+	@echo 'make test-faults  break the connection at each of its bytes'
+	@echo 'make bench        what a push costs (BENCH_ARGS="--growth")'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
 	@echo 'make demo         see it work'
@@ -47,6 +52,13 @@ test-debian: debian
 
 test-pypi: pypi
 	$(PYPI) pytest $(PYTEST_ARGS)
+
+test-faults: pypi
+	$(CLEAN) HGD_FAULTS=all "$(ENVIRONMENTS)/pypi/bin/python" \
+		-m pytest -s tests/test_faults.py
+
+bench: pypi
+	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" contrib/bench.py $(BENCH_ARGS)
 
 lint: pypi
 	$(PYPI) ruff check .

@@ -195,7 +195,7 @@ class Demo:
         self.write('hg/blog/.hg/hgrc', HGRC.format(port=port))
         say('\n# On the server, the account hg has this repository:')
         self.show('hg', 'blog', 'cat .hg/hgrc')
-        say('\n# Its key, used for hg-blog, runs this whatever is asked:')
+        say('\n# When its key logs in as hg-blog this runs, whatever is asked:')
         self.show('hg-blog', '.', 'cat deploy')
 
     def succeed(self, port: int) -> None:

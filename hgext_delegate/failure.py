@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from . import channel
+from . import inbox
 
 _LIMIT = 500
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
@@ -32,8 +32,11 @@ class SessionError(Exception):
     ``remedy`` is what to do next, or ''. Both may be shown to a pusher.
     ``started`` tells whether the far side may have run something: the
     command was sent, and not provably refused. ``detail`` is for the
-    server's log alone: it may name files.
+    server's log alone: it may name files. ``step`` is what failed, where no
+    session came about.
     '''
+
+    step = ''
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ def _by_name(error: Exception, step: str, host: str) -> tuple[str, str] | None:
 
 def _by_type(error: Exception, step: str, host: str) -> tuple[str, str]:
     cause = error.__context__ if step == BANNER else None
-    if isinstance(error, channel.ViolationError):
+    if isinstance(error, inbox.ViolationError):
         return f'{host} broke the SSH protocol by {error}', ''
     if step == CONNECTING and isinstance(error, OSError):
         return _unreachable(error, host)

@@ -17,7 +17,7 @@ import math
 import struct
 from typing import Any
 
-from . import channel, hostkey
+from . import hostkey, inbox as inboxmod
 
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
@@ -85,7 +85,7 @@ class Packets:
 
     def read_all(self, size: int, check_rekey: bool = False) -> bytes:
         if not 0 <= size <= _LONGEST_PACKET:
-            raise channel.ViolationError('a packet of impossible length')
+            raise inboxmod.ViolationError('a packet of impossible length')
         return super().read_all(size, check_rekey)  # type: ignore[misc]
 
     def read_message(self) -> tuple[int, Any]:
@@ -93,19 +93,19 @@ class Packets:
         if number == _EXT_INFO:
             # paramiko counts as far as it is told.
             if message.get_int() > _MOST_EXTENSIONS:
-                raise channel.ViolationError('too many extensions')
+                raise inboxmod.ViolationError('too many extensions')
             message.rewind()
         elif number == _SERVICE_ACCEPT or number in _USERAUTH:
             # paramiko would log in again for each.
             if self.logged_in:
-                raise channel.ViolationError('another login')
+                raise inboxmod.ViolationError('another login')
         return number, message
 
     def _read_timeout(self, timeout: float) -> bytes:
         data = super()._read_timeout(math.inf)  # type: ignore[misc]
         self._banner += len(data)
         if self._banner > _LONGEST_BANNER:
-            raise channel.ViolationError('an endless banner')
+            raise inboxmod.ViolationError('an endless banner')
         return data
 
 
@@ -137,11 +137,11 @@ class Transport:
         self.set_log_channel(_LOG)  # type: ignore[attr-defined]
         self.auth_timeout = None
         self.trust = trust
-        self._inbox: channel.Inbox | None = None
+        self._inbox: inboxmod.Inbox | None = None
         self._channel_handler_table = {
             **self._channel_handler_table,
-            channel.DATA: _feed,
-            channel.EXTENDED_DATA: _ignore,
+            inboxmod.DATA: _feed,
+            inboxmod.EXTENDED_DATA: _ignore,
         }
 
     @property
@@ -165,18 +165,18 @@ class Transport:
     def preferred_pubkeys(self) -> tuple[str, ...]:
         return _KEYS
 
-    def open_command(self, inbox: channel.Inbox) -> Any:
+    def open_command(self, inbox: inboxmod.Inbox) -> Any:
         '''open a session channel of which ``inbox`` gets every message'''
         self._inbox = inbox
         if not self.active:
             raise self.get_exception() or EOFError()
         self._channel_handler_table = {
             number: functools.partial(_hear, number)
-            for number in channel.NUMBERS
+            for number in inboxmod.NUMBERS
         }
         opened = self.open_session()  # type: ignore[attr-defined]
         room = struct.pack('>I', opened.out_window_size)
-        inbox.hear(channel.WINDOW_ADJUST, room)
+        inbox.hear(inboxmod.WINDOW_ADJUST, room)
         if not self.active:
             raise EOFError
         return opened
@@ -205,7 +205,7 @@ class Transport:
             return None if self.active else EOFError()
         if isinstance(error, self.errors):
             return error
-        return channel.ViolationError(f'what makes a {type(error).__name__}')
+        return inboxmod.ViolationError(f'what makes a {type(error).__name__}')
 
     def _verify_key(self, blob: bytes, signature: Any) -> None:
         # Before the signature, and before anything is sent with these keys;
@@ -220,9 +220,9 @@ def _hear(number: int, opened: Any, message: Any) -> None:
 
 def _feed(opened: Any, message: Any) -> None:
     '''data on the channel of a jump host, which paramiko would just store'''
-    data = channel.string(message.get_remainder(), whole=True)
+    data = inboxmod.string(message.get_remainder(), whole=True)
     if len(opened.in_buffer) + len(data) > WINDOW:
-        raise channel.ViolationError('more data than its window allows')
+        raise inboxmod.ViolationError('more data than its window allows')
     opened.in_buffer.feed(data)
 
 

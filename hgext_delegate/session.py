@@ -12,6 +12,7 @@ ended, and what may be told of an error.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import subprocess
@@ -23,7 +24,19 @@ from typing import Any
 
 from mercurial import demandimport
 
-from . import channel, failure, guard, identity as identitymod, route
+from . import (
+    channel,
+    failure,
+    guard,
+    hostkey,
+    identity as identitymod,
+    inbox as inboxmod,
+    knownhosts,
+    probe,
+    route,
+    sshconfig,
+    wire,
+)
 
 with demandimport.deactivated():
     # A third of the time to import paramiko goes to invoke, which it can do
@@ -38,8 +51,9 @@ with demandimport.deactivated():
 
 SessionError = failure.SessionError
 Expired = failure.Expired
-End = channel.End
+End = inboxmod.End
 
+_CONFIG = '~/.ssh/config'
 # in bytes; Linux takes 128 KiB as one argument
 _LONGEST_COMMAND = 100_000
 # in seconds
@@ -53,7 +67,7 @@ _ERRORS = (
     OSError,
     ValueError,
     LookupError,
-    channel.ViolationError,
+    inboxmod.ViolationError,
     SessionError,
 )
 
@@ -91,6 +105,14 @@ class _Packets(guard.Packets, paramiko.packet.Packetizer):
 class _Transport(guard.Transport, paramiko.Transport):
     packets = _Packets
     errors = _ERRORS
+    exchange = ''
+
+    def _verify_key(self, blob: bytes, signature: Any) -> None:
+        # the only moment at which paramiko knows both
+        kind = type(self.kex_engine)
+        names = (n for n in self.preferred_kex if self._kex_info[n] is kind)
+        self.exchange = next(names, '')
+        super()._verify_key(blob, signature)
 
 
 def open(
@@ -102,14 +124,16 @@ def open(
     hostkeys: Sequence[str] = (),
     knownhosts: Sequence[str] = (),
     connect_timeout: float = 15.0,
-    config_path: str = '~/.ssh/config',
+    config_path: str = _CONFIG,
+    address: str | None = None,
 ) -> Session:
     '''connect and log in to ``host`` within ``connect_timeout`` seconds
 
     What is not given comes from the ssh_config at ``config_path``, then from
     OpenSSH's defaults. If ``hostkeys`` (`TYPE BASE64`) are given, only they
     count; else, if given, only the files ``knownhosts``. A jump host has its
-    own key, if one is configured, and its own host key. Raises SessionError.
+    own key, if one is configured, and its own host key. ``address`` is to be
+    one of the host's; else all of them are tried. Raises SessionError.
     '''
     settings = route.Settings(
         config_path, identity, knownhosts, connect_timeout
@@ -118,11 +142,75 @@ def open(
     way = route.Route(library, settings)
     way.await_connection()
     try:
-        way.connect(way.find(host, port, user), hostkeys)
+        there = way.find(host, port, user)
+        if address:
+            there = dataclasses.replace(there, host=address)
+        way.connect(there, hostkeys)
+    except SessionError as error:
+        error.step = way.step
+        way.close()
+        raise
     except BaseException:
         way.close()
         raise
     return Session(way)
+
+
+class IncompatibleError(SessionError):
+    '''no algorithm, or no type of host key, in common'''
+
+
+def find(
+    host: str, port: int | None, user: str | None
+) -> sshconfig.Destination:
+    '''where ``host`` leads, as open() goes there. Raises SessionError'''
+    return sshconfig.find(_CONFIG, _options, host, port, user)
+
+
+def greet(trust: hostkey.Trust, identity: str, patience: float = 15.0) -> None:
+    '''exchange keys with ``trust.host``, which ``trust`` judges, and go
+
+    Nobody logs in there, but to jump hosts as open() does, and all within
+    ``patience`` seconds. Raises SessionError.
+    '''
+
+    def transport(line: wire.Wire, other: hostkey.Trust) -> Any:
+        return _Transport(line, trust if other.host is trust.host else other)
+
+    def log_in(made: Any, user: str, keys: Sequence[Any]) -> None:
+        if made.trust is not trust:
+            _log_in(made, user, keys)
+
+    settings = route.Settings(_CONFIG, identity, (), patience)
+    library = route.Library(transport, log_in, _key, _options, _ERRORS)
+    way = route.Route(library, settings)
+    way.await_connection()
+    try:
+        way.connect(trust.host)
+    except SessionError as error:
+        if isinstance(error.__context__, paramiko.IncompatiblePeer):
+            raise IncompatibleError(error.reason, error.remedy) from None
+        raise
+    finally:
+        way.close()
+
+
+def public_key(path: str) -> knownhosts.Key:
+    '''the public half of the private key at ``path``. Raises SessionError'''
+    found = identitymod.read(path)
+    key = _key(found)
+    if key is None:
+        raise identitymod.unusable(found)
+    return knownhosts.key_of(key.asbytes())
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreed:
+    '''what a connection has come to: the keys of both sides, algorithms'''
+
+    hostkey: knownhosts.Key
+    key: knownhosts.Key
+    algorithms: tuple[str, ...]
 
 
 class Session:
@@ -160,7 +248,7 @@ class Session:
         if b'\0' in text or len(text) > _LONGEST_COMMAND:
             # sshd drops the connection at the one, execve fails at the other.
             raise SessionError('the command has a NUL or is too long')
-        inbox = channel.Inbox(guard.WINDOW)
+        inbox = inboxmod.Inbox(guard.WINDOW)
         way.step = failure.OPENING
         way.await_connection()
         with way.worded():
@@ -195,6 +283,34 @@ class Session:
         way.limit.set(math.inf, '')
         return self._end(inbox)
 
+    def agreed(self) -> Agreed:
+        '''with what the connection was made'''
+        made = self._route.transport
+        ours = made.auth_handler.private_key
+        names = [made.exchange, made.host_key_type, made.remote_cipher]
+        if 'gcm' not in made.remote_cipher:
+            names.append(made.remote_mac)
+        return Agreed(
+            knownhosts.key_of(made.get_remote_server_key().asbytes()),
+            knownhosts.key_of(ours.asbytes()),
+            tuple(names),
+        )
+
+    def granted(self) -> list[str]:
+        '''which of probe.GRANTS this login has. Raises SessionError
+
+        Nothing is run, and nothing can be run after it.
+        '''
+        way = self._route
+        way.step = failure.OPENING
+        way.await_connection()
+
+        def send(message: bytes) -> None:
+            way.transport._send_user_message(paramiko.Message(message))
+
+        with way.worded():
+            return probe.granted(way.transport, send, paramiko.ChannelException)
+
     def cancel(self) -> None:
         '''end what is being done; from any thread'''
         self._route.stop('cancelled')
@@ -203,7 +319,7 @@ class Session:
         '''end the connection and all that belongs to it; never raises'''
         self._route.close()
 
-    def _end(self, inbox: channel.Inbox) -> End:
+    def _end(self, inbox: inboxmod.Inbox) -> End:
         way = self._route
         if inbox.end and (inbox.eof or inbox.closed):
             return inbox.end

@@ -31,6 +31,7 @@ PasswordAuthentication no
 PermitRootLogin yes
 PrintLastLog no
 PrintMotd no
+SetEnv HOME={folder}
 StrictModes no
 UsePAM no
 """
@@ -85,7 +86,11 @@ class Listener:
 
 
 class Sshd:
-    """sshd on an ephemeral port; `settings` go before the common ones."""
+    """sshd on an ephemeral port; `settings` go before the common ones.
+
+    Commands get FOLDER as their home, for what the account's shell would read
+    in its own is no part of a test.
+    """
 
     def __init__(self, folder: Path, address: str = '127.0.0.1'):
         self.folder = folder

@@ -199,6 +199,13 @@ def test_a_revoked_key_is_refused_though_it_is_known(
     assert state(text, 'plain', 22, keys['b']) == 'changed'
 
 
+def test_a_key_revoked_for_the_plain_name_is_so_on_every_port(
+    keys: dict[str, str],
+) -> None:
+    text = f'@revoked plain {keys["a"]}\n'
+    assert state(text, 'plain', 2222, keys['a']) == 'revoked'
+
+
 def test_a_key_revoked_for_another_host_is_known(
     keys: dict[str, str],
 ) -> None:
@@ -275,8 +282,9 @@ def test_a_key_that_is_cut_short_anywhere_is_damaged(
 def test_a_key_under_the_name_of_another_type_is_damaged(
     keys: dict[str, str],
 ) -> None:
-    data = keys['a'].split()[1]
-    assert knownhosts.parse_key(f'ssh-rsa {data}'.encode('ascii')) is None
+    data = keys['ecdsa'].split()[1]
+    for type_ in ('ssh-rsa', 'ssh-ed25519', 'ecdsa-sha2-nistp384', 'other'):
+        assert knownhosts.parse_key(f'{type_} {data}'.encode('ascii')) is None
 
 
 @pytest.fixture(scope='module')

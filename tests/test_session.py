@@ -256,9 +256,7 @@ def test_an_error_of_the_caller_is_the_callers_own(
 
 
 def test_a_connection_lost_midway_is_no_success(sshd: loopback.Sshd) -> None:
-    error = failure(
-        sshd, 'echo x; sleep 60', receive=lambda *args: sshd.cut()
-    )
+    error = failure(sshd, 'echo x; sleep 60', receive=lambda *args: sshd.cut())
     where = f'{sshd.address} port {sshd.port}'
     assert error.reason == f'connection to {where} lost midway'
     assert error.started
@@ -333,16 +331,16 @@ def test_another_thread_can_cancel(sshd: loopback.Sshd) -> None:
 
 
 def test_the_callback_can_cancel_too(sshd: loopback.Sshd) -> None:
-    with connect(sshd) as opened:
-        with pytest.raises(session.SessionError) as caught:
-            opened.execute(
-                'sleep 60',
-                b'',
-                lambda stream, data: None,
-                opened.cancel,
-                idle_timeout=60,
-                timeout=60,
-            )
+    opened = connect(sshd)
+    with opened, pytest.raises(session.SessionError) as caught:
+        opened.execute(
+            'sleep 60',
+            b'',
+            lambda stream, data: None,
+            opened.cancel,
+            idle_timeout=60,
+            timeout=60,
+        )
     assert caught.value.reason == 'cancelled'
 
 
@@ -403,8 +401,7 @@ def test_a_refused_key_names_host_and_user(
 
 def test_a_key_that_is_not_enough_is_refused(sshd: loopback.Sshd) -> None:
     sshd.settings = (
-        'PasswordAuthentication yes\n'
-        'AuthenticationMethods publickey,password\n'
+        'PasswordAuthentication yes\nAuthenticationMethods publickey,password\n'
     )
     assert 'refused the key' in failure(sshd, 'true').reason
 
@@ -538,9 +535,7 @@ def test_a_host_may_have_an_ipv6_address(
     with contextlib.closing(loopback.Sshd(folder, '::1')) as sshd:
         known = folder / 'known_hosts'
         known.write_text(f'{sshd.name} {sshd.hostkey()}\n', 'ascii')
-        end, _output = run(
-            sshd, 'true', hostkeys=(), knownhosts=[str(known)]
-        )
+        end, _output = run(sshd, 'true', hostkeys=(), knownhosts=[str(known)])
         assert end.status == 0
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ import paramiko
 import pytest
 from loopback import message
 
-from hgext_delegate import session
+from hgext_delegate import guard, inbox, session
 
 DISCONNECT, EXT_INFO, SERVICE_ACCEPT = 1, 7, 6
 GLOBAL_REQUEST, CHANNEL_OPEN = 80, 90
@@ -216,7 +219,7 @@ def test_no_answer_to_the_command_is_a_limit_too(folder: Path) -> None:
                 time.sleep(0.01)
             return True
 
-        server.server.check_channel_exec_request = check  # type: ignore
+        server.server.check_channel_exec_request = check  # type: ignore[method-assign]
 
     error = failure(folder, lambda t, c: None, prepare=stall, idle_timeout=1)
     assert isinstance(error, session.Expired)
@@ -276,6 +279,44 @@ def test_a_window_without_limit_ends_the_session(folder: Path) -> None:
         say(transport, channel, *[(WINDOW_ADJUST, 0xFFFFFFFF)] * 2)
 
     assert 'a window beyond its limit' in failure(folder, behave).reason
+
+
+# Long enough to be a packet, and nothing that was encrypted with these keys.
+FORGED = struct.pack('>I', 64) + bytes(200)
+
+
+def test_a_forged_packet_ends_the_session(folder: Path) -> None:
+    def behave(transport: Any, channel: Any) -> None:
+        transport.sock.sendall(FORGED)
+        say(transport, channel, status(0), (EOF,), (CLOSE,))
+
+    error = failure(folder, behave)
+    assert 'broke the SSH protocol' in error.reason
+    assert error.started
+
+
+def test_a_forged_packet_ends_the_login(folder: Path) -> None:
+    def forge(username: str, key: Any) -> int:
+        server.transports[0].sock.sendall(FORGED)
+        return paramiko.AUTH_SUCCESSFUL
+
+    server = loopback.Hostile(folder, lambda t, c: None)
+    server.server.check_auth_publickey = forge  # type: ignore[method-assign]
+    trouble = session.SessionError
+    with contextlib.closing(server), pytest.raises(trouble) as caught:
+        connect(folder, server.port)
+    assert 'broke the SSH protocol' in caught.value.reason
+    assert not caught.value.started
+
+
+def test_a_jump_host_is_held_to_its_window_too() -> None:
+    buffer = paramiko.buffered_pipe.BufferedPipe()
+    opened = types.SimpleNamespace(in_buffer=buffer)
+    for _ in range(guard.WINDOW // 32768):
+        guard._feed(opened, paramiko.Message(b'\0\0\x80\0' + bytes(32768)))
+    with pytest.raises(inbox.ViolationError):
+        guard._feed(opened, paramiko.Message(b'\0\0\0\1x'))
+    assert len(buffer) == guard.WINDOW
 
 
 @pytest.mark.parametrize(
@@ -405,9 +446,9 @@ def test_output_a_byte_at_a_time_is_whole(folder: Path) -> None:
 
 def refused(folder: Path, handle: Callable[[socket.socket], None]) -> Any:
     """What is said of a server that is no SSH server."""
-    with loopback.bare(handle) as port:
-        with pytest.raises(session.SessionError) as caught:
-            connect(folder, port, connect_timeout=1)
+    trouble = session.SessionError
+    with loopback.bare(handle) as port, pytest.raises(trouble) as caught:
+        connect(folder, port, connect_timeout=1)
     error = printable(caught.value)
     assert not error.started
     assert f'127.0.0.1 port {port}' in error.reason
@@ -431,9 +472,7 @@ def test_a_server_that_says_only_its_name_is_given_up(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    'start', [b'', BANNER + struct.pack('>IB', 252, 4)]
-)
+@pytest.mark.parametrize('start', [b'', BANNER + struct.pack('>IB', 252, 4)])
 def test_a_server_that_says_a_byte_at_a_time_is_given_up(
     folder: Path, start: bytes
 ) -> None:
@@ -508,12 +547,46 @@ def test_a_packet_that_is_none_ends_the_connection(
     )
 
 
+@pytest.mark.parametrize('logging', ['yes', 'no'])
+def test_nothing_is_logged_to_standard_error(
+    folder: Path, logging: str
+) -> None:
+    # With logging set up, and without, when it has a last resort.
+    code = (
+        'import logging, sys\n'
+        'if sys.argv[4] == "yes":\n'
+        '    logging.basicConfig(level=1)\n'
+        'from hgext_delegate import session\n'
+        'try:\n'
+        '    session.open("127.0.0.1", port=int(sys.argv[1]),\n'
+        '        identity=sys.argv[2], config_path="/dev/null/none",\n'
+        '        hostkeys=[sys.argv[3]])\n'
+        'except session.SessionError as error:\n'
+        '    print(error)\n'
+    )
+    said = b'\x1b[2J\n' * 200
+    with loopback.bare(lambda there: there.sendall(said)) as port:
+        result = subprocess.run(
+            [
+                *(sys.executable, '-c', code, str(port)),
+                folder / 'identity',
+                loopback.public(folder / 'host_ed25519'),
+                logging,
+            ],
+            cwd=Path(session.__file__).parent.parent,
+            capture_output=True,
+            check=True,
+        )
+    assert b'does not speak SSH' in result.stdout
+    assert result.stderr == b''
+
+
 def test_no_thread_outlives_a_login_that_is_not_answered(
     folder: Path,
 ) -> None:
     asked, stop = threading.Event(), threading.Event()
 
-    def stall(name: str, key: Any) -> int:
+    def stall(username: str, key: Any) -> int:
         asked.set()
         stop.wait(60)
         return paramiko.AUTH_FAILED
@@ -533,18 +606,18 @@ def test_no_thread_outlives_a_login_that_is_not_answered(
 def test_a_session_that_is_not_opened_is_given_up(folder: Path) -> None:
     stop = threading.Event()
 
-    def stall(kind: str, number: int) -> int:
+    def stall(kind: str, chanid: int) -> int:
         stop.wait(60)
         return paramiko.OPEN_FAILED_CONNECT_FAILED
 
     server = loopback.Hostile(folder, lambda t, c: None)
     server.server.check_channel_request = stall  # type: ignore[method-assign]
     with contextlib.closing(server):
-        with connect(folder, server.port, connect_timeout=1) as opened:
-            with pytest.raises(session.SessionError) as caught:
-                opened.execute(
-                    *('x', b'', print, print), idle_timeout=60, timeout=60
-                )
+        opened = connect(folder, server.port, connect_timeout=1)
+        with opened, pytest.raises(session.SessionError) as caught:
+            opened.execute(
+                *('x', b'', print, print), idle_timeout=60, timeout=60
+            )
         stop.set()
     assert caught.value.reason.startswith(
         'timed out after 1 s while opening a session on'
@@ -570,12 +643,12 @@ def test_input_that_is_never_read_does_not_outlast_the_limit(
 
     server = loopback.Hostile(folder, behave)
     with contextlib.closing(server):
-        with connect(folder, server.port) as opened:
-            with pytest.raises(session.Expired) as caught:
-                opened.execute(
-                    *('x', bytes(50_000_000), print, lambda: None),
-                    idle_timeout=1,
-                    timeout=60,
-                )
+        opened = connect(folder, server.port)
+        with opened, pytest.raises(session.Expired) as caught:
+            opened.execute(
+                *('x', bytes(50_000_000), print, lambda: None),
+                idle_timeout=1,
+                timeout=60,
+            )
         stop.set()
     assert caught.value.reason == 'no output for 1 s'

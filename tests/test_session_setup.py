@@ -168,9 +168,7 @@ def test_the_default_keys_are_those_of_openssh(
     sshd: loopback.Sshd, home: Path
 ) -> None:
     def attempt() -> int | None:
-        return status(
-            sshd.address, port=sshd.port, hostkeys=[sshd.hostkey()]
-        )
+        return status(sshd.address, port=sshd.port, hostkeys=[sshd.hostkey()])
 
     loopback.keygen(home / '.ssh' / 'id_ecdsa', 'ecdsa')
     with pytest.raises(session.SessionError, match='refused the key'):
@@ -273,9 +271,7 @@ def test_what_is_no_private_key_is_refused(home: Path, content: str) -> None:
         content = Path(f'{path}.pub').read_text('ascii')
     path.write_text(content, 'ascii')
     error = key_trouble(path)
-    assert error.reason == (
-        'identity file key is damaged, or no private key'
-    )
+    assert error.reason == ('identity file key is damaged, or no private key')
 
 
 @pytest.mark.parametrize('type_', ['rsa', 'ecdsa', 'ed25519'])
@@ -351,9 +347,7 @@ def test_known_hosts_files_that_were_asked_for_must_be_there(
 
 
 def test_a_proxy_command_is_the_way(sshd: loopback.Sshd, home: Path) -> None:
-    configure(
-        home, alias(sshd) + f'  ProxyCommand {proxy(home)} %h %p\n'
-    )
+    configure(home, alias(sshd) + f'  ProxyCommand {proxy(home)} %h %p\n')
     know(home, sshd)
     assert status('alias') == 0
     # The port that is asked for is the one it gets.
@@ -402,9 +396,7 @@ def test_a_proxy_command_that_ignores_everything_is_ended(
     assert error.reason.startswith('timed out after 1 s while waiting')
 
 
-def test_a_jump_host_is_passed_through(
-    sshd: loopback.Sshd, home: Path
-) -> None:
+def test_a_jump_host_is_passed_through(sshd: loopback.Sshd, home: Path) -> None:
     configure(
         home,
         alias(sshd, 'jump') + alias(sshd, 'final') + '  ProxyJump jump\n',
@@ -532,9 +524,7 @@ def test_a_name_that_is_not_resolved_in_time_is_told(
 
 def test_a_host_that_does_not_answer_is_told(key: str) -> None:
     with loopback.black_hole() as port:
-        error = failure(
-            '127.0.0.1', port=port, identity=key, connect_timeout=1
-        )
+        error = failure('127.0.0.1', port=port, identity=key, connect_timeout=1)
     assert error.reason == (
         f'timed out after 1 s while connecting to 127.0.0.1 port {port}'
     )

@@ -1,0 +1,139 @@
+# checkaccount.py - what the deploy account may do on the server's machine
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''whether the deploy account, on the server's own machine, is kept out
+
+It must be another account, read no private key of the server account, and
+write nothing that decides what the server account does.
+'''
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from mercurial import (
+    pycompat,
+    util,
+)
+from mercurial.i18n import _
+
+from . import audience, finding, private, rights, target as targetmod
+
+_TOPIC = b'account'
+
+
+def elsewhere(target: targetmod.Target, user: str) -> finding.Finding:
+    '''for an account that is not on this machine'''
+    about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
+    line = _(b'%s is on another machine: what it may do there is not looked at')
+    return about.ok(line % audience.text(user))
+
+
+def check(
+    ui, repo, target: targetmod.Target, user: str, keys: Sequence[str]
+) -> Iterator[finding.Finding]:
+    '''what is wrong with the account ``user`` of this machine
+
+    ``keys`` are the private key files of the server account.
+    '''
+    about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
+    name = audience.text(user)
+    who = rights.account(user)
+    if who is None:
+        yield about.warning(
+            _(b'%s is not an account of this machine') % name,
+            _(b'if its sshd runs in a container, see to it there that the '
+              b'account is not root'),
+        )  # fmt: skip
+    elif who.uid == 0:
+        yield about.error(
+            _(b'%s is root') % name, _(b'make an account without any rights')
+        )
+    elif who.uid == os.geteuid():
+        yield about.error(
+            _(b'%s is the server account itself') % name,
+            _(b'make another account to deploy with'),
+        )
+    else:
+        holes = [*_readable(about, who, keys), *_writable(about, who, ui, repo)]
+        yield from holes
+        if not holes:
+            line = _(b'%s can read no key of the server account, and write '
+                     b'neither repository nor configuration')  # fmt: skip
+            yield about.ok(line % name)
+
+
+def _readable(
+    about: finding.About, who: rights.Account, keys: Sequence[str]
+) -> Iterator[finding.Finding]:
+    for path in keys:
+        hole = rights.hole(who, path, rights.READ)
+        if hole:
+            line = _(b'%s may read the private key %s')
+            line %= audience.text(who.name), os.fsencode(path)
+            yield about.error(line, _remedy(who, hole, rights.READ))
+
+
+def _writable(
+    about: finding.About, who: rights.Account, ui, repo
+) -> Iterator[finding.Finding]:
+    seen = set()
+    for path in protected(ui, repo):
+        hole = rights.hole(who, path, rights.WRITE)
+        if hole and hole.path not in seen:
+            seen.add(hole.path)
+            line = _(b'%s may write %s')
+            line %= audience.text(who.name), os.fsencode(hole.path)
+            yield about.error(line, _remedy(who, hole, rights.WRITE))
+
+
+def protected(ui, repo) -> Iterator[str]:
+    '''what decides what the server account does, or is the repository
+
+    Of folders also what is directly in them, but no deeper: a large
+    repository is not walked through. The folders on the way count as well,
+    the home of the server account among them.
+    '''
+    for folder in (
+        *map(os.fsdecode, (repo.path, repo.sharedpath, repo.svfs.join(b''))),
+        os.path.expanduser('~/.ssh'),
+        private.place(),
+        os.path.dirname(__file__),
+    ):
+        yield folder
+        yield from _entries(folder)
+    yield from dict.fromkeys(_config_files(ui))
+
+
+def _entries(folder: str) -> Iterable[str]:
+    try:
+        return [entry.path for entry in os.scandir(folder)]
+    except OSError:
+        return []
+
+
+def _config_files(ui) -> Iterator[str]:
+    for section, name, _value in ui.walkconfig():
+        source = ui.configsource(section, name)
+        match = re.match(rb'(/.*):[0-9]+\Z', source)
+        if match:
+            yield os.fsdecode(match.group(1))
+
+
+def _remedy(who: rights.Account, hole: rights.Hole, want: int) -> bytes:
+    path = os.fsencode(hole.path)
+    name = audience.text(who.name)
+    letter = b'r' if want == rights.READ else b'w'
+    if hole.owner:
+        owner = util.username(os.geteuid())
+        return _(b'it owns it: chown %s %s') % (owner, path)
+    if hole.acl:
+        return _(b'it has an ACL: see getfacl %s') % path
+    if hole.group:
+        group = os.fsencode(hole.group)
+        line = _(b'by the group %s: gpasswd -d %s %s, or chmod g-%s %s')
+        return line % (group, name, group, letter, path)
+    return _(b'as everybody may: chmod o-%s %s') % (letter, path)

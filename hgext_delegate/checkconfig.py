@@ -1,0 +1,177 @@
+# checkconfig.py - where the configuration comes from, and what is wrong with it
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''where the configuration comes from, and what is wrong with it'''
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+
+from mercurial import (
+    extensions,
+    pycompat,
+    revsetlang,
+    util,
+)
+from mercurial.i18n import _
+from mercurial.utils import stringutil
+
+from . import (
+    audience,
+    desk,
+    finding,
+    push,
+    target as targetmod,
+)
+
+_TOPIC = b'config'
+_CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
+# What stands on the command line is here, and not at a push.
+_PASSING = b'--config'
+
+
+def general(ui, repo) -> Iterator[finding.Finding]:
+    '''what concerns all targets'''
+    about = finding.About(b'', _TOPIC)
+    yield _enabled(ui, about)
+    if not targetmod.names(ui):
+        yield about.error(
+            _(b'no target is configured'),
+            _(b"see 'hg help -e hgext_delegate'"),
+        )
+    owner = os.stat(repo.path).st_uid
+    if owner != os.geteuid():
+        yield about.warning(
+            _(b'the repository belongs to %s, and this is run by %s')
+            % (_account(owner), _account(os.geteuid())),
+            _(b'all that is said here holds for %s: run it as the account '
+              b'that serves pushes') % _account(os.geteuid()),
+        )  # fmt: skip
+
+
+def _enabled(ui, about: finding.About) -> finding.Finding:
+    ours = sys.modules[__package__]
+    sources = [
+        ui.configsource(b'extensions', name)
+        for name, module in extensions.extensions(ui)
+        if module is ours
+    ]
+    lasting = [_file(source) for source in sources if source != _PASSING]
+    lines = [
+        b'hooks.%s in %s' % (name, _file(ui.configsource(b'hooks', name)))
+        for name, value in ui.configitems(b'hooks')
+        if name.startswith(b'changegroup') and _is_classic(value)
+        if ui.configsource(b'hooks', name) != _PASSING
+    ]
+    remedy = _(b"add 'hgext_delegate =' to [extensions] of an hgrc that the "
+               b'server reads')  # fmt: skip
+    if lasting and lines:
+        return about.ok(
+            _(b'the extension is enabled by %s; with %s it delegates once')
+            % (lasting[0], lines[0])
+        )
+    if lasting:
+        return about.ok(_(b'the extension is enabled by %s') % lasting[0])
+    if lines:
+        return about.warning(
+            _(b'%s delegates, and the extension is not enabled: a push whose '
+              b'process is killed just then is forgotten') % lines[0],
+            remedy,
+        )  # fmt: skip
+    return about.error(
+        _(b'the extension is enabled on the command line alone'), remedy
+    )
+
+
+def _is_classic(value) -> bool:
+    return isinstance(value, bytes) and bool(_CLASSIC.match(value))
+
+
+def untrusted(ui) -> dict[bytes, list[finding.Finding]]:
+    '''what Mercurial does not trust the file of, by name of the target
+
+    What concerns no target, or one with an impossible name, is that of b''.
+    '''
+    trusted = dict(ui.configitems(targetmod.SECTION))
+    files: dict[tuple[bytes, bytes], bool] = {}
+    for item, value in ui.configitems(targetmod.SECTION, untrusted=True):
+        if trusted.get(item) == value:
+            continue
+        source = ui.configsource(targetmod.SECTION, item, untrusted=True)
+        name = item.partition(b':')[0]
+        if not targetmod.is_name(name):
+            name = b''
+        key = name, _file(source)
+        missing = item == name and item not in trusted
+        files[key] = files.get(key, False) or missing
+    found: dict[bytes, list[finding.Finding]] = {}
+    for (name, file), missing in files.items():
+        found.setdefault(name, []).append(_untrusted(name, file, missing))
+    return found
+
+
+def _untrusted(name: bytes, file: bytes, missing: bool) -> finding.Finding:
+    about = finding.About(name, _TOPIC)
+    owner = _account(os.stat(file).st_uid) if os.path.exists(file) else b'?'
+    remedy = _(b"if %s may say where pushes go, write 'users = %s' into "
+               b'[trusted] of ~/.hgrc') % (owner, owner)  # fmt: skip
+    if missing:
+        line = _(b'%s has this target, and does not count: it belongs to %s')
+        return about.error(line % (file, owner), remedy)
+    line = _(b'what %s says of it does not count: it belongs to %s')
+    return about.warning(line % (file, owner), remedy)
+
+
+def mistake(found: targetmod.Mistake) -> finding.Finding:
+    '''what is wrong with an item, or what the policy has against it'''
+    name = found.item.partition(b':')[0]
+    about = finding.About(name if targetmod.is_name(name) else b'', _TOPIC)
+    line = b'%s in %s: %s' % (found.item, found.source, found.problem)
+    return about.error(line, found.remedy)
+
+
+def of_target(ui, repo, target: targetmod.Target) -> Iterator[finding.Finding]:
+    '''where ``target`` comes from, and what its revset finds'''
+    name = pycompat.sysbytes(target.name)
+    about = finding.About(name, _TOPIC)
+    files = dict.fromkeys(
+        _file(ui.configsource(targetmod.SECTION, item))
+        for item, _value in ui.configitems(targetmod.SECTION)
+        if item.partition(b':')[0] in (name, b'*')
+    )
+    url = pycompat.sysbytes(target.url)
+    yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
+    try:
+        if target.when and not len(repo):
+            # A branch that does not exist yet would be a mistake.
+            revsetlang.parse(target.when)
+            return
+        node = push.newest(repo, target.when, None)
+    except desk.REVSET_ERRORS as exc:
+        problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
+        yield about.error(
+            _(b"the revset of 'when' cannot be evaluated: %s") % problem,
+            _(b"see 'hg help revsets'; pushes wait for it meanwhile"),
+        )
+        return
+    if node:
+        line = _(b'%s is the newest changeset that it is for')
+        yield about.ok(line % audience.short(node))
+    elif target.when is not None and len(repo):
+        yield about.warning(
+            _(b"no changeset is in the revset of 'when': %s") % target.when,
+            _(b'that is fine if there is to be one'),
+        )
+
+
+def _file(source: bytes) -> bytes:
+    '''the file of a configuration source, which is `FILE:LINE`'''
+    return re.sub(rb':[0-9]+\Z', b'', source)
+
+
+def _account(uid: int) -> bytes:
+    return util.username(uid) or b'%d' % uid

@@ -1,0 +1,248 @@
+# checkserver.py - whether a target's account can be logged in to, and how
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''whether a target's account can be logged in to, with what, and what that
+login may do; nothing is asked to run'''
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+
+from mercurial import (
+    pycompat,
+    util,
+)
+from mercurial.i18n import _
+
+from . import (
+    addresses,
+    audience,
+    checkaccount,
+    failure,
+    finding,
+    knownhosts,
+    probe,
+    session,
+    sshconfig,
+    target as targetmod,
+)
+
+Findings = Iterator[finding.Finding]
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    '''a login by one ``way`` (None: it is not known, or there are more)
+
+    With what it was made and what was granted to it; ``error`` says why not.
+    '''
+
+    way: addresses.Way | None
+    agreed: session.Agreed | None = None
+    granted: Sequence[str] = ()
+    error: session.SessionError | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self.error is None or self.error.step != failure.CONNECTING
+
+
+def check(ui, repo, target: targetmod.Target) -> Findings:
+    '''keys, server, boundary and account of ``target``'''
+    try:
+        host = session.find(target.host, target.port, target.user)
+    except session.SessionError as error:
+        about = finding.About(pycompat.sysbytes(target.name), b'server')
+        yield about.error(*worded(error))
+        return
+    paths = identities(target, host)
+    of_keys = keys(paths, target)
+    yield from of_keys
+    ways = addresses.ways(host)
+    # Without a key there is nothing to log in with, and that is said.
+    if any(found.level != finding.ERROR for found in of_keys):
+        made = attempts(target, ways)
+        yield from login(target, host, made)
+        yield from boundary(target, host.user, made)
+    if addresses.is_this_machine(ways):
+        yield from checkaccount.check(ui, repo, target, host.user, paths)
+    elif ways or host.jumps or host.command:
+        yield checkaccount.elsewhere(target, host.user)
+
+
+def identities(
+    target: targetmod.Target, host: sshconfig.Destination
+) -> list[str]:
+    '''the private key files that are tried, in this order'''
+    if target.identity:
+        return [target.identity]
+    paths = host.identities or sshconfig.default_identities()
+    return [os.path.expanduser(path) for path in paths]
+
+
+def keys(
+    paths: Sequence[str], target: targetmod.Target
+) -> list[finding.Finding]:
+    '''what there is to say of the private keys at ``paths``
+
+    One that cannot be used is an error where there is no other.
+    '''
+    about = finding.About(pycompat.sysbytes(target.name), b'key')
+    found, errors = [], []
+    for path in paths:
+        try:
+            key = session.public_key(path)
+        except session.SessionError as error:
+            errors.append(error)
+            continue
+        found.append(_key(about, path, f'{key.type} {key.fingerprint}'))
+    if not paths:
+        return [about.error(
+            _(b'there is no private key to log in with'),
+            _(b'make one with ssh-keygen, and name it as %s:identity')
+            % about.target,
+        )]  # fmt: skip
+    make = about.warning if found else about.error
+    remedy = _(b'name the private key of the server account')
+    return found + [make(*worded(error, remedy)) for error in errors]
+
+
+def _key(about: finding.About, path: str, shown: str) -> finding.Finding:
+    status = os.stat(path)
+    owner = util.username(status.st_uid)
+    name = os.fsencode(path)
+    line = _(b'identity %s: %s, mode %04o, of %s')
+    mode = status.st_mode & 0o7777
+    line %= name, audience.text(shown), mode, owner
+    if status.st_uid in (0, os.geteuid()):
+        return about.ok(line)
+    remedy = _(b'let the account that runs hg own it: chown %s %s')
+    return about.warning(line, remedy % (util.username(os.geteuid()), name))
+
+
+def worded(
+    error: session.SessionError, remedy: bytes = b''
+) -> tuple[bytes, bytes]:
+    '''message and remedy (``remedy`` if it has none); files may be named'''
+    line = error.reason
+    if error.detail.startswith('/'):
+        line += ' (%s)' % error.detail
+    return audience.text(line), audience.text(error.remedy) or remedy
+
+
+def attempts(
+    target: targetmod.Target, ways: Sequence[addresses.Way]
+) -> list[Attempt]:
+    '''log in by each of ``ways``, in the order in which a push tries them'''
+    return [_attempt(target, way) for way in ways] or [_attempt(target, None)]
+
+
+def _attempt(target: targetmod.Target, way: addresses.Way | None) -> Attempt:
+    agreed = None
+    try:
+        with session.open(
+            target.host,
+            port=target.port,
+            user=target.user,
+            identity=target.identity,
+            hostkeys=target.hostkey,
+            knownhosts=target.knownhosts,
+            connect_timeout=target.connect_timeout,
+            address=way.there if way else None,
+        ) as opened:
+            agreed = opened.agreed()
+            return Attempt(way, agreed, opened.granted())
+    except session.SessionError as error:
+        return Attempt(way, agreed, error=error)
+
+
+def login(
+    target: targetmod.Target,
+    host: sshconfig.Destination,
+    made: Sequence[Attempt],
+) -> Findings:
+    '''which addresses take the login
+
+    The first that answers is the one that a push uses.
+    '''
+    about = finding.About(pycompat.sysbytes(target.name), b'server')
+    decisive = next((a for a in made if a.connected), None)
+    for attempt in made:
+        if attempt.agreed:
+            yield _logged_in(about, host, attempt.way, attempt.agreed.key)
+            continue
+        assert attempt.error is not None
+        make = about.warning
+        if decisive in (None, attempt):
+            make = about.error
+        line, remedy = worded(
+            attempt.error, _(b'see what routes and firewalls are on the way')
+        )
+        if attempt.way and attempt.error.step == failure.LOGIN:
+            source = audience.text(attempt.way.here)
+            remedy += _(b'; if the line there has from=, it must allow %s')
+            remedy %= source
+        yield make(line, remedy)
+    agreed = next((a.agreed for a in made if a.agreed), None)
+    if agreed:
+        yield _host_key(about, target, agreed.hostkey)
+        names = audience.text(', '.join(agreed.algorithms))
+        yield about.ok(_(b'agreed on %s') % names)
+
+
+def _logged_in(
+    about: finding.About,
+    host: sshconfig.Destination,
+    way: addresses.Way | None,
+    key: knownhosts.Key,
+) -> finding.Finding:
+    line = _(b'%s is logged in to as %s, with %s')
+    words = [host.user, f'{key.type} {key.fingerprint}']
+    if way:
+        host = dataclasses.replace(host, host=way.there)
+        line = _(b'%s is logged in to as %s, with %s, from %s')
+        words.append(way.here)
+    return about.ok(line % tuple(map(audience.text, [str(host), *words])))
+
+
+def _host_key(
+    about: finding.About, target: targetmod.Target, key: knownhosts.Key
+) -> finding.Finding:
+    shown = audience.text(f'{key.type} {key.fingerprint}')
+    if target.hostkey:
+        return about.ok(_(b'host key %s is pinned') % shown)
+    pin = '%s %s' % (key.type, base64.b64encode(key.blob).decode('ascii'))
+    return about.warning(
+        _(b'host key %s is known from known_hosts, and not pinned') % shown,
+        _(b'pin it: %s:hostkey = %s') % (about.target, audience.text(pin)),
+    )
+
+
+def boundary(
+    target: targetmod.Target, user: str, made: Sequence[Attempt]
+) -> Findings:
+    '''what sshd grants besides the command; all of it must be refused'''
+    about = finding.About(pycompat.sysbytes(target.name), b'boundary')
+    logins = [attempt for attempt in made if attempt.agreed]
+    for attempt in logins:
+        if attempt.error:
+            line, remedy = worded(attempt.error)
+            problem = _(b'what the key may do cannot be found out: %s') % line
+            yield about.error(problem, remedy)
+            return
+    granted = {grant for attempt in logins for grant in attempt.granted}
+    for grant, word in probe.GRANTS.items():
+        if grant in granted:
+            yield about.error(
+                _(b'%s is granted to the key') % audience.text(grant),
+                _(b"in authorized_keys of %s, begin the line of the key with "
+                  b"'restrict', without '%s' after it")
+                % (audience.text(user), audience.text(word)),
+            )  # fmt: skip
+    if logins and not granted:
+        line = _(b'refused, when asked for: %s')
+        yield about.ok(line % audience.text(', '.join(probe.GRANTS)))

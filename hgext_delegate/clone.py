@@ -1,0 +1,189 @@
+# clone.py - the receiver's own clone, brought to a changeset
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the receiver's own clone, brought to a changeset by programs of Mercurial's
+
+A working copy that has changes is left as it is, and so is a folder that is
+not ours. ``hg`` runs as a program, for it may hang, and can be ended then.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+# runs ARGV in FOLDER with ENVIRON, output to RECEIVE if that is given
+Run = Callable[..., int]
+
+# Names the source of a clone that is ours.
+MARK = 'delegate-source'
+# There while we update: a working copy that was clean is being changed.
+_UPDATING = 'delegate-updating'
+_NEW = '.hg-delegate-new'
+
+_HG = 'from mercurial import dispatch; dispatch.run()'
+_SHOWN = 10
+
+
+class UnpreparedError(Exception):
+    '''the clone is not at the changeset: the reason, and what to do next'''
+
+    def __init__(self, reason: str, remedy: str = ''):
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clone:
+    '''the clone in the folder ``path``, which pulls from ``source``
+
+    ``name`` is the source without a password. ``config`` are options for
+    each hg, which runs with ``environ``.
+    '''
+
+    path: str
+    source: str
+    name: str
+    config: Sequence[str]
+    environ: Mapping[str, str]
+
+    def update(self, node: str, run: Run, say: Callable[[str], None]) -> None:
+        '''bring it to ``node`` (40 hex digits), made and pulled if need be
+
+        ``run(argv, folder, environ, receive=None)`` runs a program. Raises
+        UnpreparedError.
+        '''
+        try:
+            self._make(run)
+            self._check_source()
+            self._pull(run)
+            self._update(node, run, say)
+        except OSError as exc:
+            raise UnpreparedError(
+                'cannot use the clone: %s' % exc.strerror,
+                'see %s' % (exc.filename or self.path),
+            ) from None
+
+    def _join(self, name: str) -> str:
+        return os.path.join(self.path, '.hg', name)
+
+    def _hg(self, run: Run, *args: str, receive=None) -> int:
+        # not in the clone: `python -c` imports from where it stands
+        argv = [sys.executable, '-c', _HG, '-q', *self.config]
+        return run([*argv, *args], '/', self.environ, receive)
+
+    def _in(self, run: Run, *args: str, receive=None) -> int:
+        return self._hg(run, '-R', self.path, *args, receive=receive)
+
+    def _make(self, run: Run) -> None:
+        '''make it where nothing is; it is there whole, or not at all'''
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self.path)
+        new = os.path.join(self.path, _NEW)
+        if os.path.lexists(self._join('')):
+            if os.path.isdir(new):
+                os.rmdir(new)
+            return
+        if set(os.listdir(self.path)) - {_NEW}:
+            raise UnpreparedError(
+                '%s is not empty, and no clone' % self.path,
+                'name an empty or new folder with --clone',
+            )
+        shutil.rmtree(new, ignore_errors=True)
+        if self._hg(run, 'init', '--', new):
+            raise UnpreparedError('cannot make the clone %s' % self.path)
+        with open(os.path.join(new, '.hg', MARK), 'wb') as file:
+            file.write(os.fsencode(self.source) + b'\n')
+        os.rename(os.path.join(new, '.hg'), os.path.join(self.path, '.hg'))
+        os.rmdir(new)
+
+    def _check_source(self) -> None:
+        if os.stat(self._join('')).st_uid != os.geteuid():
+            raise UnpreparedError(
+                '%s belongs to another account' % self.path,
+                'name a folder of this account with --clone',
+            )
+        try:
+            with open(self._join(MARK), 'rb') as file:
+                source = os.fsdecode(file.read().rstrip(b'\n'))
+        except FileNotFoundError:
+            raise UnpreparedError(
+                '%s is not a clone that hg delegate-receive made' % self.path,
+                'move it away, or name another folder with --clone',
+            ) from None
+        if source != self.source:
+            raise UnpreparedError(
+                '%s is a clone of another source' % self.path,
+                'name another folder with --clone, or, if it is the same '
+                'repository, write its new place into %s' % self._join(MARK),
+            )
+
+    def _pull(self, run: Run) -> None:
+        # hg wants that by hand, for somebody might still be at work; here
+        # nobody is, since we are the only one.
+        if os.path.exists(self._join('store/journal')):
+            self._in(run, 'recover')
+        if self._in(run, 'pull', '--', self.source):
+            raise UnpreparedError(
+                'cannot pull from %s' % self.name,
+                'try it as this account: hg -R %s pull %s'
+                % (self.path, self.name),
+            )
+
+    def _update(self, node: str, run: Run, say: Callable[[str], None]) -> None:
+        mark = self._join(_UPDATING)
+        how = '--check'
+        if os.path.exists(mark) and self._is_halfway():
+            say('the last update was interrupted: what it left is replaced')
+            how = '--clean'
+        with open(mark, 'w'):
+            pass
+        said = bytearray()
+        # As a revset: a bookmark or tag may have 40 digits, too.
+        revision = 'id(%s)' % node
+        status = self._in(
+            run, 'update', how, '-r', revision, receive=said.extend
+        )
+        if not self._is_halfway():
+            os.unlink(mark)
+        if status:
+            self._explain(node, run)
+            say(said.decode('utf-8', 'replace').rstrip('\n'))
+            raise UnpreparedError('cannot update to %s' % node)
+
+    def _is_halfway(self) -> bool:
+        '''whether an update has begun and not ended; a file of Mercurial's'''
+        return os.path.exists(self._join('updatestate'))
+
+    def _explain(self, node: str, run: Run) -> None:
+        '''raise the reason why there was no update, if it is a known one'''
+        found = bytearray()
+        self._in(
+            run,
+            *('log', '-r', 'id(%s)' % node, '-T', '{node}'),
+            receive=found.extend,
+        )
+        if found != node.encode('ascii'):
+            raise UnpreparedError(
+                '%s is not in %s' % (node, self.name),
+                'is --source the repository that was pushed to, and the '
+                'changeset neither secret nor stripped?',
+            )
+        changed = bytearray()
+        self._in(run, 'status', '-mardn0', receive=changed.extend)
+        names = bytes(changed).split(b'\0')[:-1]
+        if names:
+            shown = [ascii(os.fsdecode(name)) for name in names[:_SHOWN]]
+            more = ', ...' if len(names) > _SHOWN else ''
+            raise UnpreparedError(
+                'the clone has changes that nobody committed: %s%s'
+                % (', '.join(shown), more),
+                'keep what matters, and then, as this account: '
+                'hg -R %s update --clean .' % self.path,
+            )

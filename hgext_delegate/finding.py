@@ -1,0 +1,45 @@
+# finding.py - one fact that hg delegate-check has found
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''one fact that ``hg delegate-check`` has found, and how bad it is'''
+
+from __future__ import annotations
+
+import dataclasses
+
+OK = b'ok'
+WARNING = b'warning'
+ERROR = b'error'
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    '''``target`` is b'' for what concerns all of them
+
+    A warning leaves a push delegated; an error does not, or opens the
+    boundary. ``remedy`` is b'' where nothing is to be done.
+    '''
+
+    target: bytes
+    topic: bytes
+    level: bytes
+    message: bytes
+    remedy: bytes = b''
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    '''makes findings about one ``topic`` of one ``target``'''
+
+    target: bytes
+    topic: bytes
+
+    def ok(self, message: bytes) -> Finding:
+        return Finding(self.target, self.topic, OK, message)
+
+    def warning(self, message: bytes, remedy: bytes) -> Finding:
+        return Finding(self.target, self.topic, WARNING, message, remedy)
+
+    def error(self, message: bytes, remedy: bytes) -> Finding:
+        return Finding(self.target, self.topic, ERROR, message, remedy)

@@ -1,0 +1,87 @@
+# follow.py - what a run prints, to whoever asked for it
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what a run prints, to whoever asked for it, from its beginning and live'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+
+from . import receive, runs
+
+_CHUNK = 64 * 1024
+# How soon a line is seen, in milliseconds.
+_PAUSE = 10
+# How often it is looked whether there is a supervisor, in pauses.
+_LOOK = 50
+
+
+def check(
+    state: runs.State | None, target: str, node: str | None = None
+) -> None:
+    '''raise RefusedError where ``state`` is that of something else'''
+    if state is None:
+        return
+    # what is damaged or was cancelled before it began has not both
+    if target != (state.target or target) or (
+        node and node != (state.node or node)
+    ):
+        raise receive.RefusedError(
+            'the id %s belongs to another delegation' % state.id
+        )
+
+
+def follow(run: runs.Run, target: str, node: str) -> runs.State | None:
+    '''copy the log to standard output until the run is over; its last state
+
+    None if it is not over, and nobody sees it through any more. SIGTERM
+    cancels the run. Raises BrokenPipeError once nobody listens.
+    '''
+    signal.signal(signal.SIGTERM, lambda number, frame: run.cancel())
+    # reports that the other end is gone, which it does unasked
+    channel = select.poll()
+    channel.register(1, 0)
+    log = run.open_log()
+    try:
+        idle = 0
+        while True:
+            # first: what was printed before its end is there now
+            state = run.read()
+            check(state, target, node)
+            if _copy(log):
+                idle = 0
+                continue
+            if state and state.over:
+                return state
+            if channel.poll(_PAUSE):
+                raise BrokenPipeError
+            idle += 1
+            if idle % _LOOK == 0 and not run.is_held() and not run.is_over():
+                return None
+    finally:
+        os.close(log)
+
+
+def _copy(log: int) -> bool:
+    '''whether there was something'''
+    data = os.read(log, _CHUNK)
+    rest = data
+    while rest:
+        rest = rest[os.write(1, rest) :]
+    return bool(data)
+
+
+def leave(state: runs.State) -> int:
+    '''end as the script has: what to exit with, or by its signal'''
+    if state.signal:
+        # sshd then says which one it was; a core of ours would help nobody
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # KILL has no handler
+            signal.signal(state.signal, signal.SIG_DFL)
+        os.kill(os.getpid(), state.signal)
+    return runs.EXIT_LOST if state.status is None else state.status

@@ -1,0 +1,135 @@
+# probe.py - what a login may have besides a command
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what a login may have besides a command, found out by asking for it
+
+With ``restrict`` in authorized_keys sshd refuses all of it. Nothing is asked
+to run, and what is granted is given back at once.
+'''
+
+from __future__ import annotations
+
+import queue
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from . import inbox
+
+# What can be granted -> what grants it in authorized_keys, see sshd(8).
+GRANTS = {
+    'a pty': 'pty',
+    'agent forwarding': 'agent-forwarding',
+    'X11 forwarding': 'X11-forwarding',
+    'local port forwarding': 'port-forwarding',
+    'remote port forwarding': 'port-forwarding',
+}
+
+# RFC 4254 5.1: a refusal for this reason is none, the host has tried.
+_CONNECT_FAILED = 2
+# Nobody listens at this port: a forwarding that is granted reaches nobody.
+_NOWHERE = ('127.0.0.1', 0)
+
+
+def granted(
+    transport: Any, send: Callable[[bytes], None], refusal: type[Exception]
+) -> list[str]:
+    '''which of GRANTS the host grants
+
+    ``refusal`` is what ``transport`` raises for a channel that is not opened;
+    its ``code`` is the reason. Raises also what ``transport`` raises.
+    '''
+    # A channel that is heard changes how all of them are: it comes last.
+    found = []
+    if _forwards_locally(transport, refusal):
+        found.append('local port forwarding')
+    if _forwards_remotely(transport):
+        found.append('remote port forwarding')
+    return [*_on_a_session(transport, send), *found]
+
+
+def _forwards_locally(transport: Any, refusal: type[Exception]) -> bool:
+    try:
+        opened = transport.open_channel('direct-tcpip', _NOWHERE, _NOWHERE)
+    except refusal as error:
+        return getattr(error, 'code', None) == _CONNECT_FAILED
+    opened.close()
+    # or its end would be heard as that of the session channel
+    transport.forget(opened)
+    return True
+
+
+def _forwards_remotely(transport: Any) -> bool:
+    # Port 0 is one that the host chooses, and says.
+    answer = transport.global_request('tcpip-forward', ('127.0.0.1', 0))
+    if answer is None:
+        # or the connection is gone, which the next question then finds
+        return False
+    where = ('127.0.0.1', answer.get_int())
+    transport.global_request('cancel-tcpip-forward', where)
+    return True
+
+
+def _on_a_session(
+    transport: Any, send: Callable[[bytes], None]
+) -> Iterator[str]:
+    answers = _Answers()
+    opened = transport.open_command(answers)
+    number = struct.pack('>I', opened.remote_chanid)
+    for grant, name, body in _requests():
+        answers.expect()
+        message = bytes([inbox.REQUEST]) + number + _string(name) + b'\1'
+        send(message + body)
+        if answers.take():
+            yield grant
+    send(bytes([inbox.CLOSE]) + number)
+    transport.forget(opened)
+
+
+def _requests() -> Iterator[tuple[str, bytes, bytes]]:
+    '''RFC 4254 6.2 and 6.3.1, draft-ietf-sshm-ssh-agent 5'''
+    size = struct.pack('>IIII', 80, 24, 0, 0)
+    yield 'a pty', b'pty-req', _string(b'dumb') + size + _string(b'')
+    yield 'agent forwarding', b'auth-agent-req@openssh.com', b''
+    cookie = _string(b'MIT-MAGIC-COOKIE-1') + _string(b'0' * 32)
+    yield 'X11 forwarding', b'x11-req', b'\1' + cookie + struct.pack('>I', 0)
+
+
+def _string(text: bytes) -> bytes:
+    return struct.pack('>I', len(text)) + text
+
+
+class _Answers:
+    '''hears what a session channel answers, in place of an Inbox'''
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[bool | None] = queue.SimpleQueue()
+        self._expected = self._over = False
+
+    def expect(self) -> None:
+        self._expected = True
+
+    def take(self) -> bool:
+        '''whether the request was granted; its wait ends with the connection
+
+        Raises EOFError where there is no answer.
+        '''
+        answer = self._queue.get()
+        if answer is None:
+            raise EOFError
+        return answer
+
+    def hear(self, number: int, body: bytes) -> None:
+        if number == inbox.CLOSE:
+            self.hang_up()
+        if number in (inbox.SUCCESS, inbox.FAILURE):
+            if not self._expected:
+                raise inbox.ViolationError('an answer to no question')
+            self._expected = False
+            self._queue.put(number == inbox.SUCCESS)
+
+    def hang_up(self) -> None:
+        if not self._over:
+            self._over = True
+            self._queue.put(None)

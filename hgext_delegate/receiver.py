@@ -1,0 +1,122 @@
+# receiver.py - hg delegate-receive
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''hg delegate-receive: what the deploy account has set on its command line'''
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+
+from mercurial import error, pycompat
+from mercurial.i18n import _
+from mercurial.utils import urlutil
+
+from . import (
+    authorizedkeys,
+    clone,
+    receive,
+    reception,
+    supervisor,
+)
+
+_STATE = '~/.local/state/hg-delegate'
+_TIMEOUT = b'1h'
+
+# of the session, or of whatever hg runs in; HGRCPATH may be the account's own
+_FOREIGN = ('SSH_', 'HG', 'LC_', 'LANG')
+_OWN = ('HGRCPATH',)
+
+
+def run(ui, opts) -> int:
+    '''the command; its exit status is that of the script'''
+    if opts['install']:
+        _install(ui, opts)
+        return 0
+    folder = _path(opts['state'] or _STATE.encode('ascii'))
+    return reception.serve(folder, _work(ui, opts))
+
+
+def _install(ui, opts) -> None:
+    others = ('clone', 'source', 'run', 'timeout', 'state')
+    if any(opts[name] for name in others):
+        raise error.InputError(_(b'--install takes no other option'))
+    try:
+        path, new = authorizedkeys.install(os.fsdecode(opts['install']))
+    except authorizedkeys.InstallError as exc:
+        raise error.InputError(
+            pycompat.sysbytes(exc.reason), hint=pycompat.sysbytes(exc.remedy)
+        ) from None
+    told = _(b'added to %s\n') if new else _(b'already in %s\n')
+    ui.status(told % os.fsencode(path))
+
+
+def _work(ui, opts) -> supervisor.Work:
+    for name in ('clone', 'source', 'run'):
+        if not opts[name]:
+            raise error.InputError(
+                _(b'--%s is missing') % pycompat.sysbytes(name),
+                hint=_(b"see 'hg help delegate-receive'"),
+            )
+    return supervisor.Work(
+        clone=_clone(ui, opts['clone'], opts['source']),
+        script=_script(opts['run']),
+        timeout=_timeout(opts['timeout'] or _TIMEOUT),
+    )
+
+
+def _clone(ui, path: bytes, source: bytes) -> clone.Clone:
+    if not urlutil.hasscheme(source):
+        source = os.fsencode(_path(source))
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if name in _OWN or not name.startswith(_FOREIGN)
+    }
+    return clone.Clone(
+        path=_path(path),
+        source=os.fsdecode(source),
+        name=os.fsdecode(urlutil.hidepassword(source)),
+        config=list(_config(ui)),
+        environ={**environ, 'HGPLAIN': '1', 'LANG': 'C.UTF-8'},
+    )
+
+
+def _config(ui) -> Iterator[str]:
+    '''options for each hg that we run: ours, and what this one was given'''
+    # Nobody answers; and that another account's hgrc does not count is as it
+    # should be.
+    yield from ('--config', 'ui.interactive=no')
+    yield from ('--config', 'ui.report_untrusted=no')
+    for section, key, value in ui.walkconfig():
+        if ui.configsource(section, key) == b'--config':
+            item = b'%s.%s=%s' % (section, key, value)
+            yield from ('--config', os.fsdecode(item))
+
+
+def _script(value: bytes) -> list[str]:
+    try:
+        words = shlex.split(os.fsdecode(value))
+    except ValueError as exc:
+        raise error.InputError(
+            _(b'--run: %s') % pycompat.sysbytes(str(exc).lower())
+        ) from None
+    if not words:
+        raise error.InputError(_(b'--run names no program'))
+    return [os.path.expanduser(words[0]), *words[1:]]
+
+
+def _timeout(value: bytes) -> float:
+    seconds = receive.duration(os.fsdecode(value))
+    if not seconds:
+        raise error.InputError(
+            _(b"'%s' is not a duration") % value,
+            hint=_(b'write seconds, or a number with s, m or h, such as 10m'),
+        )
+    return seconds
+
+
+def _path(value: bytes) -> str:
+    return os.path.abspath(os.path.expanduser(os.fsdecode(value)))

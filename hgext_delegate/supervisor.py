@@ -1,0 +1,265 @@
+# supervisor.py - the process that sees one run through
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the process that sees one run through, whatever becomes of its connection
+
+It has nothing of the SSH session that asked for it, so that a connection
+that breaks or a server that is killed stops nothing. Whoever wants to hear
+reads the log and the state.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pwd
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from . import clone as clonemod, job, receive, runlog, runs as states
+
+_PAUSE = 0.05
+_PATH = '/usr/local/bin:/usr/bin:/bin'
+
+
+class EndedError(Exception):
+    '''a run is over: with this exit status and state, and why'''
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        remedy: str = '',
+        state: str = states.FAILED,
+    ):
+        self.status = status
+        self.reason = reason
+        self.remedy = remedy
+        self.state = state
+        super().__init__(reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    '''what the deploy account wants done; ``timeout`` in seconds'''
+
+    clone: clonemod.Clone
+    script: Sequence[str]
+    timeout: float
+
+
+class Supervisor:
+    '''sees ``run`` through, of which it holds the lock'''
+
+    def __init__(
+        self,
+        runs: states.Runs,
+        run: states.Run,
+        state: states.State,
+        order: receive.Order,
+        work: Work,
+    ):
+        self._runs = runs
+        self._run = run
+        self._state = state
+        self._order = order
+        self._work = work
+        self._told = False
+        self._limit = 0.0
+        self._script: job.Job | None = None
+
+    def work(self) -> None:
+        '''do all of it; the state then says how it ended'''
+        # Handlers, not SIG_IGN, which the script would inherit.
+        signal.signal(signal.SIGTERM, self._end)
+        for number in (signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, lambda number, frame: None)
+        self._log = runlog.Log(self._run)
+        try:
+            fields = self._outcome()
+        except Exception:  # noqa: BLE001
+            # nobody is left to hand a bug on to
+            fields = self._internal()
+        self._log.close()
+        self._change(ended=states.now(), **fields)
+        self._runs.prune()
+
+    def linger(self) -> None:
+        '''stay for what the script has left running, which may print'''
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self._script:
+            self._script.linger()
+
+    def _end(self, number: int, frame: object) -> None:
+        self._told = True
+
+    def _change(self, **fields: Any) -> None:
+        self._state = dataclasses.replace(self._state, **fields)
+        self._run.write(self._state)
+
+    def _internal(self) -> dict[str, Any]:
+        path = os.path.join(self._run.path, 'traceback')
+        with open(path, 'w', encoding='utf-8', errors='replace') as file:
+            file.write(traceback.format_exc())
+        reason = 'internal error: see %s' % path
+        self._log.say(reason, 'please report it, with that file')
+        return {
+            'state': states.LOST,
+            'status': states.EXIT_LOST,
+            'reason': reason,
+        }
+
+    def _outcome(self) -> dict[str, Any]:
+        '''run it, and say how it ended, as fields of State'''
+        try:
+            with self._turn():
+                close_abandoned(self._runs)
+                self._prepare()
+                status = self._run_script()
+        except EndedError as exc:
+            self._log.say(exc.reason, exc.remedy)
+            return {
+                'state': exc.state,
+                'status': exc.status,
+                'reason': exc.reason,
+            }
+        if status < 0:
+            return {'state': states.FAILED, 'signal': -status}
+        state = states.FAILED if status else states.SUCCEEDED
+        return {'state': state, 'status': status}
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        '''hold the clone; wait for it at most as long as a run may take'''
+        waiting = time.monotonic()
+        self._limit = waiting + self._work.timeout
+        said = False
+        while True:
+            lock = states.acquire(self._runs.lock)
+            if lock is not None:
+                break
+            self._check(
+                states.EXIT_WAITED, 'another delegation has the clone still'
+            )
+            if not said and time.monotonic() > waiting + 1:
+                self._log.say('waiting for another delegation in this clone')
+                said = True
+            time.sleep(_PAUSE)
+        try:
+            self._limit = time.monotonic() + self._work.timeout
+            yield
+        finally:
+            os.close(lock)
+
+    def _check(
+        self, status: int = states.EXIT_TIMEOUT, what: str = 'not finished'
+    ) -> None:
+        '''raise EndedError if it is to end now'''
+        if self._run.is_cancelled():
+            raise EndedError(
+                states.EXIT_CANCELLED, 'cancelled', state=states.CANCELLED
+            )
+        if self._told:
+            raise EndedError(
+                states.EXIT_CANCELLED, 'told to end by signal TERM'
+            )
+        if time.monotonic() > self._limit:
+            raise EndedError(
+                status, '%s after %g s' % (what, self._work.timeout)
+            )
+
+    def _prepare(self) -> None:
+        try:
+            self._work.clone.update(
+                self._order.node, self._run_tool, self._log.say
+            )
+        except clonemod.UnpreparedError as exc:
+            raise EndedError(
+                states.EXIT_UNPREPARED, exc.reason, exc.remedy
+            ) from None
+
+    def _run_tool(
+        self,
+        argv: Sequence[str],
+        folder: str,
+        environ: Mapping[str, str],
+        receive: Callable[[bytes], None] | None = None,
+    ) -> int:
+        started = job.Job(argv, folder, environ)
+        return started.wait(receive or self._log.write, self._check)
+
+    def _run_script(self) -> int:
+        script = self._work.script
+        environ = environment(receive.variables(self._order, self._run.object))
+        # First: an id whose script may have begun is never run again.
+        self._change(state=states.RUNNING, began=states.now())
+        try:
+            self._script = job.Job(script, self._work.clone.path, environ)
+        except OSError as exc:
+            missing = isinstance(exc, FileNotFoundError)
+            raise EndedError(
+                states.EXIT_NOT_FOUND if missing else states.EXIT_NOT_RUN,
+                'cannot run %s: %s' % (script[0], exc.strerror),
+                'a script begins with #! and an interpreter, and is '
+                'executable; one of the repository is ./NAME',
+            ) from None
+        return self._script.wait(self._log.write, self._check)
+
+
+def environment(told: Mapping[str, str]) -> dict[str, str]:
+    '''all that a script finds: ``told``, and nothing of the session's'''
+    user = pwd.getpwuid(os.geteuid())
+    environ = {
+        'HOME': os.path.expanduser('~'),
+        'LANG': 'C.UTF-8',
+        'LOGNAME': user.pw_name,
+        'PATH': _PATH,
+        'SHELL': user.pw_shell or '/bin/sh',
+        'USER': user.pw_name,
+        **told,
+    }
+    runtime = '/run/user/%d' % os.geteuid()
+    if os.path.isdir(runtime):
+        # what systemctl --user goes by
+        environ['XDG_RUNTIME_DIR'] = runtime
+    return environ
+
+
+def close_abandoned(runs: states.Runs) -> None:
+    '''close what supervisors that were killed have left running'''
+    for run in runs.all():
+        state = run.read()
+        if state and state.state == states.RUNNING:
+            lock = run.acquire()
+            if lock is not None:
+                close(run)
+                os.close(lock)
+
+
+def close(run: states.Run) -> None:
+    '''close ``run`` if its supervisor was killed; the caller has its lock
+
+    What is left of its script is ended: nobody watches over it.
+    '''
+    state = run.read()
+    if state is None or state.state != states.RUNNING:
+        return
+    for session in job.marked_sessions('DELEGATE_JSON', run.object):
+        job.end_session(session, lambda: time.sleep(_PAUSE))
+    reason = 'the receiver was killed, and what the script has done is unknown'
+    log = runlog.Log(run)
+    log.say(reason)
+    log.close()
+    state = dataclasses.replace(
+        state,
+        state=states.LOST,
+        status=states.EXIT_LOST,
+        reason=reason,
+        ended=states.now(),
+    )
+    run.write(state)

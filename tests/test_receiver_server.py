@@ -1,0 +1,219 @@
+"""hg delegate-receive and the server side, through a real sshd."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from receivers import WAIT, Receiver
+from repositories import Clone, Repository
+from world import World
+
+
+def configure(receiver: Receiver, port: int = 0, more: str = '') -> None:
+    """Let the repository delegate to the receiver, at sshd's own port or a
+    way to it."""
+    world = receiver.world
+    url = f'ssh://{world.deploy.name}@localhost:{port or world.port}'
+    options = f'blog:receiver = yes\n{more}'
+    if port:
+        key = world.sshd.host_keys[0]
+        options += f'blog:hostkey = {" ".join(key.split()[:2])}\n'
+    receiver.repository.hgrc(f'[delegate]\nblog = {url}\n{options}')
+
+
+@pytest.fixture
+def receiver(world: World, repository: Repository) -> Receiver:
+    receiver = Receiver(world, repository)
+    receiver.install()
+    configure(receiver)
+    return receiver
+
+
+def states(receiver: Receiver) -> list[tuple[str, int]]:
+    """State and number of attempts of each delegation, oldest first."""
+    said = receiver.repository.hg('delegate-log', '-Tjson').stdout
+    return [
+        (row['state'], row['attempt']) for row in reversed(json.loads(said))
+    ]
+
+
+def await_state(receiver: Receiver, state: str) -> None:
+    while states(receiver)[-1][0] != state:
+        time.sleep(0.05)
+
+
+def test_a_push_is_deployed_with_live_output(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    node = clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    receiver.account.write('go', '')
+    done = push.finish()
+    assert b'blog| done' in done.remote
+    assert done.remote[-1].startswith(
+        b'delegate: blog: deployed ' + node[:12].encode()
+    )
+    assert receiver.runs() == [node]
+    first, node = node, clone.commit()
+    clone.push()
+    assert receiver.environment()['HG_PREVIOUS'] == first
+    assert receiver.environment()['HG_NODE'] == node
+
+
+@pytest.mark.parametrize(
+    ('todo', 'said'),
+    [
+        ('exit 3', b'failed: exit status 3 after'),
+        ('kill -KILL $$', b'failed: killed by signal KILL after'),
+        ('kill -SEGV $$', b'failed: killed by signal SEGV after'),
+    ],
+)
+def test_the_end_of_a_script_is_told(
+    receiver: Receiver, clone: Clone, todo: str, said: bytes
+) -> None:
+    receiver.todo(todo)
+    clone.commit()
+    assert any(said in line for line in clone.push().remote)
+
+
+def test_cancelling_ends_the_script_on_the_far_side(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo('trap "" TERM\n' + WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    said = receiver.repository.hg('delegate-cancel', '1').stdout
+    assert b'delegation 1 is cancelled' in said
+    assert not receiver.processes(f'{receiver.account.home}/script')
+    assert b'failed: cancelled by' in b'\n'.join(push.finish().remote)
+    assert [state for state, _ in states(receiver)] == ['cancelled']
+
+
+def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT + 'exit 3\n')
+    node = clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    server = [
+        pid
+        for pid in receiver.processes('serve --stdio')
+        if Path(f'/proc/{pid}').stat().st_uid == receiver.world.server.uid
+    ]
+    for pid in server:
+        os.kill(pid, signal.SIGKILL)
+    push.finish(check=False)
+    receiver.account.write('go', '')
+    again = receiver.repository.hg('delegate', '--pending', check=False)
+    assert b'blog| begun' in again.stdout and b'blog| done' in again.stdout
+    assert b'failed: exit status 3' in again.stderr
+    assert receiver.runs() == [node]
+    assert states(receiver) == [('failed', 2)]
+
+
+def test_a_connection_that_is_cut_is_taken_up_again(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    with proxy(receiver.world.port) as (port, cut):
+        configure(receiver, port)
+        node = clone.commit()
+        push = clone.start_push()
+        push.wait_for(b'blog| begun')
+        cut()
+        push.wait_for(b'trying again in 1 s')
+        receiver.account.write('go', '')
+        done = push.finish()
+    assert done.remote[-1].startswith(b'delegate: blog: deployed ')
+    assert receiver.runs() == [node]
+    assert states(receiver) == [('succeeded', 2)]
+
+
+def test_sshd_that_is_killed_stops_nothing(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    configure(receiver, more='blog:retries = 0\n')
+    node = clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    name = receiver.account.name
+    for pid in receiver.processes(f'sshd: {name}'):
+        os.kill(pid, signal.SIGKILL)
+    done = push.finish()
+    assert any(b'blog: pending: ' in line for line in done.remote)
+    receiver.account.write('go', '')
+    again = receiver.repository.hg('delegate', '--pending')
+    assert b'blog| done' in again.stdout
+    assert b'blog: deployed ' + node[:12].encode() in again.stdout
+    assert receiver.runs() == [node]
+
+
+def test_the_time_limit_of_the_receiver_is_told(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.install(timeout='1s')
+    receiver.todo(WAIT)
+    clone.commit()
+    said = clone.push().remote
+    assert b'blog| delegate-receive: not finished after 1 s' in said
+    assert any(b'blog: failed: exit status 124' in line for line in said)
+
+
+@contextlib.contextmanager
+def proxy(port: int) -> Iterator[tuple[int, Callable[[], None]]]:
+    """A port that leads to PORT of this host, and what cuts all connections
+    that go there now."""
+    listener = socket.create_server(('127.0.0.1', 0))
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def start(target: Callable[..., None], *args: socket.socket) -> None:
+        threads.append(threading.Thread(target=target, args=args))
+        threads[-1].start()
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(('127.0.0.1', port))
+                ends.extend((near, far))
+                start(copy, near, far)
+                start(copy, far, near)
+
+    def cut() -> None:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    start(accept)
+    try:
+        yield listener.getsockname()[1], cut
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        cut()
+        for thread in threads:
+            thread.join()
+        for end in (listener, *ends):
+            end.close()

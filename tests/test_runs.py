@@ -1,0 +1,178 @@
+"""What a receiver knows of each id, and the programs that it runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hgext_delegate import detach, follow, job, receive, runlog, runs
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> runs.Runs:
+    return runs.Runs(str(tmp_path / 'state'), str(tmp_path / 'clone'))
+
+
+def put(kept: runs.Runs, number: int, state: str, time: int) -> runs.Run:
+    run = kept.get('%032x' % number)
+    run.write(runs.State(run.id, 'blog', '1' * 40, state=state))
+    os.utime(os.path.join(run.path, 'state'), (time, time))
+    return run
+
+
+def test_the_newest_hundred_are_kept_and_all_that_run(kept: runs.Runs) -> None:
+    for number in range(110):
+        put(kept, number, runs.SUCCEEDED, 1000 + number)
+    locks = []
+    for number, state in enumerate((runs.PENDING, runs.RUNNING), 200):
+        run = put(kept, number, state, 500)
+        locks.append(run.acquire())
+    # left by a receiver that was killed before it began, and never resumed
+    put(kept, 300, runs.PENDING, 600)
+    assert kept.count_open() == 2
+    kept.prune()
+    left = [int(run.id, 16) for run in kept.all()]
+    assert sorted(left) == [*range(10, 110), 200, 201]
+    for lock in locks:
+        assert lock is not None
+        os.close(lock)
+    assert kept.count_open() == 0
+
+
+def test_each_clone_has_runs_of_its_own(tmp_path: Path) -> None:
+    state = str(tmp_path / 'state')
+    one = runs.Runs(state, str(tmp_path / 'one'))
+    put(one, 1, runs.SUCCEEDED, 1)
+    (tmp_path / 'link').symlink_to(tmp_path / 'one')
+    assert runs.Runs(state, str(tmp_path / 'link')).find('%032x' % 1)
+    assert not runs.Runs(state, str(tmp_path / 'two')).find('%032x' % 1)
+
+
+def test_what_is_kept_is_for_its_account_alone(kept: runs.Runs) -> None:
+    old = os.umask(0)
+    try:
+        run = kept.get('%032x' % 1)
+        run.save_object(b'{}')
+        run.write(runs.State(run.id, 'blog'))
+        run.cancel()
+        runlog.Log(run).close()
+    finally:
+        os.umask(old)
+    assert Path(kept.folder).stat().st_mode & 0o777 == 0o700
+    assert Path(run.path).stat().st_mode & 0o777 == 0o700
+    files = list(Path(run.path).iterdir())
+    assert len(files) == 4
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
+
+
+def test_a_lock_is_held_by_whoever_has_its_descriptor(kept: runs.Runs) -> None:
+    run = put(kept, 1, runs.PENDING, 1)
+    lock = run.acquire()
+    assert lock is not None and run.is_held()
+    fifo = run.path + '/go'
+    os.mkfifo(fifo)
+
+    def wait() -> None:
+        os.close(os.open(fifo, os.O_RDONLY))
+
+    detach.detach(wait, lock)
+    os.close(lock)
+    assert run.is_held()
+    os.close(os.open(fifo, os.O_WRONLY))
+    while run.is_held():
+        pass
+
+
+def test_a_log_is_bounded_and_says_what_it_dropped(
+    kept: runs.Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runlog, 'LIMIT', 10)
+    run = kept.get('%032x' % 1)
+    log = runlog.Log(run)
+    log.write(b'12345678')
+    log.write(b'90x\n')
+    log.write(b'y\n')
+    log.say('over')
+    log.close()
+    assert Path(run.log).read_bytes() == (
+        b'1234567890\ndelegate-receive: over\n'
+        b'delegate-receive: 4 bytes more were printed\n'
+    )
+
+
+def test_a_log_on_a_full_disk_stops_nothing(
+    kept: runs.Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kept.get('%032x' % 1)
+    monkeypatch.setattr(run, 'open_log', lambda: os.open('/dev/full', 1))
+    log = runlog.Log(run)
+    log.write(b'lost\n')
+    log.say('lost')
+    log.close()
+
+
+def test_a_state_without_a_status_is_no_success() -> None:
+    state = runs.State('x', 'blog', state=runs.SUCCEEDED)
+    assert follow.leave(state) == runs.EXIT_LOST
+
+
+def test_another_delegation_is_told_apart() -> None:
+    state = runs.State('x', 'blog', '1' * 40)
+    follow.check(state, 'blog', '1' * 40)
+    for target, node in (('blog', '2' * 40), ('b', '1' * 40), ('b', None)):
+        with pytest.raises(receive.RefusedError):
+            follow.check(state, target, node)
+    follow.check(runs.State('x', None), 'blog', '1' * 40)
+
+
+Run = Callable[..., 'tuple[int, bytes]']
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def to_end(script: str, check: Callable[[], None] = lambda: None):
+        told = bytearray()
+        path = {'PATH': os.environ['PATH']}
+        started = job.Job(['sh', '-c', script], str(tmp_path), path)
+        status = started.wait(told.extend, check)
+        return status, bytes(told)
+
+    return to_end
+
+
+def test_a_job_hands_on_output_and_end(run: Run) -> None:
+    assert run('echo one; echo two >&2; exit 4') == (4, b'one\ntwo\n')
+    assert run('exec >&- 2>&-; sleep 0.1; exit 5') == (5, b'')
+    assert run('kill -USR1 $$') == (-signal.SIGUSR1, b'')
+    assert run('echo >/dev/stderr; cat; pwd')[1].count(b'\n') == 2
+    assert run('[ "$(ps -o sid= $$)" -eq $$ ]')[0] == 0
+
+
+def test_a_job_starts_with_every_signal_as_usual(run: Run) -> None:
+    assert run('grep SigIgn /proc/$$/status')[1].split()[1] == b'0' * 16
+
+
+def test_members_of_a_session_are_found_in_all_its_groups(
+    tmp_path: Path,
+) -> None:
+    path = {'PATH': os.environ['PATH'], 'MARK': 'mine'}
+    script = 'timeout 900 sleep 900 & set -m; sleep 900 & echo begun; wait'
+    started = job.Job(['bash', '-c', script], str(tmp_path), path)
+    told = bytearray()
+
+    class Enough(Exception):
+        pass
+
+    def check() -> None:
+        if b'begun' in told and len(job.members(started.session)) == 4:
+            assert job.marked_sessions('MARK', 'mine') == {started.session}
+            assert job.marked_sessions('MARK', 'min') == set()
+            raise Enough
+
+    with pytest.raises(Enough):
+        started.wait(told.extend, check)
+    assert job.members(started.session) == set()

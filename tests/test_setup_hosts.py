@@ -1,0 +1,135 @@
+"""What hg delegate-setup says and prints as the surroundings are."""
+
+from __future__ import annotations
+
+import sys
+
+import loopback
+import pytest
+from repositories import Repository
+from test_setup import paste, pasted, refused, script, setup, url
+from world import World
+
+
+@pytest.mark.parametrize(
+    ('args', 'said'),
+    [
+        (('a b', 'ADDRESS'), "'a b' is not a name for a target\n(use letters"),
+        (
+            ('keep', 'ADDRESS'),
+            "'keep = ADDRESS' is not a target\n(for example: ",
+        ),
+        (
+            ('a:when', 'ADDRESS'),
+            "'a:when = ADDRESS' is not a target\n(for example: ",
+        ),
+        (('a', ''), "'a = ' is not a target\n(for example: "),
+        (('a', 'hg@b'), "'hg@b' is not an ssh:// URL\n(write ssh://user@host"),
+        (('a', 'ssh://u:secret@b'), 'the URL has a password\n(log in by key)'),
+        (('a', 'ssh://b/c'), "'ssh://b/c' has more than a host\n(write ssh"),
+        (
+            ('a', 'ssh://no-such-host.invalid'),
+            'the name no-such-host.invalid cannot be resolved\n(check it in',
+        ),
+        (
+            ('a', 'ssh://localhost:1'),
+            'connection refused by localhost port 1\n(sshd must run there',
+        ),
+        (
+            ('a', 'ADDRESS', '--command', 'é'),
+            "the command '\\xe9' cannot stand in an authorized_keys\n(it is",
+        ),
+    ],
+)
+def test_a_mistake_is_named_and_so_is_a_remedy(
+    world: World, repository: Repository, args: tuple[str, ...], said: str
+) -> None:
+    args = tuple(url(world) if arg == 'ADDRESS' else arg for arg in args)
+    done = repository.hg('delegate-setup', *args, check=False)
+    said = said.replace('ADDRESS', url(world))
+    assert refused(done).startswith(f'abort: {said}')
+
+
+def test_where_a_jump_host_leads_no_source_address_is_named(
+    world: World, repository: Repository
+) -> None:
+    # Not as root, the line of any account counts for all of them.
+    world.deploy.write('.ssh/authorized_keys', '')
+    world.pusher.write('.ssh/authorized_keys', world.key(world.server), 0o600)
+    world.server.write(
+        '.ssh/config',
+        f'Host jump\n  HostName localhost\n  Port {world.port}\n'
+        f'  User {world.pusher.name}\n  IdentityFile ~/.ssh/id_ed25519\n'
+        'Host localhost\n  ProxyJump jump\n',
+    )
+    config = world.server.read('.ssh/config')
+    done = setup(world, repository, '--command', script(world))
+    line, _hgrc = pasted(done)
+    assert '\nrestrict,command="' in line
+    assert (
+        '# without from="...": by a jump host, sshd sees an address\n' in line
+    )
+    paste(world, repository, done)
+    clone = world.clone(repository)
+    clone.commit()
+    assert b': deployed ' in clone.push().remote[-1]
+    world.server.write('.ssh/config', config.replace('id_ed25519', 'none'))
+    said = refused(setup(world, repository, check=False))
+    assert said.startswith('abort: identity file none does not exist\n')
+    world.deploy.write('.ssh/authorized_keys', '')
+    # Without a key of its own the jump host must take that of the target.
+    config = config.replace('  IdentityFile ~/.ssh/id_ed25519\n', '')
+    world.server.write('.ssh/config', config)
+    said = refused(setup(world, repository, check=False))
+    assert said.startswith('abort: localhost refused the key as ')
+
+
+def test_by_a_proxy_command_likewise_and_the_source_is_not_known(
+    world: World, repository: Repository
+) -> None:
+    proxy = loopback.PROXY.replace(sys.executable, world.python)
+    path = world.server.write('proxy', proxy, 0o755)
+    text = f'Host localhost\n  ProxyCommand {path} %h %p\n'
+    world.server.write('.ssh/config', text)
+    line, _hgrc = pasted(setup(world, repository))
+    assert '\nrestrict,command="hg --config extensions.hgext_deleg' in line
+    assert 'delegate= delegate-receive --clone ~/blog --source URL ' in line
+    assert '# without from="...": which address sshd sees is not' in line
+    assert '\n# URL is what the deploy account pulls from\n' in line
+
+
+@pytest.mark.parametrize('user', ['root', 'me', 'other'])
+def test_an_account_that_should_not_deploy_is_warned_of(
+    world: World, repository: Repository, user: str
+) -> None:
+    name = {'me': world.server.name, 'other': 'somebody'}.get(user, user)
+    address = f'ssh://{name}@localhost:{world.port}'
+    said = repository.hg('delegate-setup', 'blog', address).stderr.decode()
+    what = {
+        'root': 'no deploy account' if name != world.server.name else '',
+        'me': 'this account itself',
+    }.get(user)
+    assert said == (
+        f'delegate: warning: {name} is {what}\n'
+        '(let an account deploy that owns nothing else)\n'
+        if what
+        else ''
+    )
+
+
+def test_what_is_enabled_for_once_only_is_enabled_by_the_lines(
+    world: World,
+) -> None:
+    repository = world.repository(enable=False)
+    option = ['--config', f'extensions.hgext_delegate={world.extension}']
+    done = setup(world, repository, *option, '--command', script(world))
+    paste(world, repository, done)
+    assert (
+        f'[extensions]\nhgext_delegate = {world.extension}\n'
+        in done.stdout.decode()
+    )
+    clone = world.clone(repository)
+    clone.commit()
+    assert b': deployed ' in clone.push().remote[-1]
+    done = setup(world, repository, '--command', script(world))
+    assert b'[extensions]' not in done.stdout
