@@ -48,10 +48,14 @@ help:
 test: lint test-debian test-pypi
 
 test-debian: debian
-	$(DEBIAN) pytest $(PYTEST_ARGS)
+	$(DEBIAN) pytest -n 2 $(PYTEST_ARGS)
 
 test-pypi: pypi
-	$(PYPI) pytest $(PYTEST_ARGS)
+	$(PYPI) pytest -n 2 $(PYTEST_ARGS)
+
+test-crash: pypi
+	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \
+		-m pytest -n 2 tests/test_crash.py
 
 test-faults: pypi
 	$(CLEAN) HGD_FAULTS=all "$(ENVIRONMENTS)/pypi/bin/python" \

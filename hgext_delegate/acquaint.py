@@ -106,6 +106,10 @@ def _shown(
             return
         # It has shown one, or there would have been an error.
         assert stranger.key
+        if stranger.key.type in seen:
+            raise failure.SessionError(
+                f'{host} shows a host key that it was not asked for'
+            )
         yield stranger.key
         seen.append(stranger.key.type)
 

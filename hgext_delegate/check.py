@@ -92,10 +92,7 @@ def _findings(
             if server:
                 yield from server.check(ui, repo, usable[name])
     yield from checkjournal.check(repo, [n for n in chosen if n in usable])
-    yield finding.About(b'', b'http').ok(
-        _(b'over ssh the output of a deploy is shown live, over HTTP at the '
-          b'end of the push')
-    )  # fmt: skip
+    yield checkconfig.http(ui)
 
 
 def _show(ui, fm, found: finding.Finding) -> None:

@@ -54,13 +54,7 @@ def general(ui, repo) -> Iterator[finding.Finding]:
 
 
 def _enabled(ui, about: finding.About) -> finding.Finding:
-    ours = sys.modules[__package__]
-    sources = [
-        ui.configsource(b'extensions', name)
-        for name, module in extensions.extensions(ui)
-        if module is ours
-    ]
-    lasting = [_file(source) for source in sources if source != _PASSING]
+    lasting = _enablers(ui)
     lines = [
         b'hooks.%s in %s' % (name, _file(ui.configsource(b'hooks', name)))
         for name, value in ui.configitems(b'hooks')
@@ -84,6 +78,31 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
         )  # fmt: skip
     return about.error(
         _(b'the extension is enabled on the command line alone'), remedy
+    )
+
+
+def _enablers(ui) -> list[bytes]:
+    '''the files that enable the extension'''
+    ours = sys.modules[__package__]
+    sources = [
+        ui.configsource(b'extensions', name)
+        for name, module in extensions.extensions(ui)
+        if module is ours
+    ]
+    return [_file(source) for source in sources if source != _PASSING]
+
+
+def http(ui) -> finding.Finding:
+    '''when a pusher over HTTP sees the output'''
+    about = finding.About(b'', b'http')
+    if _enablers(ui):
+        return about.ok(
+            _(b'over HTTP, too, the output of a deploy is shown live, unless '
+              b'the web server or a proxy collects replies')
+        )  # fmt: skip
+    return about.warning(
+        _(b'over HTTP the output of a deploy is shown at the end of the push'),
+        _(b'enable the extension in an hgrc that the web server reads'),
     )
 
 

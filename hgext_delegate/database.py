@@ -83,11 +83,20 @@ def translated() -> Iterator[None]:
         # SQLITE_NOTADB; locked, full and unreadable files are a kind of it
         damaged = type(exc) is sqlite3.DatabaseError
         what = 'is damaged' if damaged else 'cannot be used'
+        # an OSError would name a path of the server
+        why = getattr(exc, 'strerror', None) or str(exc)
+        # sqlite's codes are known since Python 3.11 only
+        remedy = _LOCKED if why.endswith('locked') else _UNWRITABLE
         raise JournalError(
-            'the journal %s: %s' % (what, exc),
-            'see that .hg/delegate can be written and the disk has room',
-            damaged,
+            'the journal %s: %s' % (what, why), remedy, damaged
         ) from exc
+
+
+_LOCKED = 'another process holds it; see fuser .hg/delegate/journal'
+_UNWRITABLE = (
+    'see who may write .hg/delegate/journal and the files beside it, and '
+    'how full the disk is'
+)
 
 
 class Database:

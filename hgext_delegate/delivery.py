@@ -66,6 +66,7 @@ class Worker(threading.Thread):
         self.journal = journal
         self.history = history
         self.news = news
+        self._leaving = threading.Event()
         # what a cancelled delegation may have left on the far side
         self._left_behind = ''
         row = journal.get(number)
@@ -103,8 +104,14 @@ class Worker(threading.Thread):
         )
 
     def _is_waiting(self) -> bool:
+        if self._leaving.is_set():
+            return False
         row = self.journal.get(self.number)
         return row is not None and row.state in journalmod.OPEN
+
+    def leave(self) -> None:
+        '''begin nothing any more; what runs goes on to its end'''
+        self._leaving.set()
 
     def _deliver(self) -> None:
         try:
@@ -134,13 +141,15 @@ class Worker(threading.Thread):
             if row is None:
                 return
             state, fields = self._attempt(row)
-            if state != journalmod.PENDING or not left:
+            gone = self._leaving.is_set()
+            if state != journalmod.PENDING or not left or gone:
                 self.journal.end(row.number, state, **fields)
                 return
             fields['reason'] += '; trying again in %d s' % pause
             self.journal.end(row.number, state, **fields)
             self.news.set()
-            time.sleep(pause)
+            if self._leaving.wait(pause):
+                return
             pause *= 2
             left -= 1
 
@@ -154,6 +163,9 @@ class Worker(threading.Thread):
         previous = last.node if last else None
         if mine.txn is None:
             return self.journal.claim(mine, previous)
+        if self._is_overtaken(mine):
+            self.journal.end(mine.number, journalmod.SUPERSEDED)
+            return None
         older = [row for row in self.journal.pending(name) if row.txn]
         while older:
             row = older.pop()
@@ -173,6 +185,21 @@ class Worker(threading.Thread):
                 if claimed:
                     return claimed
         return None
+
+    def _is_overtaken(self, row: journalmod.Delegation) -> bool:
+        '''whether a later push, of another process, has newer changesets
+
+        Without a journal on disk only the outbox tells of it. That push
+        is delegated by its own hook, perhaps already.
+        '''
+        if self.journal.persistent:
+            return False
+        return any(
+            entry.sequence > (row.sequence or 0)
+            and row.target in entry.targets
+            and self.history.is_ancestor(row.node, entry.push['node_last'])
+            for entry in _outbox(self.place).entries
+        )
 
     def _attempt(
         self, row: journalmod.Delegation
@@ -307,16 +334,20 @@ def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
     return journalmod.FAILED, fields
 
 
+def _outbox(place: placemod.Place) -> outbox.Outbox:
+    try:
+        with open(place.outbox, 'rb') as box:
+            return outbox.parse(box.read())
+    except FileNotFoundError:
+        return outbox.Outbox()
+
+
 def _object(
     place: placemod.Place,
     journal: journalmod.Journal,
     row: journalmod.Delegation,
 ) -> bytes:
-    try:
-        with open(place.outbox, 'rb') as box:
-            entries = outbox.parse(box.read())
-    except FileNotFoundError:
-        entries = outbox.Outbox()
+    entries = _outbox(place)
     found = (entries.find(r.txn) for r in journal.carried(row.number) if r.txn)
     repository = {'name': place.name, 'root': place.root}
     pushes = [entry.push for entry in found if entry]

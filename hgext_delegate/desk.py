@@ -14,8 +14,8 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from mercurial import (
     error,
@@ -36,6 +36,10 @@ from . import (
     target as targetmod,
 )
 
+if TYPE_CHECKING:
+    # it brings paramiko, which only a delegation needs
+    from . import delivery
+
 Jobs = Sequence[tuple[targetmod.Target, int]]
 
 
@@ -49,7 +53,7 @@ class Desk:
         self.place = place
         self.history = history.History(repo)
         self.journal = self._journal()
-        self.workers: list[threading.Thread] = []
+        self.workers: list[delivery.Worker] = []
         self.ui = ui
         self._repo = repo
         for mistake in mistakes:
@@ -58,8 +62,10 @@ class Desk:
     def close(self) -> None:
         '''wait for the workers, which need the journal, and close it
 
-        Also when this process was told to end: they go on to their end.
+        Also when this process was told to end: what runs goes on to its end.
         '''
+        for worker in self.workers:
+            worker.leave()
         for worker in self.workers:
             while worker.is_alive():
                 with contextlib.suppress(
@@ -229,6 +235,9 @@ class Desk:
             source = self.ui.configsource(targetmod.SECTION, item)
         problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
         remedy = _(b"see 'hg help revsets'; pushes wait for it meanwhile")
+        if isinstance(exc, error.RepoLookupError):
+            # such as branch(stable), before there is one
+            remedy = _(b'write present(...) around what may not be there yet')
         self._report(targetmod.Mistake(item, source, problem, remedy))
 
     def follower(self, name: str, number: int, works) -> audience.Follower:

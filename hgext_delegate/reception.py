@@ -59,7 +59,8 @@ def serve(folder: str, work: supervisor.Work) -> int:
         # whoever asked is gone; what was asked for goes on
         return states.EXIT_GOES_ON
     except OSError as exc:
-        _say('cannot receive: %s' % exc.strerror, 'see %s' % exc.filename)
+        remedy = 'see %s' % exc.filename if exc.filename else ''
+        _say('cannot receive: %s' % exc.strerror, remedy)
         return states.EXIT_UNPREPARED
 
 

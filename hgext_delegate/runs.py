@@ -109,6 +109,11 @@ class Runs:
         self.folder = os.path.join(folder, name)
         self.lock = os.path.join(self.folder, 'lock')
         os.makedirs(self.folder, 0o700, exist_ok=True)
+        status = os.stat(self.folder)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError(
+                0, 'another account may write there', self.folder
+            )
 
     def get(self, id: str) -> Run:
         '''the run ``id``, which is made if need be'''

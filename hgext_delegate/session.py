@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import types
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,11 @@ with demandimport.deactivated():
     _modules: dict[str, Any] = sys.modules
     _hidden = _modules.setdefault('invoke', None) is None
     try:
-        import paramiko
+        with warnings.catch_warnings():
+            # on what some releases of cryptography mean to drop: not news
+            # for a pusher's terminal
+            warnings.simplefilter('ignore')
+            import paramiko
     finally:
         if _hidden:
             del _modules['invoke']

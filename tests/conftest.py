@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import threading
 import time
@@ -14,6 +15,8 @@ from world import World
 
 
 def pytest_configure() -> None:
+    # One seed for all processes of a run: some choose their cases by it.
+    os.environ.setdefault('HGD_SEED', str(random.randrange(10**6)))
     # A run that is told to end removes its accounts and servers first.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -60,6 +63,10 @@ def nothing_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     if world:
         world.end_processes()
     pytest.fail(f'the test left threads {left} and processes {running}')
+
+
+def pytest_report_header() -> str:
+    return f'HGD_SEED={os.environ["HGD_SEED"]} repeats the random cases'
 
 
 def surroundings() -> tuple[dict[str, str], str]:

@@ -148,9 +148,11 @@ class Sshd:
         self.settle()
 
     def _serve(self, connection: socket.socket) -> None:
-        config = self.folder / 'sshd_config'
         settings = SETTINGS.format(folder=self.folder)
-        config.write_text(self.settings + settings, 'utf-8')
+        new = self.folder / 'new'
+        new.write_text(self.settings + settings, 'utf-8')
+        # The sshd of another connection may be reading it.
+        config = new.replace(self.folder / 'sshd_config')
         with open(self.folder / 'log', 'ab') as log:
             self._children.append(
                 subprocess.Popen(

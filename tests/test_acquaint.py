@@ -224,6 +224,26 @@ def test_a_host_that_only_repeats_the_key_of_another_is_refused(
     assert 'broke the SSH protocol' in error.reason
 
 
+def test_a_host_that_shows_one_key_for_ever_is_left(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    class Liar(paramiko.ECDSAKey):
+        """Goes by the name of a type that it is not."""
+
+        def get_name(self) -> str:
+            return 'ecdsa-sha2-nistp256'
+
+    real = paramiko.ECDSAKey.generate(bits=384)
+    hostile = loopback.Hostile(sshd.folder, lambda transport, channel: None)
+    hostile._key = Liar(vals=(real.signing_key, real.verifying_key))
+    hostile._key.ecdsa_curve = real.ecdsa_curve
+    try:
+        error = trouble(sshd, '127.0.0.1', hostile.port, accepted='SHA256:x')
+    finally:
+        hostile.close()
+    assert error.reason.endswith(' shows a host key that it was not asked for')
+
+
 def test_a_host_that_says_nothing_is_given_up(
     sshd: loopback.Sshd, home: Path
 ) -> None:

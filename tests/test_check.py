@@ -226,10 +226,12 @@ def test_how_pushes_come_to_be_delegated(
     findings, _ = check(other, *enabled)
     line = 'hooks.changegroup.autopush in '
     assert one(findings, line)['level'] == 'warning'
+    assert one(findings, 'over HTTP the output')['level'] == 'warning'
     assert one(findings, line)['remedy'] == found['remedy']
     repository.hgrc(targets(world) + hook)
     findings, _ = check(repository)
     assert one(findings, line)['level'] == 'ok'
+    assert one(findings, 'over HTTP, too, ')['level'] == 'ok'
     assert one(findings, line)['message'].endswith('it delegates once')
 
 
@@ -239,22 +241,21 @@ def test_what_the_key_may_do_too_much_is_named_and_nothing_is_run(
     repository.hgrc(targets(world))
     ran = world.deploy.home / 'ran'
     world.deploy.authorize(
-        world.key(world.server), f'touch {ran}', 'no-X11-forwarding'
+        world.key(world.server), f'touch {ran}', 'no-X11-forwarding,no-pty'
     )
     findings, status = check(repository)
     assert status == 1
     assert said(findings, topic='boundary', level='error') == [
         f'{what} is granted to the key'
         for what in (
-            'a pty',
             'agent forwarding',
             'local port forwarding',
             'remote port forwarding',
         )
     ]
-    assert one(findings, 'a pty')['remedy'] == (
+    assert one(findings, 'agent')['remedy'] == (
         f'in authorized_keys of {world.deploy.name}, begin the line of the '
-        "key with 'restrict', without 'pty' after it"
+        "key with 'restrict', without 'agent-forwarding' after it"
     )
     assert not ran.exists()
 

@@ -100,22 +100,22 @@ def test_all_is_well_with_a_restricted_key_and_a_pinned_host(
 @pytest.mark.parametrize(
     ('word', 'settings', 'granted'),
     [
-        ('pty', '', ['a pty']),
-        ('agent-forwarding', '', ['agent forwarding']),
+        ('pty', '', 'a pty'),
+        ('agent-forwarding', '', 'agent forwarding'),
         (
             'port-forwarding',
             'AllowTcpForwarding local\n',
-            ['local port forwarding'],
+            'local port forwarding',
         ),
         (
             'port-forwarding',
             'AllowTcpForwarding remote\n',
-            ['remote port forwarding'],
+            'remote port forwarding',
         ),
         (
             'X11-forwarding',
             'X11Forwarding yes\nXAuthLocation /bin/true\n',
-            ['X11 forwarding'],
+            'X11 forwarding',
         ),
     ],
 )
@@ -124,7 +124,7 @@ def test_each_word_that_gives_something_back_is_named(
     tmp_path: Path,
     word: str,
     settings: str,
-    granted: list[str],
+    granted: str,
 ) -> None:
     ran = tmp_path / 'ran'
     options = f'restrict,{word},command="touch {ran}"'
@@ -134,9 +134,13 @@ def test_each_word_that_gives_something_back_is_named(
     before = log.stat().st_size if log.exists() else 0
     bad = worst(found(target(sshd)))
     assert (bad.level, bad.topic) == (finding.ERROR, b'boundary')
-    assert bad.message.decode() == f'{granted[0]} is granted to the key'
-    assert f"without '{word}' after it" in bad.remedy.decode()
-    assert f'authorized_keys of {ME}' in bad.remedy.decode()
+    if word == 'pty' and os.getuid() != 0:
+        # an sshd that is not root ends when it is asked for a terminal
+        assert b'cannot be found out' in bad.message
+    else:
+        assert bad.message.decode() == f'{granted} is granted to the key'
+        assert f"without '{word}' after it" in bad.remedy.decode()
+        assert f'authorized_keys of {ME}' in bad.remedy.decode()
     sshd.wait()
     said = log.read_bytes()[before:]
     assert b'Accepted publickey' in said

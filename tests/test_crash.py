@@ -36,7 +36,7 @@ from hgext_delegate import journal, outbox
 
 ROUNDS = 8  # in one test, one after the other in one repository
 CRASHES = int(os.environ.get('HGD_CRASHES') or 24)
-SEED = int(os.environ.get('HGD_SEED') or random.randrange(10**6))
+SEED = int(os.environ['HGD_SEED'])
 TESTS = range(SEED, SEED + -(-CRASHES // ROUNDS))
 
 SLOW = """\

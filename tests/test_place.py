@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from hgext_delegate import place as placemod
 
 HOLD = """\
@@ -106,9 +107,10 @@ def test_who_waits_gets_it_when_it_is_free(place: placemod.Place) -> None:
 
 
 def test_nobody_waits_longer_than_he_is_patient(place: placemod.Place) -> None:
-    with placemod.turn(place, 'blog', 0, lambda: True):
-        with placemod.turn(place, 'blog', 0.1, lambda: True) as mine:
-            assert not mine
+    first = placemod.turn(place, 'blog', 0, lambda: True)
+    second = placemod.turn(place, 'blog', 0.1, lambda: True)
+    with first as mine, second as too:
+        assert mine and not too
 
 
 def test_one_process_at_a_time_and_none_is_left_by_kill(

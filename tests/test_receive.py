@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -254,6 +255,24 @@ def test_who_logs_in_and_asks_for_anything_else_is_refused(
     assert b'Traceback' not in ended.stderr
     assert not list(world.deploy.home.rglob('oops'))
     assert not receiver.state.exists()
+
+
+def test_input_that_is_too_long_is_not_read_to_its_end(
+    world: World, repository: Repository
+) -> None:
+    receiver = Receiver(world, repository)
+    receiver.install()
+    process = receiver.start(f'hg-delegate 1 blog {NODE}')
+    assert process.stdin
+    with contextlib.suppress(BrokenPipeError):
+        for _ in range(100):
+            process.stdin.write(b'x' * 65536)
+    # nobody has closed it
+    assert process.wait(120) == 2
+    process.stdin.close()
+    process.stdin = None
+    _, said = process.communicate()
+    assert b'the object has more than 2097152 bytes' in said
 
 
 def test_input_without_an_end_is_given_up_on(

@@ -104,7 +104,7 @@ def test_what_ends_a_deploy_ends_all_that_it_started(
     receiver: Receiver, node: str, how: str
 ) -> None:
     if how == 'time':
-        receiver.install(timeout='3s')
+        receiver.install(timeout='8s')
     receiver.todo(FAMILY)
     id = new_id()
     process = receiver.start(*protocols.deploy(node, id=id))
@@ -127,7 +127,7 @@ def test_what_ends_a_deploy_ends_all_that_it_started(
         'cancel': (125, b'cancelled'),
         'signal': (125, b'told to end by signal TERM'),
         'channel': (125, b'cancelled'),
-        'time': (124, b'not finished after 3 s'),
+        'time': (124, b'not finished after 8 s'),
     }[how]
     assert process.returncode == status
     assert out.endswith(b'delegate-receive: %s\n' % last)

@@ -52,6 +52,16 @@ def test_each_clone_has_runs_of_its_own(tmp_path: Path) -> None:
     assert not runs.Runs(state, str(tmp_path / 'two')).find('%032x' % 1)
 
 
+def test_a_folder_that_others_may_write_is_refused(
+    kept: runs.Runs, tmp_path: Path
+) -> None:
+    for mode in (0o720, 0o702):
+        os.chmod(kept.folder, mode)
+        with pytest.raises(PermissionError) as refused:
+            runs.Runs(str(tmp_path / 'state'), str(tmp_path / 'clone'))
+        assert refused.value.filename == kept.folder
+
+
 def test_what_is_kept_is_for_its_account_alone(kept: runs.Runs) -> None:
     old = os.umask(0)
     try:

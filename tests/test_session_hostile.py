@@ -309,6 +309,21 @@ def test_a_forged_packet_ends_the_login(folder: Path) -> None:
     assert not caught.value.started
 
 
+def test_a_host_key_that_changes_midway_ends_the_session(
+    folder: Path,
+) -> None:
+    def behave(transport: Any, channel: Any) -> None:
+        # The server has answered the request once it reads the input.
+        channel.recv(1)
+        other = str(folder / 'identity')
+        transport.add_server_key(paramiko.Ed25519Key(filename=other))
+        transport.renegotiate_keys()
+
+    error = failure(folder, behave)
+    assert error.reason.endswith('is not the one that is pinned')
+    assert error.started
+
+
 def test_a_jump_host_is_held_to_its_window_too() -> None:
     buffer = paramiko.buffered_pipe.BufferedPipe()
     opened = types.SimpleNamespace(in_buffer=buffer)

@@ -1,0 +1,329 @@
+"""Pushes that wait, and what else Mercurial does to a repository."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from accounts import PATH, ROOT, Account
+from repositories import Clone, Repository, RunningPush
+from test_deploy import targets
+from world import World
+
+HELD = """\
+. ./record
+echo begun
+until [ -e go ]; do sleep 0.02; done
+"""
+
+
+def unreachable(world: World) -> str:
+    url = f'ssh://{world.deploy.name}@localhost:1'
+    return f'[delegate]\nblog = {url}\nblog:retries = 0\n'
+
+
+def log(repository: Repository) -> list[tuple[str, str]]:
+    """(state, node) by hg delegate-log, oldest first."""
+    rows = json.loads(repository.hg('delegate-log', '-Tjson').stdout)
+    return [(row['state'], row['node']) for row in reversed(rows)]
+
+
+def outbox(repository: Repository) -> list[str]:
+    """The last node of each push in the outbox."""
+    path = repository.path / '.hg' / 'store' / 'delegate-outbox'
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    return [json.loads(line)['push']['node_last'] for line in lines[1:]]
+
+
+@pytest.fixture
+def waiting(world: World, repository: Repository, clone: Clone) -> list[str]:
+    """The nodes of two pushes that wait in REPOSITORY; it can be reached."""
+    repository.hgrc(unreachable(world))
+    nodes = []
+    for _ in range(2):
+        nodes.append(clone.commit())
+        clone.push()
+    assert log(repository) == [('pending', node) for node in nodes]
+    repository.hgrc(targets(world))
+    return nodes
+
+
+def test_a_clone_takes_nothing_of_ours_along(
+    world: World, repository: Repository, waiting: list[str]
+) -> None:
+    path = str(repository.path)
+    server, pusher = world.server, world.pusher
+    for owner, args in (
+        (server, [path, str(server.home / 'linked')]),
+        (server, ['--pull', path, str(server.home / 'pulled')]),
+        (pusher, ['--stream', repository.url, str(pusher.home / 'streamed')]),
+    ):
+        owner.run([*world.hg, 'clone', '-q', *args])
+        to = Path(args[-1])
+        assert (to / '.hg' / 'store' / '00changelog.i').exists()
+        assert not list(to.rglob('*delegate*'))
+    assert not world.deploys()
+    assert log(repository) == [('pending', node) for node in waiting]
+
+
+def test_a_share_and_its_source_have_one_journal_and_one_turn(
+    world: World, repository: Repository, waiting: list[str], clone: Clone
+) -> None:
+    shared = world.repository('shared')
+    world.server.run(['rm', '-r', str(shared.path)])
+    share = [*world.hg, '--config', 'extensions.share=', 'share', '-U']
+    world.server.run([*share, str(repository.path), str(shared.path)])
+    shared.hgrc(targets(world))
+    world.forced_command(HELD)
+    other = world.clone(repository)
+    first = clone.commit(files={'a': '1'})
+    begun = clone.start_push(shared.url)
+    begun.wait_for(b'blog| begun')
+    second = other.commit(files={'b': '1'})
+    waits = other.start_push('-f')
+    waits.wait_for(b'waiting for delegation 3 of ')
+    world.deploy.write('go', '')
+    for push in (begun, waits):
+        assert b': deployed ' in push.finish().remote[-1]
+    assert log(repository) == [
+        ('superseded', waiting[0]),
+        ('superseded', waiting[1]),
+        ('succeeded', first),
+        ('succeeded', second),
+    ]
+    assert log(shared) == log(repository)
+    assert (repository.path / '.hg' / 'delegate' / 'journal').exists()
+    assert not (shared.path / '.hg' / 'delegate').exists()
+    assert not (shared.path / '.hg' / 'store').exists()
+    runs = world.deploys()
+    assert [run.context['node'] for run in runs] == [first, second]
+    assert len(runs[0].context['pushes']) == 3
+
+
+def test_a_push_that_was_rolled_back_is_not_delegated(
+    world: World, repository: Repository, waiting: list[str], clone: Clone
+) -> None:
+    rollback = ['--config', 'ui.rollback=yes', 'rollback']
+    repository.hg(*rollback)
+    assert outbox(repository) == waiting[:1]
+    repository.hg('delegate', '--pending', check=False)
+    assert log(repository) == [
+        ('succeeded', waiting[0]),
+        ('cancelled', waiting[1]),
+    ]
+    (deploy,) = world.deploys()
+    assert deploy.context['node'] == waiting[0]
+    assert len(deploy.context['pushes']) == 1
+    # what was taken back can be pushed again, in a transaction of its own
+    clone.hg('phase', '--draft', '--force', waiting[1])
+    assert b': deployed ' in clone.push().remote[-1]
+    assert log(repository)[2:] == [('succeeded', waiting[1])]
+
+
+def test_a_changeset_that_was_stripped_is_not_delegated(
+    world: World, repository: Repository, waiting: list[str], clone: Clone
+) -> None:
+    strip = ['--config', 'extensions.strip=', 'strip', '--no-backup']
+    repository.hg(*strip, waiting[1])
+    repository.hg('delegate', '--pending', check=False)
+    assert log(repository) == [
+        ('succeeded', waiting[0]),
+        ('cancelled', waiting[1]),
+    ]
+    repository.hg(*strip, waiting[0])
+    node = world.clone(repository).commit()
+    assert node not in waiting
+    clone.hg('pull', '-q')
+    clone.push('-f')
+    last = clone.hg('log', '-r', 'tip', '-T', '{node}').stdout.decode()
+    assert outbox(repository) == [last]
+    assert log(repository)[-1] == ('succeeded', last)
+
+
+# Whose server process it is that pushes, without an sshd in between.
+NO_SSH = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
+
+
+class Member:
+    """An account of the group that shares a repository, on the server."""
+
+    def __init__(self, world: World, account: Account) -> None:
+        self.account = account
+        self._ssh = account.write('no-ssh', NO_SSH, 0o755)
+        hg = f'#!/bin/sh\nexec {shlex.join(world.hg)} "$@"\n'
+        self._hg = account.write('hg', hg, 0o755)
+        self._identity: dict[str, Any] = {}
+        if ROOT:
+            self._identity = {
+                'user': account.uid,
+                'group': account.gid,
+                'extra_groups': [world.server.gid],
+            }
+        trust = f'[trusted]\nusers = {world.server.name}\n'
+        account.write('.hgrc', trust + '[ui]\nusername = somebody\n')
+
+    def push(self, clone: Path, repository: Repository) -> RunningPush:
+        command = [str(self._hg), '-R', str(clone), 'push', '-f']
+        command += ['--config', f'ui.ssh={self._ssh}']
+        command += ['--config', f'ui.remotecmd={self._hg}']
+        url = f'ssh://nowhere/{repository.path}'
+        return RunningPush(self._popen([*command, url]))
+
+    def hg(self, *args: str) -> bytes:
+        process = self._popen([str(self._hg), *args])
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        return out
+
+    def _popen(self, command: list[str]) -> subprocess.Popen[bytes]:
+        account = self.account
+        return subprocess.Popen(
+            command,
+            env={
+                'HOME': str(account.home),
+                'PATH': PATH,
+                # both sides, so it says nothing of what the pusher sees when
+                'PYTHONUNBUFFERED': '1',
+            },
+            cwd=account.home,
+            umask=0o022,  # that group and others may not write
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **self._identity,
+        )
+
+
+@pytest.fixture
+def members(world: World) -> list[Member]:
+    """Two of them, who can both log in to the deploy account."""
+    world.forced_command(HELD)
+    key = world.server.read('.ssh/id_ed25519')
+    world.pusher.write('.ssh/id_ed25519', key, 0o600)
+    return [Member(world, world.server), Member(world, world.pusher)]
+
+
+@pytest.fixture
+def common(world: World) -> Repository:
+    """A repository that the group may write."""
+    repository = world.repository(hgrc=targets(world))
+    for folder, folders, files in os.walk(repository.path):
+        os.chmod(folder, 0o2775)
+        for name in files:
+            os.chmod(Path(folder, name), 0o664)
+        assert folders is not None
+    # else nobody's targets are read from it
+    (repository.path / '.hg' / 'hgrc').chmod(0o644)
+    return repository
+
+
+def modes(repository: Repository) -> dict[str, int]:
+    """The permissions of all that is ours."""
+    hg = repository.path / '.hg'
+    files = [hg / 'delegate', *(hg / 'delegate').rglob('*')]
+    files += (hg / 'store').glob('delegate*')
+    found = {}
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            found[str(path.relative_to(hg))] = path.stat().st_mode
+    return found
+
+
+def check_modes(found: dict[str, int]) -> None:
+    for name, mode in found.items():
+        wanted = 0o2775 if stat.S_ISDIR(mode) else 0o664
+        assert stat.S_IMODE(mode) == wanted, name
+
+
+def test_a_group_shares_a_repository(
+    world: World, common: Repository, members: list[Member]
+) -> None:
+    nodes = []
+    for number, member in enumerate([*members, *reversed(members)]):
+        clone = member.account.home / f'clone{number}'
+        member.hg('clone', '-q', str(common.path), str(clone))
+        member.account.write(clone / f'file{number}', 'text')
+        member.hg('-R', str(clone), 'commit', '-A', '-m', 'a change')
+        push = member.push(clone, common)
+        push.wait_for(b'blog| begun')
+        # while it runs, the journal has its companions
+        found = modes(common)
+        assert {'delegate/journal-wal', 'delegate/journal-shm'} <= set(found)
+        check_modes(found)
+        if number == 2:
+            # what a process that was killed leaves to another account
+            push.kill()
+            push.finish(check=False)
+        world.deploy.write('go', '')
+        if number != 2:
+            assert b': deployed ' in push.finish().remote[-1]
+        check_modes(modes(common))
+        while any(run.ended is None for run in world.deploys()):
+            time.sleep(0.02)
+        (world.deploy.home / 'go').unlink()
+        tip = member.hg('-R', str(clone), 'log', '-r', 'tip', '-T', '{node}')
+        nodes.append(tip.decode())
+    assert [run.context['node'] for run in world.deploys()] == nodes
+    assert [state for state, _ in log(common)] == [
+        'succeeded',
+        'succeeded',
+        'lost',
+        'succeeded',
+    ]
+    assert {run.context['previous'] for run in world.deploys()[1:]} == set(
+        nodes[:2]
+    )
+
+
+@pytest.fixture
+def left_behind(
+    world: World, repository: Repository, clone: Clone
+) -> Iterator[int]:
+    """The PID of the process that 'wait = no' has left delegating."""
+    repository.hgrc(targets(world, more='blog:wait = no\n'))
+    world.forced_command(HELD)
+    clone.commit()
+    clone.push()
+    while not world.deploys():
+        time.sleep(0.02)
+    (pid,) = [
+        pid for pid, command in world.living().items() if '--pending' in command
+    ]
+    yield pid
+    world.deploy.write('go', '')
+    while log(repository)[-1][0] == 'running':
+        time.sleep(0.05)
+
+
+def test_what_is_left_behind_has_nothing_of_the_connection(
+    world: World, left_behind: int
+) -> None:
+    files = {
+        int(fd.name): os.readlink(fd)
+        for fd in Path(f'/proc/{left_behind}/fd').iterdir()
+    }
+    assert {files.pop(number) for number in (0, 1, 2)} == {'/dev/null'}
+    assert not [link for link in files.values() if link.startswith('pipe:')]
+    # the one socket is its own, to the deploy account
+    (socket,) = [x for x in files.values() if x.startswith('socket:')]
+    inode = socket[len('socket:[') : -1]
+    table = ''
+    for name in ('tcp', 'tcp6'):
+        with contextlib.suppress(FileNotFoundError):
+            table += Path(f'/proc/net/{name}').read_text('ascii')
+    (line,) = [x.split() for x in table.splitlines() if inode in x.split()]
+    assert int(line[2].rpartition(':')[2], 16) == world.port
+    # and the pusher's session is over: no terminal, no group, no sshd
+    assert os.getsid(left_behind) == left_behind
+    sessions = [c for c in world.living().values() if 'serve --stdio' in c]
+    assert sessions == []
