@@ -174,6 +174,9 @@ def _now(ui, desk, wanted: Wanted, dry_run: bool) -> bool:
 def _run(desk, jobs: Jobs) -> bool:
     try:
         return handover.run(desk, jobs)
+    except error.SignalInterrupt:
+        # not ^C: a terminal that is closed, say. Who goes away stops nothing.
+        raise
     except KeyboardInterrupt:
         _interrupt(desk, [number for _target, number in jobs])
         raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 from repositories import Clone, Repository, RunningPush
 from test_deploy import targets
-from test_pending import log, states, unreachable
+from test_pending import log, states
 from world import World
 
 # Prints one line, and ends after another when somebody makes the file go.
@@ -252,54 +251,6 @@ def test_it_waits_for_what_runs_and_says_so(
     assert b'delegate: blog: deployed ' in lines[3]
     first, second = world.deploys()
     assert second.started > (first.ended or second.started)
-
-
-def test_interrupted_it_is_cancelled(
-    world: World, repository: Repository, ready: Clone
-) -> None:
-    ready.commit()
-    ready.push()
-    world.forced_command(HELD)
-    runs = start(repository, 'delegate')
-    runs.wait_for(b'blog| begun')
-    waits = start(repository, 'delegate')
-    waits.wait_for(b'waiting for delegation 2')
-    for process, number in ((waits, 3), (runs, 2)):
-        process.kill(signal.SIGINT)
-        done = process.finish(check=False)
-        assert done.returncode == 255
-        assert b'interrupted!' in done.stderr
-        told = b'delegate: blog: delegation %d is cancelled\n' % number
-        assert told in done.stdout
-        row = next(row for row in log(repository) if row['id'] == number)
-        assert row['state'] == 'cancelled'
-        assert row['reason'] == f'cancelled by {world.server.name}'
-    world.deploy.write('go', '')
-    assert states(repository) == ['succeeded', 'cancelled', 'cancelled']
-    assert len(world.deploys()) == 2
-
-
-def test_interrupted_it_leaves_what_is_pending(
-    world: World, repository: Repository, clone: Clone
-) -> None:
-    repository.hgrc(unreachable(world, 'retries = 0'))
-    clone.commit()
-    clone.push()
-    clone.commit(files={'other': '1'})
-    clone.push()
-    repository.hgrc(targets(world))
-    world.forced_command(HELD)
-    runs = start(repository, 'delegate', '-r', '0')
-    runs.wait_for(b'blog| begun')
-    waits = start(repository, 'delegate', '--pending')
-    waits.wait_for(b'waiting for delegation 3')
-    waits.kill(signal.SIGINT)
-    assert b'interrupted!' in waits.finish(check=False).stderr
-    world.deploy.write('go', '')
-    runs.finish()
-    assert states(repository) == ['pending', 'pending', 'succeeded']
-    repository.hg('delegate', '--pending')
-    assert states(repository) == ['superseded', 'succeeded', 'succeeded']
 
 
 def test_a_journal_that_cannot_be_used_is_a_clear_error(

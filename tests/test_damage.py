@@ -154,9 +154,6 @@ def test_a_look_makes_mends_and_waits_for_nothing(
         journal.peek(path)
     assert os.listdir(Path(path).parent) == ['journal']
     Path(path).write_bytes(whole)
-    monkeypatch.setattr(database, 'BUSY_SECONDS', 10**6)
-    holder = sqlite3.connect(path, isolation_level=None)
-    holder.execute('BEGIN EXCLUSIVE')
     looked = journal.peek(path)
     known = f'TXN:{100:032x}'
     assert looked.settled([known, 'new']) == {
@@ -165,6 +162,19 @@ def test_a_look_makes_mends_and_waits_for_nothing(
     with pytest.raises(journal.JournalError):
         looked.record('blog', A, 'alice', 'new', 1000)
     looked.close()
+    # Where there is no WAL a writer keeps readers out.
+    monkeypatch.setattr(database, 'BUSY_SECONDS', 600)
+    holder = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False
+    )
+    holder.execute('PRAGMA journal_mode = DELETE')
+    holder.execute('BEGIN EXCLUSIVE')
+    release = threading.Timer(2, holder.execute, ['ROLLBACK'])
+    release.start()
+    with pytest.raises(journal.JournalError, match='locked'):
+        journal.peek(path)
+    release.cancel()
+    release.join()
     holder.close()
 
 

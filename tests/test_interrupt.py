@@ -1,0 +1,84 @@
+"""^C cancels hg delegate; a terminal that is closed does not."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from repositories import Clone, Repository
+from test_commands import HELD, start
+from test_deploy import targets
+from test_pending import log, states, unreachable
+from world import World
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    repository.hgrc(targets(world))
+    return clone
+
+
+def test_interrupted_it_is_cancelled(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    world.forced_command(HELD)
+    runs = start(repository, 'delegate')
+    runs.wait_for(b'blog| begun')
+    waits = start(repository, 'delegate')
+    waits.wait_for(b'waiting for delegation 2')
+    for process, number in ((waits, 3), (runs, 2)):
+        process.kill(signal.SIGINT)
+        done = process.finish(check=False)
+        assert done.returncode == 255
+        assert b'interrupted!' in done.stderr
+        told = b'delegate: blog: delegation %d is cancelled\n' % number
+        assert told in done.stdout
+        row = next(row for row in log(repository) if row['id'] == number)
+        assert row['state'] == 'cancelled'
+        assert row['reason'] == f'cancelled by {world.server.name}'
+    world.deploy.write('go', '')
+    assert states(repository) == ['succeeded', 'cancelled', 'cancelled']
+    assert len(world.deploys()) == 2
+
+
+@pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGTERM])
+def test_a_terminal_that_is_closed_stops_nothing(
+    world: World, repository: Repository, ready: Clone, number: int
+) -> None:
+    ready.commit()
+    ready.push()
+    world.forced_command(HELD)
+    runs = start(repository, 'delegate')
+    runs.wait_for(b'blog| begun')
+    runs.kill(number)
+    assert states(repository) == ['succeeded', 'running']
+    world.deploy.write('go', '')
+    runs.finish(check=False)
+    assert states(repository) == ['succeeded', 'succeeded']
+    said = repository.hg('delegate-log', '2', '-T{output}').stdout
+    assert said == b'begun\ndone\n'
+
+
+def test_interrupted_it_leaves_what_is_pending(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    clone.commit(files={'other': '1'})
+    clone.push()
+    repository.hgrc(targets(world))
+    world.forced_command(HELD)
+    runs = start(repository, 'delegate', '-r', '0')
+    runs.wait_for(b'blog| begun')
+    waits = start(repository, 'delegate', '--pending')
+    waits.wait_for(b'waiting for delegation 3')
+    waits.kill(signal.SIGINT)
+    assert b'interrupted!' in waits.finish(check=False).stderr
+    world.deploy.write('go', '')
+    runs.finish()
+    assert states(repository) == ['pending', 'pending', 'succeeded']
+    repository.hg('delegate', '--pending')
+    assert states(repository) == ['superseded', 'succeeded', 'succeeded']
