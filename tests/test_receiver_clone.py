@@ -210,7 +210,8 @@ def test_a_clone_of_another_account_is_left_alone(
 def test_python_files_of_the_changeset_are_not_imported(
     receiver: Receiver, clone: Clone
 ) -> None:
-    poison = 'open("/tmp/never", "w"); raise SystemExit("poison")\n'
+    mark = receiver.account.home / 'imported'
+    poison = f'open("{mark}", "w"); raise SystemExit("poison")\n'
     names = ('mercurial/__init__', 'os', 'sitecustomize', 'json', 'hgext')
     files = {f'{name}.py': poison for name in names}
     files['.hg-poison'] = files['file'] = 'x\n'
@@ -218,7 +219,7 @@ def test_python_files_of_the_changeset_are_not_imported(
     receiver.install(clone=str(receiver.clone))
     ended = receiver.deploy(commit(clone))
     assert (ended.returncode, ended.stdout) == (0, b'')
-    assert not Path('/tmp/never').exists()
+    assert not mark.exists()
 
 
 def test_hooks_of_the_source_do_not_run(
