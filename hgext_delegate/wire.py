@@ -147,13 +147,16 @@ def reap(child: subprocess.Popen[bytes]) -> None:
 def _lookup(host: str, port: int, limit: Limit) -> list[Any]:
     '''getaddrinfo, which knows no time limit of its own'''
     answer: list[Any] = []
+    # For a str Python seeks the codec idna, which it imports then: threads
+    # that do so at the same moment inside hg find that there is none.
+    name = host.encode('ascii') if host.isascii() else host
 
     def ask() -> None:
         try:
             answer.append(
-                socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
             )
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, LookupError) as error:
             answer.append(error)
 
     thread = threading.Thread(target=ask, name='lookup', daemon=True)
@@ -163,7 +166,7 @@ def _lookup(host: str, port: int, limit: Limit) -> list[Any]:
         raise TimeoutError
     if isinstance(answer[0], OSError):
         raise answer[0]
-    if isinstance(answer[0], UnicodeError):
+    if isinstance(answer[0], (UnicodeError, LookupError)):
         raise socket.gaierror(socket.EAI_NONAME, 'not a host name')
     return answer[0]
 
