@@ -30,7 +30,8 @@ _TYPES = (
 )
 # What takes rights away. All others give some back, or say who may log in.
 _OPTIONS = ('restrict', 'command', 'from', 'expiry-time')
-_OPTION = re.compile(r'([A-Za-z0-9-]+)(?:="((?:[^"\\]|\\.)*)")?')
+# As sshd reads it: a backslash means something before a quote alone.
+_OPTION = re.compile(r'([A-Za-z0-9-]+)(?:="((?:\\"|[^"\\]|\\(?!"))*)")?')
 _MAX_BYTES = 1024 * 1024
 
 _NAME = 'authorized_keys'

@@ -115,6 +115,12 @@ class Receiver:
         path = self.account.home / 'runs'
         return path.read_text('utf-8').split() if path.exists() else []
 
+    def all_runs(self) -> list[str]:
+        """runs(), once no receiver is at work any more."""
+        while self.processes('delegate-receive'):
+            time.sleep(0.01)
+        return self.runs()
+
     def environment(self) -> dict[str, str]:
         lines = self.account.read('environment').splitlines()
         return dict(line.split('=', 1) for line in lines)
@@ -134,6 +140,23 @@ class Receiver:
         return [
             pid for pid, line in self.world.living().items() if word in line
         ]
+
+    def supervisors(self) -> list[int]:
+        """Whoever sees a run through: the leader of that session is gone."""
+        pids = self.processes('delegate-receive')
+        return [pid for pid in pids if not _session_is_led(pid)]
+
+    def followers(self) -> list[int]:
+        """The others, which have the connections."""
+        pids = set(self.processes('delegate-receive'))
+        return list(pids - set(self.supervisors()))
+
+
+def _session_is_led(pid: int) -> bool:
+    try:
+        return Path(f'/proc/{os.getsid(pid)}').exists()
+    except ProcessLookupError:
+        return True  # it has just ended, and is nobody's supervisor
 
 
 def read_until(process: subprocess.Popen[bytes], text: bytes) -> bytes:

@@ -13,7 +13,7 @@ from repositories import Clone, Push, Repository
 from test_deploy import targets
 from world import Deploy, World
 
-BRANCHES = 20
+BRANCHES = 15
 
 DEPLOY = """\
 . ./record

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from accounts import Failed
+from hypothesis import given, strategies as st
 from receivers import Receiver, commit
 from repositories import Clone, Completed, Repository
 from world import World
 
-from hgext_delegate import authorizedkeys
+from hgext_delegate import authorizedkeys, invitation
 
 KEY = (
     'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0mZQ2y0cPcmvyGx2yqNZ0v7Hn9nOZ6'
@@ -146,6 +147,7 @@ def test_a_key_in_a_comment_or_as_a_part_is_not_there(bare: World) -> None:
         (f'restrict,command="x",command="y" {KEY}', 'not belong there'),
         (f'restrict, command="x" {KEY}', 'not belong there'),
         (f'restrict,command="x\\" {KEY}', 'the options of the line are'),
+        (f'restrict,command="x\\\\" {KEY}', 'the options of the line are'),
         (f'restrict,command="x"y {KEY}', 'the options of the line are'),
         ('restrict,command="x"', 'the options of the line are damaged'),
         (f'{LINE}\n{KEY}', 'characters that are not printable'),
@@ -168,6 +170,16 @@ def test_a_line_that_gives_away_more_is_refused(line: str, reason: str) -> None:
         authorizedkeys.parse(line)
     assert reason in refused.value.reason
     assert refused.value.reason.isascii()
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
+def test_whatever_delegate_setup_prints_is_taken(command: str) -> None:
+    sources = ['127.0.0.1', '::1']
+    try:
+        line = invitation.authorized_key(sources, command, KEY, 'delegate:b@r')
+    except invitation.UnwritableError:
+        return
+    assert authorizedkeys.parse(line) == KEY
 
 
 def test_a_refused_line_changes_nothing(bare: World) -> None:

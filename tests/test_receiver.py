@@ -220,6 +220,14 @@ def test_neither_paramiko_nor_a_journal_is_loaded(
         assert f"'{name}'" not in loaded
 
 
+def test_a_folder_that_cannot_be_used_is_named(receiver: Receiver) -> None:
+    receiver.install(state='/proc/state')
+    ended = receiver.deploy('1' * 40)
+    assert (ended.returncode, ended.stdout) == (121, b'')
+    assert ended.stderr.startswith(b'delegate-receive: cannot receive: ')
+    assert ended.stderr.endswith(b'\n(see /proc/state)\n')
+
+
 @pytest.mark.parametrize(
     ('options', 'said'),
     [

@@ -47,19 +47,21 @@ def test_it_pulls_through_ssh_without_reading_the_server(
     world: World, repository: Repository, receiver: Receiver, clone: Clone
 ) -> None:
     account = receiver.account
-    path = account.mkdir('.ssh') / 'id_ed25519'
+    # not by the names that ssh finds by itself
+    path = account.mkdir('.ssh') / 'pull'
     key = servers.make_key(world.base / 'keys' / 'deploy', 'ed25519', 'deploy')
     private = world.base / 'keys' / 'deploy'
     account.write(path, private.read_text(), 0o600)
     for file in (private, private.with_suffix('.pub')):
         file.unlink()
-    account.write('.ssh/known_hosts', world.known_hosts())
+    account.write('.ssh/hosts', world.known_hosts())
     served = world.server.read('.ssh/authorized_keys')
     served += served.replace(world.key(world.pusher), key)
     world.server.write('.ssh/authorized_keys', served, 0o600)
     world.server.home.chmod(0o700)
     # on the command line, which is passed on to the hg that pulls
     ssh = ' '.join(world.ssh(account))
+    ssh = ssh.replace('/id_ed25519', '/pull').replace('/known_', '/')
     receiver.install('--config', f'ui.ssh={ssh}', source=repository.url)
     for _ in range(2):
         node = commit(clone)
@@ -214,9 +216,7 @@ def test_python_files_of_the_changeset_are_not_imported(
     poison = f'open("{mark}", "w"); raise SystemExit("poison")\n'
     names = ('mercurial/__init__', 'os', 'sitecustomize', 'json', 'hgext')
     files = {f'{name}.py': poison for name in names}
-    files['.hg-poison'] = files['file'] = 'x\n'
     receiver.deploy(commit(clone, files))
-    receiver.install(clone=str(receiver.clone))
     ended = receiver.deploy(commit(clone))
     assert (ended.returncode, ended.stdout) == (0, b'')
     assert not mark.exists()
@@ -289,9 +289,11 @@ def test_changes_made_by_hand_survive_an_update_that_was_refused(
 ) -> None:
     assert receiver.deploy(commit(clone, {'file': 'one\n'})).returncode == 0
     receiver.account.write(receiver.clone / 'file', 'by hand\n')
-    for _ in range(2):
-        node = commit(clone, {'file': f'{_}\n'})
+    for n in range(2):
+        node = commit(clone, {'file': f'{n}\n'})
         assert receiver.deploy(node).returncode == 121
+        # as if it was killed before it had changed anything
+        receiver.account.write(receiver.clone / '.hg/delegate-updating', '')
     assert (receiver.clone / 'file').read_text() == 'by hand\n'
 
 

@@ -39,17 +39,6 @@ def node(receiver: Receiver, clone: Clone) -> str:
     return commit(clone)
 
 
-def supervisors(receiver: Receiver) -> list[int]:
-    """Whoever sees a run through: in a session that nobody else is in."""
-    pids = receiver.processes('delegate-receive')
-    return [pid for pid in pids if not Path(f'/proc/{os.getsid(pid)}').exists()]
-
-
-def followers(receiver: Receiver) -> list[int]:
-    pids = set(receiver.processes('delegate-receive'))
-    return list(pids - set(supervisors(receiver)))
-
-
 def family(receiver: Receiver) -> list[int]:
     script = f'/bin/sh {receiver.account.home}/script'
     loops = receiver.processes('while :; do sleep')
@@ -74,7 +63,7 @@ def test_a_deploy_outlives_its_connection_and_tells_the_next(
     assert (second.returncode, third.returncode) == (7, 7)
     late = receiver.deploy(node, id=id, attempt=4)
     assert (late.returncode, late.stdout) == (7, b'begun\ndone\n')
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 def test_a_deploy_outlives_whatever_held_its_connection(
@@ -84,8 +73,8 @@ def test_a_deploy_outlives_whatever_held_its_connection(
     id = new_id()
     process = receiver.start(*protocols.deploy(node, id=id))
     read_until(process, b'begun')
-    (kept,) = supervisors(receiver)
-    (gone,) = followers(receiver)
+    (kept,) = receiver.supervisors()
+    (gone,) = receiver.followers()
     os.kill(gone, signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode != 0
@@ -96,7 +85,7 @@ def test_a_deploy_outlives_whatever_held_its_connection(
     assert receiver.status(id)['state'] == 'running'
     receiver.account.write('go', '')
     assert receiver.deploy(node, id=id).stdout == b'begun\ndone\n'
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 @pytest.mark.parametrize('how', ['cancel', 'signal', 'channel', 'time'])
@@ -109,7 +98,7 @@ def test_what_ends_a_deploy_ends_all_that_it_started(
     id = new_id()
     process = receiver.start(*protocols.deploy(node, id=id))
     read_until(process, b'begun')
-    (supervisor,) = supervisors(receiver)
+    (supervisor,) = receiver.supervisors()
     if how == 'cancel':
         said = receiver.ask(*protocols.named('cancel', id))
         assert (said.returncode, said.stdout) == (
@@ -119,7 +108,7 @@ def test_what_ends_a_deploy_ends_all_that_it_started(
     elif how == 'signal':
         os.kill(supervisor, signal.SIGTERM)
     elif how == 'channel':
-        (follower,) = followers(receiver)
+        (follower,) = receiver.followers()
         os.kill(follower, signal.SIGTERM)
     out, _ = process.communicate(timeout=60)
     assert b'told to end\n' in out
@@ -135,7 +124,7 @@ def test_what_ends_a_deploy_ends_all_that_it_started(
     again = receiver.deploy(node, id=id)
     assert again.returncode == status
     assert again.stdout.endswith(out[-20:])
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 def test_one_runs_at_a_time_and_the_next_waits(
@@ -151,7 +140,7 @@ def test_one_runs_at_a_time_and_the_next_waits(
     for process in (first, second):
         assert process.communicate(timeout=60)[0].endswith(b'done\n')
         assert process.returncode == 0
-    assert receiver.runs() == [node, node]
+    assert receiver.all_runs() == [node, node]
 
 
 def test_who_waits_can_be_cancelled_and_waits_no_longer_than_it_may(
@@ -173,7 +162,7 @@ def test_who_waits_can_be_cancelled_and_waits_no_longer_than_it_may(
     assert b'another delegation has the clone still after 1 s' in third.stdout
     receiver.account.write('go', '')
     first.communicate(timeout=60)
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 def test_not_too_many_wait(receiver: Receiver, node: str) -> None:
@@ -189,7 +178,7 @@ def test_not_too_many_wait(receiver: Receiver, node: str) -> None:
     for process in waiting:
         process.communicate(timeout=120)
         assert process.returncode == 0
-    assert receiver.runs() == [node] * 11
+    assert receiver.all_runs() == [node] * 11
 
 
 def test_a_cancel_that_is_faster_than_its_deploy_wins(
@@ -199,7 +188,7 @@ def test_a_cancel_that_is_faster_than_its_deploy_wins(
     said = receiver.ask(*protocols.named('cancel', id))
     assert said.stdout == f'{id}: cancelled\n'.encode()
     assert receiver.deploy(node, id=id).returncode == 125
-    assert receiver.runs() == []
+    assert receiver.all_runs() == []
     ended = new_id()
     assert receiver.deploy(node, id=ended).returncode == 0
     said = receiver.ask(*protocols.named('cancel', ended))
@@ -216,7 +205,7 @@ def test_an_id_is_for_one_delegation(receiver: Receiver, node: str) -> None:
         refused = receiver.deploy(**told)
         assert (refused.returncode, refused.stdout) == (2, b'')
         assert b'belongs to another delegation' in refused.stderr
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 def test_a_receiver_that_is_killed_midway_is_told_and_never_repeated(
@@ -226,14 +215,14 @@ def test_a_receiver_that_is_killed_midway_is_told_and_never_repeated(
     id = new_id()
     process = receiver.start(*protocols.deploy(node, id=id))
     read_until(process, b'begun')
-    os.kill(supervisors(receiver)[0], signal.SIGKILL)
+    os.kill(receiver.supervisors()[0], signal.SIGKILL)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 120
     assert b'the receiver was killed, and what the script has done' in out
     assert not family(receiver)
     assert receiver.deploy(node, id=id).returncode == 120
     assert receiver.status(id)['state'] == 'lost'
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
     receiver.todo('')
     assert receiver.deploy(node).returncode == 0
 
@@ -265,14 +254,14 @@ def test_a_receiver_that_is_killed_before_the_script_is_replaced(
     process = receiver.start(*protocols.deploy(node))
     while not (account.home / 'pulls').exists():
         pass
-    (killed,) = supervisors(receiver)
+    (killed,) = receiver.supervisors()
     os.kill(killed, signal.SIGKILL)
-    while not [pid for pid in supervisors(receiver) if pid != killed]:
+    while not [pid for pid in receiver.supervisors() if pid != killed]:
         pass
     account.write('go', '')
     process.communicate(timeout=60)
     assert process.returncode == 0
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 def test_a_damaged_record_does_not_run_again(
@@ -284,4 +273,4 @@ def test_a_damaged_record_does_not_run_again(
     assert json.loads(state.read_text())['state'] == 'succeeded'
     receiver.account.write(state, '{')
     assert receiver.deploy(node, id=id).returncode == 120
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]

@@ -64,7 +64,7 @@ def test_a_push_is_deployed_with_live_output(
     assert done.remote[-1].startswith(
         b'delegate: blog: deployed ' + node[:12].encode()
     )
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
     first, node = node, clone.commit()
     clone.push()
     assert receiver.environment()['HG_PREVIOUS'] == first
@@ -120,7 +120,7 @@ def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
     again = receiver.repository.hg('delegate', '--pending', check=False)
     assert b'blog| begun' in again.stdout and b'blog| done' in again.stdout
     assert b'failed: exit status 3' in again.stderr
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
     assert states(receiver) == [('failed', 2)]
 
 
@@ -138,7 +138,7 @@ def test_a_connection_that_is_cut_is_taken_up_again(
         receiver.account.write('go', '')
         done = push.finish()
     assert done.remote[-1].startswith(b'delegate: blog: deployed ')
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
     assert states(receiver) == [('succeeded', 2)]
 
 
@@ -150,16 +150,16 @@ def test_sshd_that_is_killed_stops_nothing(
     node = clone.commit()
     push = clone.start_push()
     push.wait_for(b'blog| begun')
-    name = receiver.account.name
-    for pid in receiver.processes(f'sshd: {name}'):
-        os.kill(pid, signal.SIGKILL)
+    (follower,) = receiver.followers()
+    stat = Path(f'/proc/{follower}/stat').read_text()
+    os.kill(int(stat.rpartition(')')[2].split()[1]), signal.SIGKILL)
     done = push.finish()
     assert any(b'blog: pending: ' in line for line in done.remote)
     receiver.account.write('go', '')
     again = receiver.repository.hg('delegate', '--pending')
     assert b'blog| done' in again.stdout
     assert b'blog: deployed ' + node[:12].encode() in again.stdout
-    assert receiver.runs() == [node]
+    assert receiver.all_runs() == [node]
 
 
 def test_the_time_limit_of_the_receiver_is_told(

@@ -130,6 +130,29 @@ def test_a_state_without_a_status_is_no_success() -> None:
     assert follow.leave(state) == runs.EXIT_LOST
 
 
+def test_the_last_words_of_a_run_are_heard(
+    kept: runs.Runs,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # printed just before the state says that it is over
+    run = kept.get('%032x' % 1)
+    over = runs.State(run.id, 'blog', state=runs.FAILED, status=3)
+    log = runlog.Log(run)
+    words = [b'last\n']
+
+    def read() -> runs.State:
+        while words:
+            log.write(words.pop())
+        return over
+
+    monkeypatch.setattr(run, 'read', read)
+    monkeypatch.setattr(signal, 'signal', lambda *args: None)
+    assert follow.follow(run, 'blog', '1' * 40) == over
+    assert capfdbinary.readouterr().out == b'last\n'
+    log.close()
+
+
 def test_another_delegation_is_told_apart() -> None:
     state = runs.State('x', 'blog', '1' * 40)
     follow.check(state, 'blog', '1' * 40)

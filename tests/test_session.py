@@ -1,24 +1,20 @@
-"""Sessions with OpenSSH's own sshd."""
+"""Commands run in sessions with OpenSSH's own sshd."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import pwd
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import loopback
 import pytest
+import sessions
 
 from hgext_delegate import session
-
-Output = list[tuple[int, bytes]]
 
 
 @pytest.fixture(scope='module')
@@ -32,68 +28,14 @@ def server(
 
 @pytest.fixture
 def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
-    """Nothing may be left of a session, whatever became of it."""
-    children = loopback.children()
-    threads, open_ = threading.active_count(), loopback.descriptors()
-    yield server
-    server.settle()
-    assert threading.active_count() == threads
-    assert loopback.descriptors() == open_
-    assert loopback.children() == children
-
-
-def connect(sshd: loopback.Sshd, **changed: Any) -> session.Session:
-    keywords: dict[str, Any] = {
-        'port': sshd.port,
-        'identity': str(sshd.identity),
-        'hostkeys': [sshd.hostkey()],
-        'config_path': os.devnull + '/none',
-        **changed,
-    }
-    return session.open(keywords.pop('host', sshd.address), **keywords)
-
-
-def run(
-    sshd: loopback.Sshd,
-    command: str,
-    stdin: bytes = b'',
-    receive: Callable[[int, bytes], None] = lambda stream, data: None,
-    tick: Callable[[], None] = lambda: None,
-    idle_timeout: float = 60,
-    timeout: float = 60,
-    **changed: Any,
-) -> tuple[session.End, Output]:
-    output: Output = []
-
-    def keep(stream: int, data: bytes) -> None:
-        output.append((stream, data))
-        receive(stream, data)
-
-    with connect(sshd, **changed) as opened:
-        end = opened.execute(
-            command,
-            stdin,
-            keep,
-            tick,
-            idle_timeout=idle_timeout,
-            timeout=timeout,
-        )
-    return end, output
-
-
-def text(output: Output, stream: int) -> bytes:
-    return b''.join(data for number, data in output if number == stream)
-
-
-def failure(sshd: loopback.Sshd, command: str, **how: Any) -> Any:
-    with pytest.raises(session.SessionError) as caught:
-        run(sshd, command, **how)
-    return caught.value
+    with sessions.nothing_left():
+        yield server
+        server.settle()
 
 
 @pytest.mark.parametrize('status', [0, 1, 3, 255])
 def test_the_exit_status_is_told(sshd: loopback.Sshd, status: int) -> None:
-    end, output = run(sshd, f'exit {status}')
+    end, output = sessions.run(sshd, f'exit {status}')
     assert end == session.End(status, None)
     assert output == []
 
@@ -102,11 +44,11 @@ def test_the_exit_status_is_told(sshd: loopback.Sshd, status: int) -> None:
 def test_death_by_a_signal_is_told_apart(
     sshd: loopback.Sshd, name: str
 ) -> None:
-    assert run(sshd, f'kill -{name} $$')[0] == session.End(None, name)
+    assert sessions.run(sshd, f'kill -{name} $$')[0] == session.End(None, name)
 
 
 def test_both_streams_arrive_apart_and_in_order(sshd: loopback.Sshd) -> None:
-    end, output = run(
+    end, output = sessions.run(
         sshd, 'echo a; sleep .1; echo b >&2; sleep .1; echo c; sleep .1'
     )
     assert end.status == 0
@@ -118,20 +60,20 @@ def test_a_line_arrives_while_the_command_still_runs(
 ) -> None:
     # It goes on only when its first line has been seen.
     seen = tmp_path / 'seen'
-    end, output = run(
+    end, output = sessions.run(
         sshd,
         f'echo first; until test -e {seen}; do sleep .01; done; echo last',
         receive=lambda stream, data: seen.touch(),
     )
     assert end.status == 0
-    assert text(output, 1) == b'first\nlast\n'
+    assert sessions.text(output, 1) == b'first\nlast\n'
 
 
 def test_standard_input_arrives_whole_and_ends(sshd: loopback.Sshd) -> None:
     data = os.urandom(5_000_000)
-    end, output = run(sshd, 'cat', data)
+    end, output = sessions.run(sshd, 'cat', data)
     assert end.status == 0
-    assert text(output, 1) == data
+    assert sessions.text(output, 1) == data
 
 
 def test_the_command_arrives_verbatim_in_a_forced_command(
@@ -141,36 +83,38 @@ def test_the_command_arrives_verbatim_in_a_forced_command(
     key = loopback.public(sshd.identity)
     sshd.authorize(f'restrict,{forced} {key}')
     try:
-        end, output = run(sshd, 'hg-delegate 1 blog é"$(x)\n\'`;')
+        end, output = sessions.run(sshd, 'hg-delegate 1 blog é"$(x)\n\'`;')
     finally:
         sshd.authorize(key)
     assert end.status == 0
     wanted = 'hg-delegate 1 blog é"$(x)\n\'`;\n'
-    assert text(output, 1) == wanted.encode()
+    assert sessions.text(output, 1) == wanted.encode()
     for name in (b'SSH_TTY=', b'SSH_AUTH_SOCK=', b'DISPLAY=', b'LANG='):
-        assert name not in text(output, 2)
+        assert name not in sessions.text(output, 2)
 
 
 def test_much_output_on_both_streams_arrives_whole(
     sshd: loopback.Sshd,
 ) -> None:
-    end, output = run(
+    end, output = sessions.run(
         sshd,
         'head -c 9000000 /dev/zero & head -c 9000000 /dev/zero >&2; wait',
     )
     assert end.status == 0
-    assert text(output, 1) == text(output, 2) == bytes(9_000_000)
+    assert (
+        sessions.text(output, 1) == sessions.text(output, 2) == bytes(9_000_000)
+    )
 
 
 def test_much_output_before_the_input_is_read_is_no_deadlock(
     sshd: loopback.Sshd,
 ) -> None:
-    end, output = run(
+    end, output = sessions.run(
         sshd, 'head -c 10000000 /dev/zero >&2; cat', bytes(4_000_000)
     )
     assert end.status == 0
-    assert len(text(output, 2)) == 10_000_000
-    assert len(text(output, 1)) == 4_000_000
+    assert len(sessions.text(output, 2)) == 10_000_000
+    assert len(sessions.text(output, 1)) == 4_000_000
 
 
 @pytest.mark.parametrize('command', ['true', 'exec <&-; echo x; exit 3'])
@@ -178,7 +122,7 @@ def test_input_that_is_not_read_is_no_failure(
     sshd: loopback.Sshd, command: str
 ) -> None:
     for size in (0, 10, 3_000_000):
-        end, _output = run(sshd, command, bytes(size))
+        end, _output = sessions.run(sshd, command, bytes(size))
         assert end.status == (3 if 'exit' in command else 0)
 
 
@@ -216,7 +160,7 @@ def test_the_caller_is_called_back_while_nothing_comes(
     sshd: loopback.Sshd,
 ) -> None:
     ticks: list[float] = []
-    run(sshd, 'sleep 1.2', tick=lambda: ticks.append(time.monotonic()))
+    sessions.run(sshd, 'sleep 1.2', tick=lambda: ticks.append(time.monotonic()))
     assert len(ticks) >= 3
 
 
@@ -224,15 +168,17 @@ def test_the_caller_is_called_back_while_much_comes(
     sshd: loopback.Sshd,
 ) -> None:
     ticks: list[float] = []
-    run(sshd, 'timeout 1.2 yes', tick=lambda: ticks.append(time.monotonic()))
+    sessions.run(
+        sshd, 'timeout 1.2 yes', tick=lambda: ticks.append(time.monotonic())
+    )
     assert len(ticks) >= 3
 
 
 def test_several_commands_run_one_after_the_other(
     sshd: loopback.Sshd,
 ) -> None:
-    seen: Output = []
-    with connect(sshd) as opened:
+    seen: sessions.Output = []
+    with sessions.connect(sshd) as opened:
         for number in range(3):
             end = opened.execute(
                 f'echo {number}; exit {number}',
@@ -253,11 +199,13 @@ def test_an_error_of_the_caller_is_the_callers_own(
         raise OSError(28, 'no space left on device')
 
     with pytest.raises(OSError, match='no space'):
-        run(sshd, 'echo x; sleep 60', receive=receive)
+        sessions.run(sshd, 'echo x; sleep 60', receive=receive)
 
 
 def test_a_connection_lost_midway_is_no_success(sshd: loopback.Sshd) -> None:
-    error = failure(sshd, 'echo x; sleep 60', receive=lambda *args: sshd.cut())
+    error = sessions.failure(
+        sshd, 'echo x; sleep 60', receive=lambda *args: sshd.cut()
+    )
     where = f'{sshd.address} port {sshd.port}'
     assert error.reason == f'connection to {where} lost midway'
     assert error.started
@@ -266,20 +214,20 @@ def test_a_connection_lost_midway_is_no_success(sshd: loopback.Sshd) -> None:
 def test_a_server_process_killed_midway_is_no_success(
     sshd: loopback.Sshd,
 ) -> None:
-    error = failure(sshd, 'echo x; kill -9 $PPID; sleep 60')
+    error = sessions.failure(sshd, 'echo x; kill -9 $PPID; sleep 60')
     assert 'lost midway' in error.reason
     assert error.started
 
 
 def test_silence_has_a_limit(sshd: loopback.Sshd) -> None:
-    error = failure(sshd, 'echo x; sleep 60', idle_timeout=1)
+    error = sessions.failure(sshd, 'echo x; sleep 60', idle_timeout=1)
     assert isinstance(error, session.Expired)
     assert error.reason == 'no output for 1 s'
     assert error.started
 
 
 def test_output_without_end_has_a_limit(sshd: loopback.Sshd) -> None:
-    error = failure(
+    error = sessions.failure(
         sshd, 'while :; do echo x; sleep .1; done', timeout=1, idle_timeout=60
     )
     assert isinstance(error, session.Expired)
@@ -288,7 +236,7 @@ def test_output_without_end_has_a_limit(sshd: loopback.Sshd) -> None:
 
 
 def test_output_puts_off_the_limit_of_silence(sshd: loopback.Sshd) -> None:
-    end, _output = run(
+    end, _output = sessions.run(
         sshd,
         'for i in 1 2 3 4 5 6 7 8 9; do sleep .25; echo $i; done',
         idle_timeout=1.5,
@@ -299,22 +247,24 @@ def test_output_puts_off_the_limit_of_silence(sshd: loopback.Sshd) -> None:
 def test_a_child_that_keeps_the_output_open_is_waited_for(
     sshd: loopback.Sshd,
 ) -> None:
-    end, output = run(sshd, '(sleep 1; echo late) & echo early; exit 3')
+    end, output = sessions.run(
+        sshd, '(sleep 1; echo late) & echo early; exit 3'
+    )
     assert end.status == 3
-    assert text(output, 1) == b'early\nlate\n'
+    assert sessions.text(output, 1) == b'early\nlate\n'
 
 
 def test_a_child_that_keeps_the_output_open_has_a_limit(
     sshd: loopback.Sshd,
 ) -> None:
-    error = failure(sshd, 'sleep 60 & exit 0', idle_timeout=1)
+    error = sessions.failure(sshd, 'sleep 60 & exit 0', idle_timeout=1)
     assert error.reason == 'no output for 1 s'
     assert 'keeps its output open' in error.remedy
     assert error.started
 
 
 def test_another_thread_can_cancel(sshd: loopback.Sshd) -> None:
-    with connect(sshd) as opened:
+    with sessions.connect(sshd) as opened:
         canceller = threading.Thread(target=opened.cancel)
         with pytest.raises(session.SessionError) as caught:
             opened.execute(
@@ -332,7 +282,7 @@ def test_another_thread_can_cancel(sshd: loopback.Sshd) -> None:
 
 
 def test_the_callback_can_cancel_too(sshd: loopback.Sshd) -> None:
-    opened = connect(sshd)
+    opened = sessions.connect(sshd)
     with opened, pytest.raises(session.SessionError) as caught:
         opened.execute(
             'sleep 60',
@@ -346,13 +296,13 @@ def test_the_callback_can_cancel_too(sshd: loopback.Sshd) -> None:
 
 
 def test_a_closed_session_can_be_closed_again(sshd: loopback.Sshd) -> None:
-    opened = connect(sshd)
+    opened = sessions.connect(sshd)
     opened.close()
     opened.close()
 
 
 def test_a_closed_session_runs_nothing(sshd: loopback.Sshd) -> None:
-    opened = connect(sshd)
+    opened = sessions.connect(sshd)
     opened.close()
     with pytest.raises(session.SessionError) as caught:
         opened.execute(
@@ -362,7 +312,7 @@ def test_a_closed_session_runs_nothing(sshd: loopback.Sshd) -> None:
 
 
 def test_a_lost_connection_is_no_start(sshd: loopback.Sshd) -> None:
-    with connect(sshd) as opened:
+    with sessions.connect(sshd) as opened:
         sshd.cut()
         with pytest.raises(session.SessionError) as caught:
             opened.execute(
@@ -374,7 +324,7 @@ def test_a_lost_connection_is_no_start(sshd: loopback.Sshd) -> None:
 
 def test_a_session_that_is_refused_is_no_start(sshd: loopback.Sshd) -> None:
     sshd.settings = 'MaxSessions 0\n'
-    error = failure(sshd, 'true')
+    error = sessions.failure(sshd, 'true')
     where = f'{sshd.address} port {sshd.port}'
     assert error.reason == f'session refused by {where}'
     assert not error.started
@@ -384,227 +334,9 @@ def test_a_session_that_is_refused_is_no_start(sshd: loopback.Sshd) -> None:
 def test_a_command_that_sshd_cannot_run_is_not_sent(
     sshd: loopback.Sshd, command: str
 ) -> None:
-    error = failure(sshd, command)
+    error = sessions.failure(sshd, command)
     assert error.reason == 'the command has a NUL or is too long'
     assert not error.started
-
-
-def test_a_refused_key_names_host_and_user(
-    sshd: loopback.Sshd, tmp_path: Path
-) -> None:
-    other = loopback.keygen(tmp_path / 'other')
-    error = failure(sshd, 'true', identity=str(other))
-    user = pwd.getpwuid(os.getuid()).pw_name
-    assert error.reason == f'{sshd.address} refused the key as {user}'
-    assert 'authorized_keys' in error.remedy
-    assert not error.started
-
-
-def test_a_key_that_is_not_enough_is_refused(sshd: loopback.Sshd) -> None:
-    sshd.settings = (
-        'PasswordAuthentication yes\nAuthenticationMethods publickey,password\n'
-    )
-    assert 'refused the key' in failure(sshd, 'true').reason
-
-
-@pytest.mark.parametrize('type_', ['rsa', 'ecdsa', 'ed25519'])
-def test_every_type_of_key_logs_in(
-    sshd: loopback.Sshd, tmp_path: Path, type_: str
-) -> None:
-    key = loopback.keygen(tmp_path / 'key', type_)
-    sshd.authorize(loopback.public(key))
-    try:
-        end, _output = run(sshd, 'true', identity=str(key))
-    finally:
-        sshd.authorize(loopback.public(sshd.identity))
-    assert end.status == 0
-
-
-@pytest.mark.parametrize('options', [('-t', 'rsa'), ('-t', 'ecdsa')])
-def test_keys_in_pem_form_log_in(
-    sshd: loopback.Sshd, tmp_path: Path, options: tuple[str, str]
-) -> None:
-    key = loopback.keygen(tmp_path / 'key', options[1], '-m', 'PEM')
-    sshd.authorize(loopback.public(key))
-    try:
-        end, _output = run(sshd, 'true', identity=str(key))
-    finally:
-        sshd.authorize(loopback.public(sshd.identity))
-    assert end.status == 0
-
-
-@pytest.mark.parametrize('type_', ['rsa', 'ecdsa', 'ed25519'])
-def test_a_host_with_several_keys_is_asked_for_the_one_that_is_known(
-    sshd: loopback.Sshd, tmp_path: Path, type_: str
-) -> None:
-    known = tmp_path / 'known_hosts'
-    known.write_text(f'{sshd.name} {sshd.hostkey(type_)}\n', 'ascii')
-    for how in (
-        {'hostkeys': [sshd.hostkey(type_)]},
-        {'hostkeys': (), 'knownhosts': [str(known)]},
-    ):
-        assert run(sshd, 'true', **how)[0].status == 0
-
-
-def test_a_hashed_known_hosts_file_is_read(
-    sshd: loopback.Sshd, tmp_path: Path
-) -> None:
-    known = tmp_path / 'known_hosts'
-    known.write_text(f'{sshd.name} {sshd.hostkey()}\n', 'ascii')
-    subprocess.run(['ssh-keygen', '-q', '-H', '-f', known], check=True)
-    end, _output = run(sshd, 'true', hostkeys=(), knownhosts=[str(known)])
-    assert end.status == 0
-
-
-def test_an_unknown_host_key_is_refused_with_its_fingerprint(
-    sshd: loopback.Sshd, tmp_path: Path
-) -> None:
-    known = tmp_path / 'known_hosts'
-    known.touch()
-    error = failure(sshd, 'true', hostkeys=(), knownhosts=[str(known)])
-    where = f'{sshd.address} port {sshd.port}'
-    assert error.reason == f'host key of {where} is not known'
-    said = subprocess.check_output(
-        ['ssh-keygen', '-l', '-f', sshd.folder / 'host_ed25519.pub']
-    )
-    assert said.split()[1].decode('ascii') in error.remedy
-    assert f'ssh-keyscan -p {sshd.port} -t ed25519' in error.remedy
-    assert not error.started
-
-
-def test_a_changed_host_key_is_refused_and_the_line_is_named(
-    sshd: loopback.Sshd, tmp_path: Path
-) -> None:
-    known = tmp_path / 'known_hosts'
-    other = loopback.public(sshd.identity)
-    known.write_text(f'# old\n{sshd.name} {other}\n', 'ascii')
-    error = failure(sshd, 'true', hostkeys=(), knownhosts=[str(known)])
-    where = f'{sshd.address} port {sshd.port}'
-    assert error.reason == f'host key of {where} has changed'
-    assert 'known_hosts:2' in error.remedy
-    assert error.remedy.count('SHA256:') == 2
-    assert str(tmp_path) not in error.reason + error.remedy
-    assert error.detail == f'{known}:2'
-
-
-def test_a_revoked_host_key_is_refused(
-    sshd: loopback.Sshd, tmp_path: Path
-) -> None:
-    known = tmp_path / 'known_hosts'
-    key = sshd.hostkey()
-    known.write_text(f'{sshd.name} {key}\n@revoked * {key}\n', 'ascii')
-    error = failure(sshd, 'true', hostkeys=(), knownhosts=[str(known)])
-    assert error.reason.endswith('is revoked')
-
-
-def test_another_key_than_the_pinned_one_is_refused(
-    sshd: loopback.Sshd, tmp_path: Path
-) -> None:
-    # What the files say does not count then.
-    known = tmp_path / 'known_hosts'
-    known.write_text(f'* {sshd.hostkey()}\n', 'ascii')
-    error = failure(
-        sshd,
-        'true',
-        hostkeys=[loopback.public(sshd.identity)],
-        knownhosts=[str(known)],
-    )
-    assert error.reason.endswith('is not the one that is pinned')
-
-
-def test_a_damaged_pin_is_refused(sshd: loopback.Sshd) -> None:
-    error = failure(sshd, 'true', hostkeys=['ssh-ed25519 AAAA'])
-    assert 'is damaged' in error.reason
-
-
-def test_a_wrong_host_key_is_refused_before_any_key_is_shown(
-    sshd: loopback.Sshd,
-) -> None:
-    log = sshd.folder / 'log'
-    before = log.stat().st_size
-    failure(sshd, 'true', hostkeys=[loopback.public(sshd.identity)])
-    sshd.wait()
-    last = log.read_bytes()[before:]
-    assert b'preauth' in last
-    assert b'authenticating' not in last
-
-
-def test_a_host_may_have_an_ipv6_address(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tmp_path_factory.mktemp('sshd6')
-    with contextlib.closing(loopback.Sshd(folder, '::1')) as sshd:
-        known = folder / 'known_hosts'
-        known.write_text(f'{sshd.name} {sshd.hostkey()}\n', 'ascii')
-        end, _output = run(sshd, 'true', hostkeys=(), knownhosts=[str(known)])
-        assert end.status == 0
-
-
-def test_only_the_strong_algorithms_are_offered(sshd: loopback.Sshd) -> None:
-    with connect(sshd) as opened:
-        transport = opened._route.transport
-        offered = ' '.join(
-            transport.preferred_ciphers
-            + transport.preferred_macs
-            + transport.preferred_kex
-            + transport.preferred_keys
-            + transport.preferred_pubkeys
-        )
-        cipher = transport.remote_cipher
-    for weak in ('cbc', '3des', 'sha1', 'md5', 'group1-', 'ssh-rsa', 'dss'):
-        assert weak not in offered
-    assert 'cert' not in offered
-    gcm = 'aes128-gcm@openssh.com'
-    assert cipher == (gcm if gcm in offered else 'aes128-ctr')
-
-
-@pytest.mark.parametrize(
-    'setting',
-    [
-        'Ciphers aes128-cbc',
-        'MACs hmac-sha1\nCiphers aes128-ctr',
-        'KexAlgorithms diffie-hellman-group14-sha1',
-        'HostKeyAlgorithms ssh-rsa',
-    ],
-)
-def test_a_server_with_weak_algorithms_alone_is_refused(
-    sshd: loopback.Sshd, setting: str
-) -> None:
-    sshd.settings = setting + '\n'
-    error = failure(sshd, 'true')
-    assert error.reason.startswith('no algorithm in common with')
-
-
-@pytest.mark.parametrize(
-    'setting',
-    [
-        'KexAlgorithms ecdh-sha2-nistp521',
-        'KexAlgorithms diffie-hellman-group16-sha512',
-        'KexAlgorithms diffie-hellman-group-exchange-sha256',
-        'Ciphers aes256-ctr\nMACs hmac-sha2-512',
-        'Ciphers aes192-ctr\nMACs hmac-sha2-512-etm@openssh.com',
-        'RekeyLimit 1M',
-    ],
-)
-def test_a_server_with_other_strong_algorithms_is_used(
-    sshd: loopback.Sshd, setting: str
-) -> None:
-    sshd.settings = setting + '\n'
-    end, output = run(sshd, 'cat', bytes(3_000_000))
-    assert end.status == 0
-    assert text(output, 1) == bytes(3_000_000)
-
-
-def test_what_the_server_says_before_login_is_not_shown(
-    sshd: loopback.Sshd, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    banner = tmp_path / 'banner'
-    banner.write_bytes(b'\x1b[2J\xff unauthorized access is forbidden\n')
-    sshd.settings = f'Banner {banner}\n'
-    end, output = run(sshd, 'true')
-    assert (end.status, output) == (0, [])
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ('', '')
 
 
 def test_importing_does_not_import_what_is_not_needed() -> None:

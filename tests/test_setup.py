@@ -307,6 +307,7 @@ def test_the_keys_of_this_machine_need_no_question(
     text = f'[extensions]\nhgext_delegate =\npatch = {patch}\n'
     named.hgrc(text)
     refused(setup(world, named, check=False))
+    world.server.mkdir(folder / 'ssh_host_0_key.pub')
     for name, text in {
         'ssh_host_a_key.pub': 'damaged\n',
         'ssh_host_rsa_key.pub': world.sshd.host_keys[2],

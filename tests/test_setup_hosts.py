@@ -7,7 +7,7 @@ import sys
 import loopback
 import pytest
 from repositories import Repository
-from test_setup import paste, pasted, refused, script, setup, url
+from test_setup import FOLDER, paste, pasted, refused, script, setup, url
 from world import World
 
 
@@ -48,6 +48,9 @@ def test_a_mistake_is_named_and_so_is_a_remedy(
     done = repository.hg('delegate-setup', *args, check=False)
     said = said.replace('ADDRESS', url(world))
     assert refused(done).startswith(f'abort: {said}')
+    # What can be told without a connection is told before anything is made.
+    if 'resolved' not in said and 'refused' not in said:
+        assert not (world.server.home / FOLDER).exists()
 
 
 def test_where_a_jump_host_leads_no_source_address_is_named(
@@ -94,6 +97,9 @@ def test_by_a_proxy_command_likewise_and_the_source_is_not_known(
     assert 'delegate= delegate-receive --clone ~/blog --source URL ' in line
     assert '# without from="...": which address sshd sees is not' in line
     assert '\n# URL is what the deploy account pulls from\n' in line
+    # An account of another machine may have the name of this one.
+    same = f'ssh://{world.server.name}@localhost:{world.port}'
+    assert repository.hg('delegate-setup', 'blog', same).stderr == b''
 
 
 @pytest.mark.parametrize('user', ['root', 'me', 'other'])

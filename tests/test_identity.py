@@ -1,0 +1,173 @@
+"""Which private keys a session uses, and which files it refuses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import loopback
+import pytest
+import sessions
+import sshhome
+
+from hgext_delegate import session
+
+
+@pytest.fixture(scope='module')
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[loopback.Sshd]:
+    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
+    with sessions.nothing_left():
+        yield server
+        server.settle()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / '.ssh').mkdir(0o700)
+    return tmp_path
+
+
+def test_the_default_keys_are_those_of_openssh(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    def attempt() -> int | None:
+        return sshhome.status(
+            sshd.address, port=sshd.port, hostkeys=[sshd.hostkey()]
+        )
+
+    loopback.keygen(home / '.ssh' / 'id_ecdsa', 'ecdsa')
+    with pytest.raises(session.SessionError, match='refused the key'):
+        attempt()
+    (home / '.ssh' / 'id_ed25519').write_bytes(sshd.identity.read_bytes())
+    (home / '.ssh' / 'id_ed25519').chmod(0o600)
+    assert attempt() == 0
+
+
+def test_no_key_at_all_is_said_before_connecting(home: Path) -> None:
+    error = sshhome.failure('127.0.0.1', port=1)
+    assert error.reason == (
+        'there is no key to log in to 127.0.0.1 port 1 with'
+    )
+
+
+def test_an_identity_that_was_asked_for_is_the_only_one_tried(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    other = loopback.keygen(home / 'other')
+    sshhome.configure(home, sshhome.alias(sshd))
+    sshhome.know(home, sshd)
+    assert (
+        'refused the key'
+        in sshhome.failure('alias', identity=str(other)).reason
+    )
+
+
+def key_trouble(path: Path) -> Any:
+    """What is said of a key, for which nobody may be connected to."""
+    error = sshhome.failure('127.0.0.1', port=1, identity=str(path))
+    assert error.reason.startswith(f'identity file {path.name} ')
+    assert str(path) in error.detail
+    return error
+
+
+def test_a_key_file_that_does_not_exist_is_refused(home: Path) -> None:
+    error = key_trouble(home / 'none')
+    assert error.reason == 'identity file none does not exist'
+
+
+@pytest.mark.parametrize('mode', [0o604, 0o602, 0o640, 0o660, 0o601])
+def test_a_key_file_that_others_may_use_is_refused(
+    home: Path, mode: int
+) -> None:
+    path = loopback.keygen(home / 'key')
+    path.chmod(mode)
+    error = key_trouble(path)
+    assert error.reason == (
+        f'identity file key can be used by others (mode {mode:04o})'
+    )
+    assert error.remedy == 'chmod 600 key'
+
+
+def test_a_key_file_that_cannot_be_read_is_refused(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A mode of 0 would not keep root from reading.
+    path = loopback.keygen(home / 'key')
+    real = os.open
+
+    def denied(name: Any, *rest: Any, **keywords: Any) -> int:
+        if name == str(path):
+            raise PermissionError(13, 'Permission denied')
+        return real(name, *rest, **keywords)
+
+    monkeypatch.setattr(os, 'open', denied)
+    error = key_trouble(path)
+    assert error.reason == (
+        'identity file key cannot be read: Permission denied'
+    )
+
+
+def test_a_folder_or_pipe_is_no_key_file(home: Path) -> None:
+    (home / 'folder').mkdir()
+    os.mkfifo(home / 'pipe', 0o600)
+    assert 'cannot be read' in key_trouble(home / 'folder').reason
+    assert 'not a regular file' in key_trouble(home / 'pipe').reason
+
+
+@pytest.mark.parametrize(
+    ('type_', 'options'),
+    [
+        ('ed25519', ()),
+        ('rsa', ('-m', 'PEM')),
+        ('rsa', ('-m', 'PKCS8')),
+        ('ecdsa', ('-m', 'PEM')),
+    ],
+)
+def test_an_encrypted_key_is_refused(
+    home: Path, type_: str, options: tuple[str, ...]
+) -> None:
+    path = loopback.keygen(home / 'key', type_, '-N', 'secret', *options)
+    error = key_trouble(path)
+    assert error.reason.startswith('identity file key is encrypted')
+    assert 'ssh-keygen' in error.remedy
+
+
+@pytest.mark.parametrize('content', ['', 'nonsense\n', 'public'])
+def test_what_is_no_private_key_is_refused(home: Path, content: str) -> None:
+    path = loopback.keygen(home / 'key')
+    if content == 'public':
+        content = Path(f'{path}.pub').read_text('ascii')
+    path.write_text(content, 'ascii')
+    error = key_trouble(path)
+    assert error.reason == ('identity file key is damaged, or no private key')
+
+
+@pytest.mark.parametrize('type_', ['rsa', 'ecdsa', 'ed25519'])
+def test_a_key_that_is_damaged_anywhere_is_refused(
+    home: Path, type_: str
+) -> None:
+    path = loopback.keygen(home / 'key', type_)
+    lines = path.read_text('ascii').splitlines(keepends=True)
+    for size in range(len(lines) - 2):
+        path.write_text(''.join([*lines[: 1 + size], lines[-1]]), 'ascii')
+        error = key_trouble(path)
+        assert 'damaged' in error.reason or 'no usable key' in error.reason
+
+
+def test_a_key_of_an_unusable_type_is_refused(home: Path) -> None:
+    path = loopback.keygen(home / 'key', 'rsa', '-m', 'PKCS8')
+    error = key_trouble(path)
+    assert error.reason == (
+        'identity file key holds no usable key (its type is PKCS#8)'
+    )
