@@ -149,6 +149,7 @@ sys.modules.setdefault('hgext_delegate', sys.modules[__name__])
 
 def extsetup(ui) -> None:
     if _is_web_server():
+        eager.load('ahead').install()
         eager.load('livehttp').install()
     else:
         extensions.wrapcommand(commands.table, b'serve', _serve)
@@ -167,6 +168,7 @@ def _is_web_server() -> bool:
 
 
 def _serve(orig, ui, repo, **opts):
+    eager.load('ahead').install()
     if not opts.get('stdio'):
         eager.load('livehttp').install()
     return orig(ui, repo, **opts)

@@ -66,6 +66,15 @@ class Voice:
             return
         try:
             write(line)
+        except (error.StdioError, OSError):
+            self._gone = True
+        self.flush()
+
+    def flush(self) -> None:
+        '''let what Mercurial has said so far be seen as well'''
+        if self._gone:
+            return
+        try:
             self._ui.flush()
         except (error.StdioError, OSError):
             self._gone = True
@@ -100,6 +109,10 @@ class Follower:
         self._reminded = 0
         self._heard: int | None = None
         self._reader: output.Reader | None = None
+
+    def begin(self) -> None:
+        '''the deploy may be silent for long, and the push is told of now'''
+        self._voice.flush()
 
     def poll(self) -> bool:
         '''tell what is new; True when there is nothing more to come'''
@@ -197,6 +210,8 @@ def follow(followers: Sequence[Follower], news: threading.Event) -> None:
     '''tell all of them side by side, each until its end'''
     left = list(followers)
     try:
+        for follower in left:
+            follower.begin()
         while left:
             news.clear()
             left = [follower for follower in left if not follower.poll()]

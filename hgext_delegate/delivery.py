@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from . import (
     drain as drainmod,
     journal as journalmod,
+    opening,
     outbox,
     output,
     place as placemod,
@@ -46,7 +47,8 @@ class History(Protocol):
 class Worker(threading.Thread):
     '''delegates what waits for ``target``, until ``number`` is dealt with
 
-    ``news`` is set whenever an audience has something new to read. The
+    ``news`` is set whenever an audience has something new to read, and
+    ``begun`` is a login that was begun early, which is ours now. The
     thread is no daemon: a process that is told to end waits for it.
     '''
 
@@ -58,6 +60,7 @@ class Worker(threading.Thread):
         journal: journalmod.Journal,
         history: History,
         news: threading.Event,
+        begun: opening.Opening | None = None,
     ):
         super().__init__(name='delegate-' + target.name, daemon=False)
         self.target = target
@@ -66,6 +69,7 @@ class Worker(threading.Thread):
         self.journal = journal
         self.history = history
         self.news = news
+        self._opening = begun
         self._leaving = threading.Event()
         # what a cancelled delegation may have left on the far side
         self._left_behind = ''
@@ -91,6 +95,7 @@ class Worker(threading.Thread):
             # where Python would print it to the pusher.
             self.journal.trouble = self._internal(exc)
         finally:
+            self._drop_opening()
             self.news.set()
 
     def _internal(self, exc: Exception) -> journalmod.JournalError:
@@ -103,7 +108,14 @@ class Worker(threading.Thread):
             'please report it, with .hg/delegate/traceback',
         )
 
+    def _drop_opening(self) -> None:
+        if self._opening:
+            self._opening.drop()
+            self._opening = None
+
     def _is_waiting(self) -> bool:
+        # It may be long until our turn, and the host is not to wait for us.
+        self._drop_opening()
         if self._leaving.is_set():
             return False
         row = self.journal.get(self.number)
@@ -245,16 +257,9 @@ class Worker(threading.Thread):
         return current.stopper if current else None
 
     def _open(self) -> session.Session:
-        target = self.target
-        return session.open(
-            target.host,
-            port=target.port,
-            user=target.user,
-            identity=target.identity,
-            hostkeys=target.hostkey,
-            knownhosts=target.knownhosts,
-            connect_timeout=target.connect_timeout,
-        )
+        '''the session that was begun early, once; else a new one'''
+        begun, self._opening = self._opening, None
+        return (begun and begun.take()) or opening.connect(self.target)
 
     def _session(
         self, row: journalmod.Delegation, drain: drainmod.Drain
@@ -296,7 +301,10 @@ class Worker(threading.Thread):
         '''ask our receiver to end the whole process group of ``row``'''
         request, data = protocol.compose_cancel(row.target, row.id)
         # Where it cannot be told, the channel is closed after GRACE.
-        with contextlib.suppress(session.SessionError), self._open() as other:
+        with (
+            contextlib.suppress(session.SessionError),
+            opening.connect(self.target) as other,
+        ):
             other.execute(
                 request,
                 data,

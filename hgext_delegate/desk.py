@@ -54,6 +54,8 @@ class Desk:
         self.history = history.History(repo)
         self.journal = self._journal()
         self.workers: list[delivery.Worker] = []
+        # logins that began when the push arrived, by target: see ahead
+        self.openings = getattr(repo, '_delegate_openings', {})
         self.ui = ui
         self._repo = repo
         for mistake in mistakes:

@@ -21,6 +21,8 @@ from typing import Any
 from mercurial import demandimport
 
 _LOADING = threading.RLock()
+# Ours, and what paramiko stands on: our threads run through all of it.
+_SHARED = ('paramiko', 'cryptography', 'nacl', 'bcrypt')
 
 
 def load(name: str) -> Any:
@@ -28,7 +30,7 @@ def load(name: str) -> Any:
     with _LOADING, demandimport.deactivated():
         module = importlib.import_module('.' + name, __package__)
         for other, loaded in list(sys.modules.items()):
-            if other.startswith((__package__ + '.', 'paramiko')):
+            if other.partition('.')[0] in (__package__, *_SHARED):
                 _keep_promises(loaded)
         return module
 
@@ -36,5 +38,6 @@ def load(name: str) -> Any:
 def _keep_promises(module: types.ModuleType) -> None:
     # any attribute of a promised module loads it
     for value in list(vars(module).values()):
-        if isinstance(value, types.ModuleType):
+        # cffi has objects that say they are modules
+        if issubclass(type(value), types.ModuleType):
             value.__doc__  # noqa: B018

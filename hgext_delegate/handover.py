@@ -54,7 +54,13 @@ def start(
         desk.prepare(target, number)
         desk.workers.append(
             delivery.Worker(
-                target, number, desk.place, desk.journal, desk.history, news
+                target,
+                number,
+                desk.place,
+                desk.journal,
+                desk.history,
+                news,
+                desk.openings.pop(target.name, None),
             )
         )
     followers = [

@@ -29,6 +29,14 @@ def install(repo) -> None:
         repo.ui.setconfig(b'hooks', name, function, b'hgext_delegate')
 
 
+def has_targets(repo) -> bool:
+    '''whether a push to ``repo`` may be delegated by our own hooks'''
+    hooks = dict(repo.ui.configitems(b'hooks'))
+    return hooks.get(b'changegroup.delegate') is deliver and bool(
+        repo.ui.configitems(b'delegate')
+    )
+
+
 def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
     '''say, under --debug, why nothing is delegated'''
     if source not in SOURCES:

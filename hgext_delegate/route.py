@@ -55,8 +55,8 @@ class Route:
     was being done.
     '''
 
-    def __init__(self, library: Library, settings: Settings):
-        self.limit = wire.Limit()
+    def __init__(self, library: Library, settings: Settings, limit: wire.Limit):
+        self.limit = limit
         self.step = failure.CONNECTING
         self.host = ''
         self._library = library
@@ -65,6 +65,7 @@ class Route:
         self._lines: list[wire.Wire] = []
         self._transports: list[Any] = []
         self._children: list[subprocess.Popen[bytes]] = []
+        limit.on_stop = self._break_off
 
     @property
     def transport(self) -> Any:
@@ -135,7 +136,12 @@ class Route:
     def stop(self, reason: str) -> None:
         '''end all connections now; from any thread'''
         self.limit.stop(reason)
+
+    def _break_off(self) -> None:
         self.shut()
+        # The process may be over before close() gets to them.
+        for child in list(self._children):
+            wire.end(child)
 
     def shut(self) -> None:
         '''close the sockets; what has arrived can still be read'''

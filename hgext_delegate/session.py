@@ -61,8 +61,9 @@ End = inboxmod.End
 _CONFIG = '~/.ssh/config'
 # in bytes; Linux takes 128 KiB as one argument
 _LONGEST_COMMAND = 100_000
-# in seconds
+# in seconds; what is prepared may have to wait for a large push
 _LONGEST_PROGRAM = 15
+_LONGEST_WAIT = 600
 
 # What paramiko raises for what the other side sent or did, and what we do;
 # the transport makes one of these of whatever else ended it.
@@ -131,6 +132,7 @@ def open(
     connect_timeout: float = 15.0,
     config_path: str = _CONFIG,
     address: str | None = None,
+    limit: wire.Limit | None = None,
 ) -> Session:
     '''connect and log in to ``host`` within ``connect_timeout`` seconds
 
@@ -138,13 +140,14 @@ def open(
     OpenSSH's defaults. If ``hostkeys`` (`TYPE BASE64`) are given, only they
     count; else, if given, only the files ``knownhosts``. A jump host has its
     own key, if one is configured, and its own host key. ``address`` is to be
-    one of the host's; else all of them are tried. Raises SessionError.
+    one of the host's; else all of them are tried. ``limit`` is for whoever
+    may want to end it all. Raises SessionError.
     '''
     settings = route.Settings(
         config_path, identity, knownhosts, connect_timeout
     )
     library = route.Library(_Transport, _log_in, _key, _options, _ERRORS)
-    way = route.Route(library, settings)
+    way = route.Route(library, settings, limit or wire.Limit())
     way.await_connection()
     try:
         there = way.find(host, port, user)
@@ -188,7 +191,7 @@ def greet(trust: hostkey.Trust, identity: str, patience: float = 15.0) -> None:
 
     settings = route.Settings(_CONFIG, identity, (), patience)
     library = route.Library(transport, log_in, _key, _options, _ERRORS)
-    way = route.Route(library, settings)
+    way = route.Route(library, settings, wire.Limit())
     way.await_connection()
     try:
         way.connect(trust.host)
@@ -223,12 +226,26 @@ class Session:
 
     def __init__(self, way: route.Route):
         self._route = way
+        self._inbox = inboxmod.Inbox(guard.WINDOW)
+        self._channel: Any = None
 
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def prepare(self) -> None:
+        '''open the channel for execute(), which is half of its time
+
+        Nothing is run. Raises SessionError.
+        '''
+        way = self._route
+        way.step = failure.OPENING
+        way.await_connection()
+        with way.worded():
+            self._channel = way.transport.open_command(self._inbox)
+        way.limit.set(_LONGEST_WAIT, 'not used')
 
     def execute(
         self,
@@ -253,11 +270,9 @@ class Session:
         if b'\0' in text or len(text) > _LONGEST_COMMAND:
             # sshd drops the connection at the one, execve fails at the other.
             raise SessionError('the command has a NUL or is too long')
-        inbox = inboxmod.Inbox(guard.WINDOW)
-        way.step = failure.OPENING
-        way.await_connection()
-        with way.worded():
-            opened = way.transport.open_command(inbox)
+        if not self._channel:
+            self.prepare()
+        opened, inbox = self._channel, self._inbox
         ending = time.monotonic() + timeout
 
         def await_output() -> None:
@@ -315,6 +330,10 @@ class Session:
 
         with way.worded():
             return probe.granted(way.transport, send, paramiko.ChannelException)
+
+    def is_alive(self) -> bool:
+        '''whether the connection is still there, as far as is known'''
+        return self._route.transport.is_active()
 
     def cancel(self) -> None:
         '''end what is being done; from any thread'''

@@ -19,6 +19,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -27,11 +28,13 @@ class Limit:
 
     ``over`` says why it has ended, or is ''; ``expired`` whether time was the
     reason. One limit is shared by all the connections of a ProxyJump chain.
+    ``on_stop`` is called by stop(), and wakes who waits.
     '''
 
     def __init__(self) -> None:
         self.over = ''
         self.expired = False
+        self.on_stop: Callable[[], None] = lambda: None
         self._due = (math.inf, '')
 
     def set(self, seconds: float, reason: str) -> None:
@@ -41,6 +44,7 @@ class Limit:
     def stop(self, reason: str) -> None:
         '''end now; from any thread. The first reason stays'''
         self.over = self.over or reason
+        self.on_stop()
 
     def left(self) -> float:
         '''seconds until the end, 0.0 when it has come'''
@@ -133,12 +137,18 @@ def spawn(command: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     return ours, child
 
 
+def end(child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+    '''send a signal to what ``spawn`` started, and all that it started'''
+    # Its number is its own, and its group's, until wait() has been told.
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+
+
 def reap(child: subprocess.Popen[bytes]) -> None:
     '''end what ``spawn`` started, and all that it started itself'''
     for number in (signal.SIGTERM, signal.SIGKILL):
-        # Its number is its own, and its group's, until wait() has been told.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
+        end(child, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(0.5)
             return

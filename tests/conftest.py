@@ -18,8 +18,11 @@ def pytest_configure() -> None:
     # One seed for all processes of a run: some choose their cases by it.
     os.environ.setdefault('HGD_SEED', str(random.randrange(10**6)))
     # A run that is told to end removes its accounts and servers first.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Whoever runs it in the background may have SIGINT and SIGQUIT ignored,
+    # and so would all that the tests start.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope='session', name='world')

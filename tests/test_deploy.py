@@ -71,6 +71,17 @@ def test_each_line_arrives_while_the_deploy_still_runs(
     assert b': deployed ' in done.remote[-1]
 
 
+def test_what_was_pushed_is_seen_while_the_deploy_is_silent(
+    world: World, ready: Clone
+) -> None:
+    world.forced_command('. ./record\nuntil [ -e go ]; do sleep 0.02; done\n')
+    ready.commit()
+    push = ready.start_push()
+    push.wait_for(b'remote: added 1 changesets', timeout=20)
+    world.deploy.write('go', '')
+    assert b': deployed ' in push.finish().remote[-1]
+
+
 def test_a_line_without_newline_and_a_prompt_are_seen(
     world: World, ready: Clone
 ) -> None:

@@ -16,7 +16,8 @@ PACKAGE = CHECKOUT / 'hgext_delegate'
 # neighbours as long as that makes no circle.
 FLOORS = [
     ['__init__'],
-    ['commands', 'hooks', 'check', 'setup_target', 'receiver'],
+    ['ahead', 'commands', 'check', 'setup_target', 'receiver'],
+    ['hooks'],
     ['pushed', 'listing', 'checkconfig', 'checkjournal', 'checkserver'],
     ['handover', 'rehearsal'],
     ['delivery', 'desk'],
@@ -154,7 +155,7 @@ def cheap(world: World, repository: Repository) -> None:
     for name in ('paramiko', 'cryptography', 'sqlite3', 'threads'):
         assert name not in names
     own = [name.partition('_delegate')[2] for name in names if 'hgext_' in name]
-    assert set(own) <= {'', '.eager', '.hooks', '.metadata'} and own
+    assert set(own) <= {'', '.ahead', '.eager', '.hooks', '.metadata'}
     assert not (repository.path / '.hg' / 'delegate').exists()
     assert not (repository.path / '.hg' / 'store/delegate-outbox').exists()
 

@@ -1,0 +1,76 @@
+# opening.py - a connection that is made before it is needed
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''a connection that is made before it is needed
+
+While a push is still received, checked and written, nothing is to be said to
+the deploy side; but logging in takes as long as the delegation's own part.
+'''
+
+from __future__ import annotations
+
+import threading
+
+from . import session, target as targetmod, wire
+
+
+def connect(
+    target: targetmod.Target, limit: wire.Limit | None = None
+) -> session.Session:
+    '''log in to ``target``, until ``limit`` is over. Raises SessionError'''
+    return session.open(
+        target.host,
+        port=target.port,
+        user=target.user,
+        identity=target.identity,
+        hostkeys=target.hostkey,
+        knownhosts=target.knownhosts,
+        connect_timeout=target.connect_timeout,
+        limit=limit,
+    )
+
+
+class Opening(threading.Thread):
+    '''logs in to ``target``; then its one owner takes or drops the session
+
+    A daemon, so that a process ends without waiting for a host.
+    '''
+
+    def __init__(self, target: targetmod.Target):
+        super().__init__(name='delegate-open-' + target.name, daemon=True)
+        self._target = target
+        self._limit = wire.Limit()
+        self._ready = threading.Event()
+        self._decided = threading.Event()
+        self._session: session.Session | None = None
+        self._error: session.SessionError | None = None
+
+    def run(self) -> None:
+        try:
+            self._session = connect(self._target, self._limit)
+            self._session.prepare()
+        except session.SessionError as error:
+            self._error = error
+        finally:
+            self._ready.set()
+        self._decided.wait()
+        if self._session:
+            self._session.close()
+
+    def take(self) -> session.Session | None:
+        '''the session; None if it is gone again. Raises SessionError'''
+        self._ready.wait()
+        if self._error:
+            raise self._error
+        if self._session and self._session.is_alive():
+            taken, self._session = self._session, None
+            self._decided.set()
+            return taken
+        self.drop()
+        return None
+
+    def drop(self) -> None:
+        '''end it, finished or not, without waiting for that'''
+        self._limit.stop('not wanted')
+        self._decided.set()

@@ -1,0 +1,198 @@
+"""Logging in begins while a push arrives, and is no push's business."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from repositories import Clone, Repository
+from test_deploy import LAST, targets
+from world import World
+
+SLOW = 'until [ -e go ]; do sleep 0.02; done\n'
+
+
+def until(condition: Callable[[], object]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError('it does not come to that')
+
+
+def logins(world: World) -> int:
+    """How often the deploy account was logged in to, by now."""
+    return world.ssh_log().count(f'publickey for {world.deploy.name} ')
+
+
+def sessions(world: World) -> list[int]:
+    """The processes of sshd that serve the deploy account."""
+    name = f'sshd: {world.deploy.name}'
+    living = world.living().items()
+    return [pid for pid, line in living if line.partition('@')[0] == name]
+
+
+@pytest.fixture(name='hold')
+def hold_pushes(world: World, repository: Repository) -> Callable[[], object]:
+    """Pushes wait in their transaction until this is called."""
+    repository.hgrc(targets(world))
+    go = world.server.home / 'go'
+    hold = f'until [ -e {go} ]; do sleep 0.02; done'
+    repository.hgrc(targets(world) + f'[hooks]\npretxnchangegroup.h = {hold}\n')
+    return lambda: world.server.write('go', '')
+
+
+def test_it_is_logged_in_while_the_push_is_still_checked(
+    world: World, clone: Clone, hold: Callable[[], object]
+) -> None:
+    before = logins(world)
+    node = clone.commit()
+    push = clone.start_push()
+    until(lambda: logins(world) > before)
+    assert not world.deploys()
+    hold()
+    last = LAST.match(push.finish().remote[-1])
+    assert last and last[3].decode() == node[:12]
+    assert logins(world) == before + 1
+
+
+def test_over_http_as_well(
+    world: World,
+    repository: Repository,
+    clone: Clone,
+    hold: Callable[[], object],
+) -> None:
+    before = logins(world)
+    clone.commit()
+    with world.hgweb([repository]) as url:
+        push = clone.start_push(f'{url}/{repository.path.name}')
+        until(lambda: logins(world) > before)
+        assert not world.deploys()
+        hold()
+        assert b'blog| deployed' in push.finish().remote
+    assert logins(world) == before + 1
+
+
+@pytest.mark.parametrize(
+    'more',
+    ['[hooks]\npretxnclose.no = false\n', 'blog:when = none()\n'],
+    ids=['rejected', 'matching nothing'],
+)
+def test_what_was_begun_for_nothing_ends_without_a_word(
+    world: World, repository: Repository, clone: Clone, more: str
+) -> None:
+    before = logins(world)
+    # So that it ends long before it could be used.
+    repository.hgrc(
+        targets(world, more=more) + '[hooks]\npretxnchangegroup.h = sleep 0.5\n'
+    )
+    clone.commit()
+    push = clone.push(check=False)
+    assert logins(world) == before + 1
+    assert b'delegate' not in b'\n'.join(push.remote)
+    assert not world.deploys()
+    until(lambda: not sessions(world))
+
+
+def test_a_rejected_push_waits_for_no_host(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    begun = world.server.home / 'begun'
+    world.server.write(
+        '.ssh/config',
+        f'Host silent\n  ProxyCommand touch {begun}; sleep 900\n',
+        0o600,
+    )
+    repository.hgrc(
+        '[delegate]\nblog = ssh://silent\nblog:connect-timeout = 1h\n'
+        '[hooks]\npretxnchangegroup.no = '
+        f'until [ -e {begun} ]; do sleep 0.02; done; false\n'
+    )
+    clone.commit()
+    push = clone.push(check=False)
+    assert push.returncode == 255
+    assert b'delegate' not in b'\n'.join(push.remote)
+    # Whether the command is left behind, nothing_leaks says.
+
+
+def test_only_a_push_logs_in(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world))
+    before = logins(world)
+    other = world.clone(repository)
+    for args in (
+        ['pull'],
+        ['pull', '-b', 'default'],
+        ['incoming'],
+        ['outgoing'],
+        ['push'],
+        ['push', '-B', '@'],
+        ['identify', repository.url],
+    ):
+        other.hg(*args, check=False)
+    assert logins(world) == before
+
+
+def test_a_host_with_many_targets_is_not_logged_in_to_for_each(
+    world: World,
+    repository: Repository,
+    clone: Clone,
+    hold: Callable[[], object],
+) -> None:
+    names = [f'site{number}' for number in range(6)]
+    text = (repository.path / '.hg' / 'hgrc').read_text('utf-8')
+    repository.hgrc(targets(world, *names) + text[text.index('[hooks]') :])
+    before = logins(world)
+    clone.commit()
+    push = clone.start_push()
+    until(lambda: logins(world) == before + 4)
+    hold()
+    said = push.finish().remote
+    assert sum(bool(LAST.match(line)) for line in said) == len(names)
+    assert logins(world) == before + len(names)
+
+
+def test_who_waits_for_a_turn_keeps_no_connection(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    world.forced_command('. ./record\n' + SLOW)
+    before = logins(world)
+    clone.commit()
+    first = clone.start_push()
+    until(world.deploys)
+    second = world.clone(repository)
+    second.commit()
+    later = second.start_push()
+    until(lambda: logins(world) == before + 2)
+    until(lambda: len(sessions(world)) == 1)
+    world.deploy.write('go', '')
+    for push in (first, later):
+        assert LAST.match(push.finish().remote[-1])
+    assert logins(world) == before + 3
+
+
+def test_a_connection_that_is_lost_meanwhile_is_made_again(
+    world: World, clone: Clone, hold: Callable[[], object]
+) -> None:
+    before = logins(world)
+    node = clone.commit()
+    push = clone.start_push()
+    until(lambda: sessions(world))
+    for pid in sessions(world):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until(lambda: not sessions(world))
+    hold()
+    said = push.finish().remote
+    last = LAST.match(said[-1])
+    assert last and last[3].decode() == node[:12]
+    assert not any(b'trying again' in line for line in said)
+    assert logins(world) == before + 2
