@@ -217,9 +217,7 @@ class World:
     ) -> Iterator[str]:
         """Serve REPOSITORIES at URL/NAME by hg serve as the server account,
         anybody may push, with more CONFIG as section.name=value; the URL."""
-        paths = ''.join(f'{r.path.name} = {r.path}\n' for r in repositories)
-        text = f'[paths]\n{paths}[web]\npush_ssl = no\nallow-push = *\n'
-        web = self.server.write(f'hgweb{next(self._serial)}', text)
+        web = self.web_conf(repositories)
         port = servers.free_port()
         command = [*self.hg, 'serve', '--web-conf', str(web)]
         command += ['--address', '127.0.0.1', '--port', str(port)]
@@ -227,6 +225,12 @@ class World:
             command += ['--config', item]
         with self.http(command, port) as url:
             yield url
+
+    def web_conf(self, repositories: Sequence[Repository]) -> Path:
+        """For hgweb: REPOSITORIES by their names, anybody may push."""
+        paths = ''.join(f'{r.path.name} = {r.path}\n' for r in repositories)
+        text = f'[paths]\n{paths}[web]\npush_ssl = no\nallow-push = *\n'
+        return self.server.write(f'hgweb{next(self._serial)}', text)
 
     def http(
         self, command: Sequence[str], port: int

@@ -1,0 +1,94 @@
+"""A pusher through gunicorn hears what a pusher through hg serve hears."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import servers
+from repositories import Clone, Repository
+from test_ahead import until
+from test_deploy import LAST, targets
+from test_pending import log
+from world import World
+
+APPLICATION = """\
+from mercurial.hgweb import hgweb
+application = hgweb({config!r})
+"""
+STEPS = """\
+. ./record
+for i in 1 2 3; do
+  echo "step $i"
+  until [ -e "go$i" ]; do sleep 0.02; done
+done
+"""
+
+
+@contextlib.contextmanager
+def gunicorn(
+    world: World, repository: Repository, *options: str
+) -> Iterator[str]:
+    """Serve REPOSITORY by gunicorn as the server account; its URL."""
+    config = bytes(world.web_conf([repository]))
+    world.server.write('wsgi.py', APPLICATION.format(config=config))
+    port = servers.free_port()
+    command = [world.python, '-m', 'gunicorn', '--chdir', '.']
+    command += ['--bind', f'127.0.0.1:{port}', *options, 'wsgi:application']
+    with world.http(command, port) as url:
+        yield f'{url}/{repository.path.name}'
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    repository.hgrc(targets(world))
+    return clone
+
+
+@pytest.mark.parametrize('kind', ['sync', 'gthread'])
+def test_each_line_arrives_while_the_deploy_still_runs(
+    world: World, repository: Repository, ready: Clone, kind: str
+) -> None:
+    world.forced_command(STEPS)
+    node = ready.commit()
+    with gunicorn(world, repository, '--worker-class', kind) as url:
+        push = ready.start_push(url)
+        for step in (1, 2, 3):
+            push.wait_for(b'blog| step %d' % step)
+            assert world.deploys()[0].ended is None
+            world.deploy.write(f'go{step}', '')
+        done = push.finish()
+    last = LAST.match(done.remote[-1])
+    assert last and last[3].decode() == node[:12]
+
+
+def test_a_pusher_who_goes_away_stops_nothing(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(STEPS)
+    ready.commit()
+    with gunicorn(world, repository, '--worker-class', 'gthread') as url:
+        push = ready.start_push(url)
+        push.wait_for(b'blog| step 1')
+        push.kill()
+        for step in (1, 2, 3):
+            world.deploy.write(f'go{step}', '')
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+
+
+def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(STEPS)
+    ready.commit()
+    with gunicorn(world, repository, '--timeout', '2') as url:
+        push = ready.start_push(url)
+        push.wait_for(b'blog| step 1')
+        assert push.finish(check=False).returncode
+        until(lambda: log(repository)[0]['state'] == 'lost')
+        for step in (1, 2, 3):
+            world.deploy.write(f'go{step}', '')
+        node = ready.commit()
+        last = LAST.match(ready.push(url).remote[-1])
+        assert last and last[3].decode() == node[:12]
