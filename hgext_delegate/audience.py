@@ -11,6 +11,7 @@ nobody waits for him.
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,8 +31,9 @@ _REMINDERS = (1, 10, 30)
 class Voice:
     '''whole lines to ``ui``, each at once, until nobody hears them
 
-    One call of ``ui`` is one ``remote: `` line over ssh, and only flushed
-    output gets there.
+    Only flushed output gets to a pusher over ssh, whose hg puts ``remote: ``
+    before each line. What is written at once is as much as a pipe takes
+    whole: so no line is torn here, and a flood costs a fraction.
     '''
 
     def __init__(self, ui):
@@ -53,8 +55,15 @@ class Voice:
 
     def relay(self, target: bytes, lines: list[bytes]) -> None:
         '''what the deploy side printed; the prefix shows who speaks'''
+        piece = b''
         for line in lines:
-            self._print(self._ui.status, b'%s| %s\n' % (target, line))
+            line = b'%s| %s\n' % (target, line)
+            if piece and len(piece) + len(line) > select.PIPE_BUF:
+                self._print(self._ui.status, piece)
+                piece = b''
+            piece += line
+        if piece:
+            self._print(self._ui.status, piece)
 
     def _hint(self, write, hints: Sequence[bytes]) -> None:
         for hint in hints:

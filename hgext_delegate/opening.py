@@ -52,6 +52,10 @@ class Opening(threading.Thread):
             self._session.prepare()
         except session.SessionError as error:
             self._error = error
+        except Exception:  # noqa: BLE001
+            # A bug, which Python would print to the pusher. The worker comes
+            # to it again, and can report it.
+            self._limit.stop('internal error')
         finally:
             self._ready.set()
         self._decided.wait()
