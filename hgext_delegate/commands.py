@@ -23,9 +23,11 @@ from mercurial.utils import procutil
 from . import (
     audience,
     desk as deskmod,
+    eager,
     handover,
     journal as journalmod,
     listing,
+    outbox,
     push,
     rehearsal,
     target as targetmod,
@@ -55,6 +57,9 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         if opts['pending']:
             good = _pending(ui, repo, desk, targets, opts['dry_run'])
         else:
+            if not opts['dry_run']:
+                # What a push that was killed has left may not stay.
+                outbox.committed(repo)
             wanted = _wanted(repo, desk, targets, opts['rev'])
             good = _now(ui, desk, wanted, opts['dry_run'])
             good = good and len(wanted) == len(targets)
@@ -217,9 +222,23 @@ def cancel(ui, repo, id: bytes) -> int:
                 % (row.number, row.taken),
                 hint=_(b"'hg delegate-cancel %d' cancels both") % row.taken,
             )
+        row = desk.journal.get(row.number) or row
         if not desk.journal.cancel(row.number, _who()):
             _await_end(desk, row.number)
+        elif row.attempt:
+            _end_remains(desk, row)
         return _report_cancelled(desk, row)
+
+
+def _end_remains(desk, row) -> None:
+    '''end what a lost connection may have left with our receiver'''
+    for target in desk.targets:
+        if target.name == row.target and target.receiver:
+            delivery = eager.load('delivery')
+            if not delivery.tell_receiver(target, row):
+                desk.journal.end(
+                    row.number, journalmod.CANCELLED, remedy=delivery.NOT_ENDED
+                )
 
 
 def _who() -> str:

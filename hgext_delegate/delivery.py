@@ -33,6 +33,8 @@ from . import (
 # How long a delegation may take to end after it was told to, in seconds.
 GRACE = 10.0
 
+NOT_ENDED = 'the receiver has not ended it, and it may go on'
+
 
 class History(Protocol):
     '''what a worker asks of the repository's history; nodes are 40 hex'''
@@ -275,16 +277,15 @@ class Worker(threading.Thread):
                     return
                 if target.receiver and not told_at:
                     told_at.append(time.monotonic())
-                    self._tell_receiver(row)
+                    # Where it cannot be told, the channel is closed later.
+                    tell_receiver(target, row)
                 elif not told_at:
                     self._left_behind = (
                         'the remote command may go on until its next output'
                     )
                     opened.cancel()
                 elif time.monotonic() - told_at[0] > GRACE:
-                    self._left_behind = (
-                        'the receiver has not ended it, and it may go on'
-                    )
+                    self._left_behind = NOT_ENDED
                     opened.cancel()
 
             self.journal.asked(row.number)
@@ -295,23 +296,6 @@ class Worker(threading.Thread):
                 tick,
                 idle_timeout=target.idle_timeout,
                 timeout=target.timeout,
-            )
-
-    def _tell_receiver(self, row: journalmod.Delegation) -> None:
-        '''ask our receiver to end the whole process group of ``row``'''
-        request, data = protocol.compose_cancel(row.target, row.id)
-        # Where it cannot be told, the channel is closed after GRACE.
-        with (
-            contextlib.suppress(session.SessionError),
-            opening.connect(self.target) as other,
-        ):
-            other.execute(
-                request,
-                data,
-                lambda stream, output: None,
-                lambda: None,
-                idle_timeout=GRACE,
-                timeout=GRACE,
             )
 
     def _broken(self, exc: session.SessionError) -> tuple[str, dict[str, Any]]:
@@ -329,6 +313,24 @@ class Worker(threading.Thread):
         if self.target.receiver:
             return journalmod.PENDING, fields
         return journalmod.LOST, fields
+
+
+def tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> bool:
+    '''let our receiver end the process group of ``row``; whether it has'''
+    request, data = protocol.compose_cancel(row.target, row.id)
+    try:
+        with opening.connect(target) as other:
+            end = other.execute(
+                request,
+                data,
+                lambda stream, output: None,
+                lambda: None,
+                idle_timeout=GRACE,
+                timeout=GRACE,
+            )
+    except session.SessionError:
+        return False
+    return end.status == 0
 
 
 def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:

@@ -71,7 +71,9 @@ def receiver(
     ``extension`` is the name and the value under which it is enabled.
     '''
     words = [
-        *(hg, '--config', 'extensions.%s=%s' % extension),
+        # no shell between sshd and it: some would not pass a signal on
+        *('exec', hg),
+        *('--config', 'extensions.%s=%s' % extension),
         *('delegate-receive', '--clone'),
     ]
     clone = '~/%s' % name  # the shell's ~, and a name that needs no quotes

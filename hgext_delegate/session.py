@@ -226,7 +226,7 @@ class Session:
 
     def __init__(self, way: route.Route):
         self._route = way
-        self._inbox = inboxmod.Inbox(guard.WINDOW)
+        self._inbox: inboxmod.Inbox
         self._channel: Any = None
 
     def __enter__(self) -> Session:
@@ -241,6 +241,7 @@ class Session:
         Nothing is run. Raises SessionError.
         '''
         way = self._route
+        self._inbox = inboxmod.Inbox(guard.WINDOW)
         way.step = failure.OPENING
         way.await_connection()
         with way.worded():
@@ -273,6 +274,7 @@ class Session:
         if not self._channel:
             self.prepare()
         opened, inbox = self._channel, self._inbox
+        self._channel = None
         ending = time.monotonic() + timeout
 
         def await_output() -> None:

@@ -268,3 +268,16 @@ def test_a_journal_that_cannot_be_used_is_a_clear_error(
     assert 'abort: the journal cannot be used: database is locked\n' in said
     assert said.rstrip().splitlines()[-1].startswith('(')
     assert len(world.deploys()) == 1
+
+
+@pytest.mark.parametrize('args', [(), ('-r', 'tip'), ('--pending',)])
+def test_what_a_killed_push_has_left_is_not_delegated(
+    world: World, repository: Repository, ready: Clone, args: tuple[str, ...]
+) -> None:
+    # The changesets are there, and 'hg recover' will take them back.
+    repository.hgrc(targets(world) + '[hooks]\npretxnclose.z = kill -9 $PPID\n')
+    ready.commit()
+    ready.push(check=False)
+    said = refused(repository, 'delegate', *args)
+    assert 'abandoned transaction found' in said and 'hg recover' in said
+    assert not world.deploys()

@@ -105,7 +105,7 @@ def test_the_words_of_the_receiver_are_those_that_a_shell_reads() -> None:
         check=True,
     )
     assert done.stdout.decode().splitlines() == [
-        *('/opt/my hg', '--config', 'extensions.x=~/$HOME "a"'),
+        *('exec', '/opt/my hg', '--config', 'extensions.x=~/$HOME "a"'),
         *('delegate-receive', '--clone', '/h/blog'),
         *('--source', "/srv/it's; a b", '--run', './deploy.sh'),
     ]

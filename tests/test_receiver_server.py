@@ -38,6 +38,12 @@ def receiver(world: World, repository: Repository) -> Receiver:
     return receiver
 
 
+def kill_server(receiver: Receiver) -> None:
+    for pid in receiver.processes('serve --stdio'):
+        if Path(f'/proc/{pid}').stat().st_uid == receiver.world.server.uid:
+            os.kill(pid, signal.SIGKILL)
+
+
 def states(receiver: Receiver) -> list[tuple[str, int]]:
     """State and number of attempts of each delegation, oldest first."""
     said = receiver.repository.hg('delegate-log', '-Tjson').stdout
@@ -101,6 +107,39 @@ def test_cancelling_ends_the_script_on_the_far_side(
     assert [state for state, _ in states(receiver)] == ['cancelled']
 
 
+def test_what_a_killed_server_has_left_running_can_be_cancelled(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    kill_server(receiver)
+    push.finish(check=False)
+    said = receiver.repository.hg('delegate-cancel', '1').stdout
+    assert b'delegation 1 is cancelled' in said and b'may go on' not in said
+    assert not receiver.processes(f'{receiver.account.home}/script')
+    assert states(receiver) == [('cancelled', 1)]
+
+
+def test_what_cannot_be_cancelled_over_there_is_said(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    kill_server(receiver)
+    push.finish(check=False)
+    configure(receiver, 1)
+    said = receiver.repository.hg('delegate-cancel', '1').stdout
+    assert b'delegation 1 is cancelled' in said
+    assert b'(the receiver has not ended it, and it may go on)' in said
+    receiver.account.write('go', '')
+    while receiver.processes(f'{receiver.account.home}/script'):
+        time.sleep(0.05)
+
+
 def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -108,13 +147,7 @@ def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
     node = clone.commit()
     push = clone.start_push()
     push.wait_for(b'blog| begun')
-    server = [
-        pid
-        for pid in receiver.processes('serve --stdio')
-        if Path(f'/proc/{pid}').stat().st_uid == receiver.world.server.uid
-    ]
-    for pid in server:
-        os.kill(pid, signal.SIGKILL)
+    kill_server(receiver)
     push.finish(check=False)
     receiver.account.write('go', '')
     again = receiver.repository.hg('delegate', '--pending', check=False)
