@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from mercurial import ui as uimod
 
 from hgext_delegate import target
@@ -208,3 +209,52 @@ def test_an_untrusted_file_counts_for_nothing(
 
 def test_settings_are_no_targets(read: Read) -> None:
     assert read('keep = 5\nuser-variables = A B\n') == ([], [])
+
+
+# Near what is right, and anything that Mercurial's own reader lets through.
+OPTIONS = st.sampled_from(
+    [
+        'when',
+        'trigger',
+        'command',
+        'identity',
+        'hostkey',
+        'knownhosts',
+        'connect-timeout',
+        'idle-timeout',
+        'timeout',
+        'wait',
+        'color',
+        'output-limit',
+        'receiver',
+        'retries',
+    ]
+)
+ITEMS = st.one_of(
+    st.sampled_from([b'a', b'b', b'keep', b'user-variables', b'allow-targets']),
+    OPTIONS.map(lambda name: b'a:' + name.encode()),
+    OPTIONS.map(lambda name: b'*:' + name.encode()),
+    st.binary(max_size=20),
+)
+VALUES = st.one_of(
+    st.text('ssh://@[]:%#?0123456789eE+-.abhmskMG ', max_size=30).map(
+        str.encode
+    ),
+    st.binary(max_size=40),
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(st.dictionaries(ITEMS, VALUES, max_size=6))
+def test_any_configuration_is_a_target_or_a_mistake_that_is_named(
+    items: dict[bytes, bytes],
+) -> None:
+    ui = uimod.ui()
+    for item, value in items.items():
+        ui.setconfig(b'delegate', item, value)
+    targets, mistakes = target.read(ui)
+    served = {served.name.encode() for served in targets}
+    wrong = {mistake.item.partition(b':')[0] for mistake in mistakes}
+    for name in target.names(ui):
+        assert name in served or {name, b'*'} & wrong
+    assert all(mistake.problem for mistake in mistakes)
