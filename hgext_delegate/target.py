@@ -264,7 +264,7 @@ def _nearest(word: bytes, known) -> bytes:
         pycompat.sysstr(word), [pycompat.sysstr(k) for k in known], 1
     )
     if near:
-        return _(b'did you mean %s?') % near[0].encode('ascii')
+        return _(b'did you mean %s?') % pycompat.sysbytes(near[0])
     return _(b"see 'hg help -e hgext_delegate'")
 
 

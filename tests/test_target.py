@@ -212,28 +212,11 @@ def test_settings_are_no_targets(read: Read) -> None:
 
 
 # Near what is right, and anything that Mercurial's own reader lets through.
-OPTIONS = st.sampled_from(
-    [
-        'when',
-        'trigger',
-        'command',
-        'identity',
-        'hostkey',
-        'knownhosts',
-        'connect-timeout',
-        'idle-timeout',
-        'timeout',
-        'wait',
-        'color',
-        'output-limit',
-        'receiver',
-        'retries',
-    ]
-)
+OPTIONS = st.sampled_from(sorted(target.OPTIONS))
 ITEMS = st.one_of(
     st.sampled_from([b'a', b'b', b'keep', b'user-variables', b'allow-targets']),
-    OPTIONS.map(lambda name: b'a:' + name.encode()),
-    OPTIONS.map(lambda name: b'*:' + name.encode()),
+    OPTIONS.map(lambda name: b'a:' + name),
+    OPTIONS.map(lambda name: b'*:' + name),
     st.binary(max_size=20),
 )
 VALUES = st.one_of(
