@@ -28,6 +28,7 @@ DEBIAN := $(CLEAN) "$(ENVIRONMENTS)/debian/bin/python" -m
 PYPI := $(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" -m
 PYTEST_ARGS :=
 BENCH_ARGS :=
+FAULTS := all
 
 .PHONY: help test test-debian test-pypi test-crash test-faults lint format
 .PHONY: demo bench clean debian pypi
@@ -38,7 +39,7 @@ help:
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
 	@echo 'make test-crash   kill the server at hundreds of moments'
-	@echo 'make test-faults  break the connection at each of its bytes'
+	@echo 'make test-faults  break the connection at each byte (or FAULTS=2000)'
 	@echo 'make bench        what a push costs (BENCH_ARGS="--growth")'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
@@ -58,7 +59,7 @@ test-crash: pypi
 		-m pytest -n 2 tests/test_crash.py
 
 test-faults: pypi
-	$(CLEAN) HGD_FAULTS=all "$(ENVIRONMENTS)/pypi/bin/python" \
+	$(CLEAN) HGD_FAULTS=$(FAULTS) "$(ENVIRONMENTS)/pypi/bin/python" \
 		-m pytest -s tests/test_faults.py
 
 bench: pypi

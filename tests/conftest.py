@@ -8,8 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import loopback
 import pytest
+import sessions
 from repositories import Clone, Repository
 from world import World
 
@@ -76,3 +79,49 @@ def surroundings() -> tuple[dict[str, str], str]:
     environment = dict(os.environ)
     environment.pop('PYTEST_CURRENT_TEST')
     return environment, os.getcwd()
+
+
+@pytest.fixture(scope='module')
+def server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[loopback.Sshd]:
+    """OpenSSH's sshd for this process's own account."""
+    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
+    """The same, of whose sessions nothing may be left."""
+    with sessions.nothing_left():
+        yield server
+        server.settle()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A new home, with a .ssh."""
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / '.ssh').mkdir(0o700)
+    return tmp_path
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The key of a server, and one to log in with."""
+    folder = tmp_path_factory.mktemp('keys')
+    loopback.keygen(folder / 'host_ed25519')
+    loopback.keygen(folder / 'identity')
+    return folder
+
+
+@pytest.fixture
+def nothing_is_left_or_said(
+    capfd: pytest.CaptureFixture[str],
+) -> Iterator[None]:
+    """Nothing of a session is left, and nobody has printed anything."""
+    with sessions.nothing_left():
+        yield
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ('', '')

@@ -18,15 +18,6 @@ from hgext_delegate import acquaint, addresses, knownhosts, session
 RECORD = FOLDER / 'known_hosts'
 
 
-@pytest.fixture(scope='module')
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[loopback.Sshd]:
-    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
     """Nothing may be left of a connection, whatever became of it."""

@@ -30,15 +30,6 @@ from hgext_delegate import (
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
-@pytest.fixture(scope='module')
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[loopback.Sshd]:
-    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
-    yield server
-    server.close()
-
-
 @pytest.fixture
 def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
     yield server

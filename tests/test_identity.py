@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import loopback
 import pytest
-import sessions
 import sshhome
 
 from hgext_delegate import session
-
-
-@pytest.fixture(scope='module')
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[loopback.Sshd]:
-    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
-    with sessions.nothing_left():
-        yield server
-        server.settle()
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv('HOME', str(tmp_path))
-    (tmp_path / '.ssh').mkdir(0o700)
-    return tmp_path
 
 
 def test_the_default_keys_are_those_of_openssh(

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import loopback
@@ -15,22 +14,6 @@ import pytest
 import sessions
 
 from hgext_delegate import session
-
-
-@pytest.fixture(scope='module')
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[loopback.Sshd]:
-    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
-    with sessions.nothing_left():
-        yield server
-        server.settle()
 
 
 @pytest.mark.parametrize('status', [0, 1, 3, 255])

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import hostile
 import loopback
 import pytest
-import sessions
 
 from hgext_delegate import session
 
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('keys')
-    loopback.keygen(folder / 'host_ed25519')
-    loopback.keygen(folder / 'identity')
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_or_said(
-    capfd: pytest.CaptureFixture[str],
-) -> Iterator[None]:
-    with sessions.nothing_left():
-        yield
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ('', '')
+pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 
 
 def test_a_second_status_does_not_replace_the_first(folder: Path) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,7 @@ import sessions
 
 from hgext_delegate import session
 
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('keys')
-    loopback.keygen(folder / 'host_ed25519')
-    loopback.keygen(folder / 'identity')
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_or_said(
-    capfd: pytest.CaptureFixture[str],
-) -> Iterator[None]:
-    with sessions.nothing_left():
-        yield
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ('', '')
+pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 
 
 def refused(folder: Path, handle: Callable[[socket.socket], None]) -> Any:

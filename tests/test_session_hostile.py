@@ -7,7 +7,6 @@ import struct
 import threading
 import time
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +19,7 @@ from loopback import message
 
 from hgext_delegate import guard, inbox, session
 
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('keys')
-    loopback.keygen(folder / 'host_ed25519')
-    loopback.keygen(folder / 'identity')
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_or_said(
-    capfd: pytest.CaptureFixture[str],
-) -> Iterator[None]:
-    with sessions.nothing_left():
-        yield
-    captured = capfd.readouterr()
-    assert (captured.out, captured.err) == ('', '')
+pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 
 
 def test_more_output_than_the_window_allows_ends_the_session(

@@ -6,28 +6,11 @@ import contextlib
 import os
 import pwd
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import loopback
 import pytest
 import sessions
-
-
-@pytest.fixture(scope='module')
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[loopback.Sshd]:
-    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
-    with sessions.nothing_left():
-        yield server
-        server.settle()
 
 
 def test_a_refused_key_names_host_and_user(

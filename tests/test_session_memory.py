@@ -99,14 +99,6 @@ def packets(transport: Any, channel: Any) -> None:
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('keys')
-    loopback.keygen(folder / 'host_ed25519')
-    loopback.keygen(folder / 'identity')
-    return folder
-
-
-@pytest.fixture(scope='module')
 def usual(folder: Path) -> int:
     done = used(folder, quiet)
     assert not done.stderr
