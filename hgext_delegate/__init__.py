@@ -275,8 +275,9 @@ def delegate_cancel(ui, repo, id):
     '''cancel a delegation that is running or pending
 
     With our receiver on the far side (``receiver = yes``) its whole process
-    group is ended there. A plain forced command loses its connection, and may
-    go on until it prints something next.
+    group is ended there, also when the connection was lost since. A plain
+    forced command loses its connection, and may go on until it prints
+    something next.
 
     Returns 0 if the delegation was cancelled.
     '''

@@ -57,10 +57,12 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         if opts['pending']:
             good = _pending(ui, repo, desk, targets, opts['dry_run'])
         else:
-            if not opts['dry_run']:
-                # What a push that was killed has left may not stay.
-                outbox.committed(repo)
-            wanted = _wanted(repo, desk, targets, opts['rev'])
+            with contextlib.ExitStack() as stack:
+                if not opts['dry_run']:
+                    # What a push that was killed has left may not stay.
+                    stack.enter_context(repo.lock())
+                    outbox.committed(repo)
+                wanted = _wanted(repo, desk, targets, opts['rev'])
             good = _now(ui, desk, wanted, opts['dry_run'])
             good = good and len(wanted) == len(targets)
         if not opts['dry_run']:
@@ -193,7 +195,8 @@ def _interrupt(desk, numbers: Sequence[int]) -> None:
     for number in numbers:
         row = desk.journal.get(number)
         if row.state == journalmod.RUNNING or not row.txn:
-            desk.journal.cancel(number, _who())
+            if desk.journal.cancel(number, _who()) and row.attempt:
+                _end_remains(desk, row)
             stopped.append(row)
     for row in stopped:
         _await_end(desk, row.number)
@@ -235,10 +238,14 @@ def _end_remains(desk, row) -> None:
     for target in desk.targets:
         if target.name == row.target and target.receiver:
             delivery = eager.load('delivery')
-            if not delivery.tell_receiver(target, row):
+            state = delivery.tell_receiver(target, row)
+            if not state:
                 desk.journal.end(
                     row.number, journalmod.CANCELLED, remedy=delivery.NOT_ENDED
                 )
+            elif state == journalmod.SUCCEEDED:
+                # It was over before we came.
+                desk.journal.end(row.number, state, status=0, reason='')
 
 
 def _who() -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 import time
 import traceback
@@ -315,22 +316,28 @@ class Worker(threading.Thread):
         return journalmod.LOST, fields
 
 
-def tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> bool:
-    '''let our receiver end the process group of ``row``; whether it has'''
+def tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> str:
+    '''let our receiver end the process group of ``row``
+
+    What it says became of that, one of the journal's states; '' if it cannot
+    be told, or has not ended it.
+    '''
     request, data = protocol.compose_cancel(row.target, row.id)
+    said: list[bytes] = []
     try:
         with opening.connect(target) as other:
             end = other.execute(
                 request,
                 data,
-                lambda stream, output: None,
+                lambda stream, output: said.append(output[:100]),
                 lambda: None,
                 idle_timeout=GRACE,
                 timeout=GRACE,
             )
     except session.SessionError:
-        return False
-    return end.status == 0
+        return ''
+    answer = re.search(rb': ([a-z]+)\n\Z', b''.join(said)[-100:])
+    return answer[1].decode() if answer and end.status == 0 else ''
 
 
 def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:

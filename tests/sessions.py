@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ Output = list[tuple[int, bytes]]
 @contextlib.contextmanager
 def nothing_left() -> Iterator[None]:
     """Nothing may be left of a session, whatever became of it."""
+    # What an earlier test has left to the collector is not to go just now.
+    gc.collect()
     children = loopback.children()
     threads, open_ = threading.active_count(), loopback.descriptors()
     yield

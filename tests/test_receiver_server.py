@@ -39,9 +39,13 @@ def receiver(world: World, repository: Repository) -> Receiver:
 
 
 def kill_server(receiver: Receiver) -> None:
-    for pid in receiver.processes('serve --stdio'):
-        if Path(f'/proc/{pid}').stat().st_uid == receiver.world.server.uid:
-            os.kill(pid, signal.SIGKILL)
+    server = [
+        pid
+        for pid in receiver.processes('serve --stdio')
+        if Path(f'/proc/{pid}').stat().st_uid == receiver.world.server.uid
+    ]
+    for pid in server:
+        os.kill(pid, signal.SIGKILL)
 
 
 def states(receiver: Receiver) -> list[tuple[str, int]]:
@@ -120,6 +124,23 @@ def test_what_a_killed_server_has_left_running_can_be_cancelled(
     assert b'delegation 1 is cancelled' in said and b'may go on' not in said
     assert not receiver.processes(f'{receiver.account.home}/script')
     assert states(receiver) == [('cancelled', 1)]
+
+
+def test_what_had_succeeded_before_it_was_cancelled_has_succeeded(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    kill_server(receiver)
+    push.finish(check=False)
+    receiver.account.write('go', '')
+    while receiver.processes(f'{receiver.account.home}/script'):
+        time.sleep(0.05)
+    said = receiver.repository.hg('delegate-cancel', '1', check=False)
+    assert b'blog: deployed ' in said.stdout
+    assert states(receiver) == [('succeeded', 1)]
 
 
 def test_what_cannot_be_cancelled_over_there_is_said(

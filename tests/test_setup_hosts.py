@@ -93,7 +93,7 @@ def test_by_a_proxy_command_likewise_and_the_source_is_not_known(
     text = f'Host localhost\n  ProxyCommand {path} %h %p\n'
     world.server.write('.ssh/config', text)
     line, _hgrc = pasted(setup(world, repository))
-    assert '\nrestrict,command="hg --config extensions.hgext_deleg' in line
+    assert '\nrestrict,command="exec hg --config extensions.hgext_deleg' in line
     assert 'delegate= delegate-receive --clone ~/blog --source URL ' in line
     assert '# without from="...": which address sshd sees is not' in line
     assert '\n# URL is what the deploy account pulls from\n' in line
