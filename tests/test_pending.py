@@ -123,7 +123,8 @@ def test_a_waiting_push_says_so_and_sees_its_outcome(
     third.wait_for(b'waiting for delegation 1 of ')
     world.deploy.write('go', '')
     ends = [push.finish() for push in (first, second, third)]
-    assert all(b': deployed ' in push.remote[-1] for push in ends)
+    for push in ends:
+        assert b': deployed ' in push.remote[-1], push.remote
     for push in ends[1:]:
         assert b'blog| begun' in push.remote
         assert b'blog| done' in push.remote
