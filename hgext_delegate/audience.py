@@ -11,6 +11,7 @@ nobody waits for him.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import threading
 import time
@@ -112,6 +113,7 @@ class Follower:
         self._name = target.encode('ascii')
         self._number = number
         self._works = works
+        self._since = time.time()
         self._began = time.monotonic()
         self._looked = 0.0
         self._told = ''
@@ -154,21 +156,21 @@ class Follower:
 
     def _listen(self, runs: journalmod.Delegation) -> None:
         if self._heard != runs.number:
-            # What superseded this one long ago has nothing new to say.
-            if runs.number != self._number and runs.state == journalmod.RUNNING:
+            if runs.number != self._number:
+                # What superseded this one long ago has nothing new to say;
+                # what was quick may have begun and ended since the last look.
+                news = (runs.began or 0.0) >= self._since
+                if runs.state != journalmod.RUNNING and not news:
+                    return
                 self._voice.say(
                     _(b'%s: delegation %d of %s takes this push along')
                     % (self._name, runs.number, whom(runs))
                 )
-            elif runs.number != self._number:
-                return
             self.close()
-        if self._reader is None:
-            try:
-                self._reader = output.Reader.open(self._place.log(runs.id))
-            except OSError:
-                return
             self._heard = runs.number
+        if self._reader is None:
+            with contextlib.suppress(OSError):  # it may not have begun
+                self._reader = output.Reader.open(self._place.log(runs.id))
 
     def _read(self) -> None:
         while self._reader:
@@ -183,7 +185,9 @@ class Follower:
         '''say what the pusher waits for, if it is not the deploy side'''
         if row.state != journalmod.PENDING or runs is not row:
             return
-        if row.reason and row.reason != self._told:
+        # Without that it is the last word, which the end says.
+        again = journalmod.TRYING_AGAIN.partition('%')[0] in row.reason
+        if again and row.reason != self._told:
             self._told = row.reason
             self._voice.say(b'%s: %s' % (self._name, text(row.reason)))
         other = self._journal.running(self._target)

@@ -160,7 +160,7 @@ class Worker(threading.Thread):
             if state != journalmod.PENDING or not left or gone:
                 self.journal.end(row.number, state, **fields)
                 return
-            fields['reason'] += '; trying again in %d s' % pause
+            fields['reason'] += journalmod.TRYING_AGAIN % pause
             self.journal.end(row.number, state, **fields)
             self.news.set()
             if self._leaving.wait(pause):

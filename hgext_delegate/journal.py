@@ -31,6 +31,9 @@ SUPERSEDED = 'superseded'
 CANCELLED = 'cancelled'
 OPEN = (PENDING, RUNNING)
 
+# ends the reason of one that is PENDING only for that long, in seconds
+TRYING_AGAIN = '; trying again in %d s'
+
 _ABANDONED = 'the server process was killed, or could not record the end'
 
 JournalError = database.JournalError

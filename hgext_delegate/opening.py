@@ -65,13 +65,14 @@ class Opening(threading.Thread):
     def take(self) -> session.Session | None:
         '''the session; None if it is gone again. Raises SessionError'''
         self._ready.wait()
-        if self._error:
-            raise self._error
-        if self._session and self._session.is_alive():
+        gone = self._session and not self._session.is_alive()
+        if self._session and not self._error and not gone:
             taken, self._session = self._session, None
             self._decided.set()
             return taken
         self.drop()
+        if self._error and not gone:
+            raise self._error
         return None
 
     def drop(self) -> None:

@@ -160,8 +160,12 @@ def test_a_host_with_many_targets_is_not_logged_in_to_for_each(
 
 
 def test_who_waits_for_a_turn_keeps_no_connection(
-    world: World, repository: Repository, clone: Clone
+    world: World,
+    repository: Repository,
+    clone: Clone,
+    hold: Callable[[], object],
 ) -> None:
+    held = (repository.path / '.hg' / 'hgrc').read_text('utf-8')
     repository.hgrc(targets(world))
     world.forced_command('. ./record\n' + SLOW)
     before = logins(world)
@@ -170,8 +174,11 @@ def test_who_waits_for_a_turn_keeps_no_connection(
     until(world.deploys)
     second = world.clone(repository)
     second.commit()
+    repository.hgrc(held)
     later = second.start_push()
     until(lambda: logins(world) == before + 2)
+    hold()
+    later.wait_for(b'waiting for delegation 1 of ')
     until(lambda: len(sessions(world)) == 1)
     world.deploy.write('go', '')
     for push in (first, later):
@@ -186,6 +193,7 @@ def test_a_connection_that_is_lost_meanwhile_is_made_again(
     node = clone.commit()
     push = clone.start_push()
     until(lambda: sessions(world))
+    time.sleep(0.5)  # nothing shows when the client has heard of it
     for pid in sessions(world):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

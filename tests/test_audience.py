@@ -1,10 +1,13 @@
-"""What is written to a pusher at once is whole lines."""
+"""What a pusher hears: whole lines, and the end of what takes his push."""
 
 from __future__ import annotations
 
 import select
+from pathlib import Path
 
-from hgext_delegate import audience
+import pytest
+
+from hgext_delegate import audience, journal, output, place
 
 
 class Ui:
@@ -13,6 +16,8 @@ class Ui:
 
     def status(self, text: bytes) -> None:
         self.written.append(text)
+
+    warn = status
 
     def flush(self) -> None:
         pass
@@ -34,3 +39,88 @@ def test_nothing_is_written_for_nothing() -> None:
     ui = Ui()
     audience.Voice(ui).relay(b'blog', [])
     assert not ui.written
+
+
+@pytest.fixture(name='folder')
+def folder_of_a_repository(tmp_path: Path) -> place.Place:
+    (tmp_path / 'log').mkdir()
+    root = str(tmp_path)
+    return place.Place('blog', root, root, root, root + '/outbox', None)
+
+
+@pytest.fixture(name='record')
+def opened_journal() -> journal.Journal:
+    return journal.Journal()
+
+
+def follow(
+    record: journal.Journal,
+    folder: place.Place,
+    number: int,
+    ui: Ui,
+    works: bool = False,
+) -> audience.Follower:
+    voice = audience.Voice(ui)
+    return audience.Follower(
+        voice, record, folder, 'blog', number, lambda: works
+    )
+
+
+def take_along(
+    record: journal.Journal, folder: place.Place, number: int, *taken: int
+) -> None:
+    """A whole deploy, from its claim to its end."""
+    row = record.get(number)
+    assert row
+    record.claim(row, None, taken)
+    log = output.Log(folder.log(row.id), 1000)
+    log.write([b'output'])
+    log.close()
+    record.end(number, journal.SUCCEEDED, status=0, seconds=0.1)
+
+
+def test_what_was_quick_is_heard_by_those_whom_it_took_along(
+    record: journal.Journal, folder: place.Place
+) -> None:
+    older = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    newer = record.record('blog', 'b' * 40, 'bob', 'T2', 2)
+    ui = Ui()
+    follower = follow(record, folder, older, ui)
+    take_along(record, folder, newer, older)
+    assert follower.poll()
+    assert ui.written == [
+        b'delegate: blog: delegation 2 of bob takes this push along\n',
+        b'blog| output\n',
+        b'delegate: blog: deployed bbbbbbbbbbbb in 0.1 s\n',
+    ]
+    assert follower.succeeded
+
+
+def test_what_was_over_before_has_nothing_new_to_say(
+    record: journal.Journal, folder: place.Place
+) -> None:
+    older = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    newer = record.record('blog', 'b' * 40, 'bob', 'T2', 2)
+    take_along(record, folder, newer, older)
+    ui = Ui()
+    assert follow(record, folder, older, ui).poll()
+    assert ui.written == [b'delegate: blog: superseded by bbbbbbbbbbbb\n']
+
+
+@pytest.mark.parametrize(
+    ('reason', 'heard'),
+    [
+        ('refused; trying again in 1 s', True),
+        # the worker that said so is about to end, and then that is said
+        ('refused', False),
+    ],
+)
+def test_only_what_is_not_the_end_is_said_before_it(
+    record: journal.Journal, folder: place.Place, reason: str, heard: bool
+) -> None:
+    number = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    record.end(number, journal.PENDING, reason=reason)
+    ui = Ui()
+    assert not follow(record, folder, number, ui, works=True).poll()
+    said = b'delegate: blog: %s\n' % reason.encode()
+    assert ui.written == [said] * heard
