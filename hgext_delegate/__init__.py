@@ -42,7 +42,10 @@ all of them as ``*:option``. Durations are seconds or numbers with ``s``,
   is not delegated. (default: every push)
 
 ``NAME:trigger``
-  What delegates. (default: ``changegroup``, the only one so far)
+  What delegates, a list: ``changegroup`` (changesets that come),
+  ``bookmark`` (a bookmark that is made or moved, to a changeset that
+  ``NAME:when`` has) and ``phase`` (changesets that become public). One push
+  makes one delegation. (default: ``changegroup``)
 
 ``NAME:command``
   What is asked of the deploy side instead of ``hg-delegate 1 TARGET NODE``.
@@ -88,6 +91,10 @@ all of them as ``*:option``. Durations are seconds or numbers with ``s``,
 ``NAME:retries``
   How often a delegation that has not begun on the far side is tried again at
   once, with growing pauses. (default: 3)
+
+Where the server takes variables from pushers (``push.pushvars.server``),
+:hg:`push --pushvars DELEGATE=skip` delegates nothing, and
+``DELEGATE=only:blog,docs`` to these targets alone.
 
 ``keep``
   How many records of each target are kept. (default: 100)

@@ -169,7 +169,9 @@ def of_target(ui, repo, target: targetmod.Target) -> Iterator[finding.Finding]:
             # A branch that does not exist yet would be a mistake.
             revsetlang.parse(target.when)
             return
-        node = push.newest(repo, target.when, None)
+        node = push.newest(
+            repo, target.when, push.eligible(repo, target.trigger)
+        )
     except desk.REVSET_ERRORS as exc:
         problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
         yield about.error(

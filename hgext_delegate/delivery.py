@@ -190,7 +190,9 @@ class Worker(threading.Thread):
                     journalmod.CANCELLED,
                     reason='the changeset is no longer in the repository',
                 )
-            elif last and self.history.is_ancestor(row.node, last.node):
+            elif last and journalmod.supersedes(
+                last, row, self.history.is_ancestor
+            ):
                 self.journal.end(
                     row.number, journalmod.SUPERSEDED, taken=last.number
                 )
@@ -212,7 +214,7 @@ class Worker(threading.Thread):
         return any(
             entry.sequence > (row.sequence or 0)
             and row.target in entry.targets
-            and self.history.is_ancestor(row.node, entry.push['node_last'])
+            and self.history.is_ancestor(row.node, entry.nodes[-1])
             for entry in _outbox(self.place).entries
         )
 

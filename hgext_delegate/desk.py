@@ -148,7 +148,9 @@ class Desk:
                     self._record(target, entry)
 
     def _record(self, target: targetmod.Target, entry: outbox.Entry) -> None:
-        pushed = push.span(self._repo, entry.push)
+        pushed = push.brought(
+            self._repo, entry.push, entry.moved, target.trigger
+        )
         if pushed is None:
             return
         try:
@@ -170,7 +172,8 @@ class Desk:
         None if there is none, '' if its revset is wrong, which is said.
         '''
         try:
-            return push.newest(self._repo, target.when, None)
+            revs = push.eligible(self._repo, target.trigger)
+            return push.newest(self._repo, target.when, revs)
         except REVSET_ERRORS as exc:
             self._bad_revset(target, exc)
             return ''

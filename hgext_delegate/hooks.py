@@ -2,7 +2,7 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''the hooks: one inside the push's transaction, one after it
+'''the hooks: one inside the push's transaction, the others after it
 
 Every command has them installed, so nothing else is imported before one of
 them is called for a push.
@@ -24,6 +24,7 @@ def install(repo) -> None:
     for name, function in (
         (b'pretxnclose.delegate', note),
         (b'txnabort.delegate', explain),
+        (b'txnclose.delegate', move),
         (b'changegroup.delegate', deliver),
     ):
         repo.ui.setconfig(b'hooks', name, function, b'hgext_delegate')
@@ -51,6 +52,14 @@ def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
         return explain(ui, repo, hooktype, source, txnname)
     eager.load('pushed').note(ui, repo, dict(kwargs, source=source))
     return False
+
+
+def move(ui, repo, hooktype, source=None, node=None, **kwargs) -> bool:
+    '''txnclose: delegate a push that has moved bookmarks or phases only'''
+    if source not in SOURCES or node:
+        return False
+    hookargs = dict(kwargs, source=source)
+    return not eager.load('pushed').deliver(ui, repo.unfiltered(), hookargs)
 
 
 def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:

@@ -17,7 +17,7 @@ import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from . import database
@@ -74,6 +74,19 @@ class Delegation:
     remedy: str
     detail: str
     stopper: str | None
+
+
+def supersedes(
+    last: Delegation, row: Delegation, is_ancestor: Callable[[str, str], bool]
+) -> bool:
+    '''whether ``last``, which succeeded, leaves nothing to do for ``row``
+
+    What was deployed before may be delegated again: its bookmark or its
+    phase has moved.
+    '''
+    if row.node == last.node:
+        return (last.began or 0.0) >= row.created
+    return is_ancestor(row.node, last.node)
 
 
 def open(path: str, mode: int | None = None) -> Journal:

@@ -102,7 +102,7 @@ def _unrecorded(target: str, entry) -> types.SimpleNamespace:
     fields.update(
         target=target,
         state=journalmod.PENDING,
-        node=pushed['node_last'],
+        node=entry.nodes[-1],
         pusher=pushed['pusher'],
         created=_seconds(pushed['time']),
         attempt=0,

@@ -37,13 +37,22 @@ class Entry:
     '''one push that waits for ``targets``, in push order by ``sequence``
 
     ``txn`` is unique: Mercurial's name for the transaction. ``push`` is the
-    push as protocol 1 words it.
+    push as protocol 1 words it, and ``moved`` what push.moves() said of it.
     '''
 
     sequence: int
     txn: str
     targets: tuple[str, ...]
     push: dict[str, Any]
+    moved: dict[str, list[list[str]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[str]:
+        '''the newest changesets that it is about, 40 hex digits, if any'''
+        last = [
+            pair[-1] for ranges in self.moved.values() for pair in ranges[-1:]
+        ]
+        return [self.push['node_last']] if self.push['node_last'] else last
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,15 +92,25 @@ def parse(data: bytes) -> Outbox:
 
 
 def _entry(record) -> Entry:
-    push = dict(record['push'])
-    if not all(_NODE.fullmatch(push[key]) for key in ('node', 'node_last')):
-        raise ValueError('not a node')
-    return Entry(
+    entry = Entry(
         int(record['sequence']),
         str(record['txn']),
         tuple(map(str, record['targets'])),
-        push,
+        dict(record['push']),
+        {
+            str(name): [list(pair) for pair in pairs]
+            for name, pairs in dict(record.get('moved', ())).items()
+        },
     )
+    pairs = [pair for pairs in entry.moved.values() for pair in pairs]
+    if entry.push['node'] is not None or entry.push['node_last'] is not None:
+        pairs.append([entry.push['node'], entry.push['node_last']])
+    if not pairs:
+        raise ValueError('nothing was pushed')
+    for first, last in pairs:
+        if not _NODE.fullmatch(first) or not _NODE.fullmatch(last):
+            raise ValueError('not a node')
+    return entry
 
 
 def render(outbox: Outbox) -> bytes:
@@ -123,10 +142,14 @@ def committed(repo) -> Outbox:
 
 
 def extended(
-    outbox: Outbox, txn: str, targets: Iterable[str], push: dict[str, Any]
+    outbox: Outbox,
+    txn: str,
+    targets: Iterable[str],
+    push: dict[str, Any],
+    moved: dict[str, list[list[str]]],
 ) -> Outbox:
     '''``outbox`` with ``push`` at its end'''
-    entry = Entry(outbox.following, txn, tuple(targets), push)
+    entry = Entry(outbox.following, txn, tuple(targets), push, moved)
     return dataclasses.replace(
         outbox,
         following=outbox.following + 1,

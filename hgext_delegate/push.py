@@ -11,16 +11,19 @@ bounded here, once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from mercurial import (
     dagop,
     encoding,
     error,
+    phases,
     pycompat,
     revset,
     smartset,
@@ -34,6 +37,9 @@ from mercurial.node import bin, hex
 MAX_TEXT = 500
 MAX_ITEMS = 100
 MAX_BYTES = 64 * 1024
+
+# The most ranges of changesets that are kept of each kind of move.
+MAX_RANGES = 500
 
 # What --pushvars become among a hook's arguments.
 _USERVAR = 'USERVAR_'
@@ -85,9 +91,6 @@ def make(repo, first: int, last: int, hookargs, pusher: str | None) -> Push:
         node_last = hexnode(changelog.node(last))
         heads = _heads(repo, first, last)
     moved = sorted((changes.get(b'bookmarks') or {}).items())
-    published = [
-        revs for revs, (_old, new) in changes.get(b'phases', ()) if new == 0
-    ]
     push = Push(
         node=node,
         node_last=node_last,
@@ -96,7 +99,7 @@ def make(repo, first: int, last: int, hookargs, pusher: str | None) -> Push:
         bookmarks={
             localtext(name): list(map(hexnode, ends)) for name, ends in moved
         },
-        phases=sum(map(len, published)),
+        phases=sum(map(len, _published(changes))),
         pusher=pusher,
         source=pycompat.sysstr(hookargs['source']),
         url=text(hookargs.get('url') or b''),
@@ -264,19 +267,78 @@ def _cut(push: Push, items: int, wanted: dict[str, int]) -> Push:
     )
 
 
-def span(repo, push: dict[str, Any]) -> range | None:
-    '''the revisions that ``push`` (as protocol 1 words it) brought
+def moves(repo, changes) -> dict[str, list[list[str]]]:
+    '''to where bookmarks moved and what became public in a transaction
 
-    None where they are not in the repository: not yet, or not any more.
+    By trigger, as [first, last] of ranges of revision numbers in their
+    order, 40 hex digits each.
     '''
     rev = repo.unfiltered().changelog.rev
-    try:
-        return range(rev(bin(push['node'])), rev(bin(push['node_last'])) + 1)
-    except error.LookupError:
+    ends = (changes.get(b'bookmarks') or {}).values()
+    points = {rev(new) for _old, new in ends if new}
+    found = {
+        'bookmark': [range(point, point + 1) for point in sorted(points)],
+        'phase': sorted(_published(changes), key=min),
+    }
+    return {
+        trigger: [_ends(repo, revs) for revs in ranges[-MAX_RANGES:]]
+        for trigger, ranges in found.items()
+        if ranges
+    }
+
+
+def _ends(repo, revs) -> list[str]:
+    node = repo.unfiltered().changelog.node
+    return [hex(node(rev)).decode('ascii') for rev in (revs[0], revs[-1])]
+
+
+def _published(changes) -> list[range]:
+    return [
+        revs
+        for revs, (old, new) in changes.get(b'phases', ())
+        if new == phases.public and old != new
+    ]
+
+
+def brought(
+    repo, push: dict[str, Any], moved: dict[str, Any], triggers: Iterable[str]
+) -> Iterable[int] | None:
+    '''the revisions of ``push`` (as protocol 1 words it) for ``triggers``
+
+    ``moved`` is what moves() said of it. None where nothing of that is in
+    the repository: not yet, or not any more.
+    '''
+    ranges = [pair for name in triggers for pair in moved.get(name, ())]
+    if 'changegroup' in triggers and push['node']:
+        ranges.append([push['node'], push['node_last']])
+    rev = repo.unfiltered().changelog.rev
+    found = []
+    for first, last in ranges:
+        with contextlib.suppress(error.LookupError):
+            found.append(range(rev(bin(first)), rev(bin(last)) + 1))
+    if ranges and not found:
         return None
+    # one range stays lazy, however long it is
+    return found[0] if len(found) == 1 else sorted(set().union(*found))
 
 
-def newest(repo, when: bytes | None, pushed: range | None) -> str | None:
+def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
+    '''the revisions that some move may have brought; None for all of them'''
+    if 'changegroup' in triggers:
+        return None
+    unfiltered = repo.unfiltered()
+    revs: set[int] = set()
+    if 'bookmark' in triggers:
+        points = unfiltered._bookmarks.values()
+        revs.update(map(unfiltered.changelog.rev, points))
+    if 'phase' in triggers:
+        revs.update(unfiltered.revs(b'public()'))
+    return sorted(revs)
+
+
+def newest(
+    repo, when: bytes | None, pushed: Iterable[int] | None
+) -> str | None:
     '''the newest changeset in the revset ``when``, as 40 hex digits
 
     Only revisions in ``pushed`` count (None: all of them); hidden and secret
@@ -286,7 +348,11 @@ def newest(repo, when: bytes | None, pushed: range | None) -> str | None:
     served = repo.filtered(b'served')
     if pushed is None:
         pushed = range(len(repo.unfiltered()))
-    revs = smartset.spanset(served, pushed.start, pushed.stop)
+    if isinstance(pushed, range):
+        revs = smartset.spanset(served, pushed.start, pushed.stop)
+    else:
+        hidden = served.changelog.filteredrevs
+        revs = smartset.baseset([rev for rev in pushed if rev not in hidden])
     if when is not None:
         # as the command line reads it: with the aliases of the configuration
         lookup = revset.lookupfn(served)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from mercurial import (
@@ -19,6 +19,7 @@ from mercurial import (
 )
 from mercurial.i18n import _
 from mercurial.node import bin
+from mercurial.utils import stringutil
 
 from . import (
     audience,
@@ -37,11 +38,12 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
 
     Nothing else is done under the repository's lock.
     '''
-    names = targetmod.names(ui)
     transaction = repo.currenttransaction()
     first = transaction.changes[b'origrepolen']
     last = len(repo.unfiltered().changelog) - 1
-    if not names or last < first:
+    moved = push.moves(repo, transaction.changes)
+    names = _wanted(ui, [*moved, *['changegroup'] * (first <= last)], hookargs)
+    if not names:
         return
     pushed = _push(ui, repo, first, last, hookargs)
     try:
@@ -53,7 +55,30 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
             % encoding.strtolocal(exc.strerror or ''),
             hint=_(b'see who may read .hg/store/delegate-outbox'),
         ) from None
-    outbox.write_with(transaction, outbox.extended(box, *_entry(names, pushed)))
+    outbox.write_with(transaction, _extended(box, names, pushed, moved))
+
+
+def _wanted(ui, moves: Iterable[str], hookargs) -> list[bytes]:
+    '''the targets that ``moves`` concern, and that the pusher lets have them
+
+    Raises error.Abort for a wish that cannot be followed.
+    '''
+    names = targetmod.concerned(ui, moves)
+    wish = hookargs.get('USERVAR_DELEGATE')
+    if wish is None or not names:
+        return names
+    if wish == b'skip':
+        return []
+    only, _colon, listed = wish.partition(b':')
+    wanted = targetmod.words(listed)
+    known = targetmod.names(ui)
+    if only != b'only' or not wanted or not set(wanted) <= set(known):
+        raise error.Abort(
+            _(b"delegate: DELEGATE=%s is not understood")
+            % stringutil.escapestr(wish[:100]),
+            hint=_(b"use skip, or only: and some of %s") % b','.join(known),
+        )
+    return [name for name in names if name in wanted]
 
 
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
@@ -62,11 +87,15 @@ def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
     return push.make(repo, first, last, hookargs, who)
 
 
-def _entry(names, pushed: push.Push, suffix: str = ''):
-    return (
+def _extended(
+    box: outbox.Outbox, names, pushed: push.Push, moved, suffix: str = ''
+) -> outbox.Outbox:
+    return outbox.extended(
+        box,
         pushed.transaction + suffix,
         map(pycompat.sysstr, names),
         dataclasses.asdict(pushed),
+        moved,
     )
 
 
@@ -95,7 +124,7 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
             entry
             for entry in box.entries
             if any((entry.txn, name) not in settled for name in entry.targets)
-            and hasnode(bin(entry.push['node_last']))
+            and any(hasnode(bin(node)) for node in entry.nodes)
         ),
     )
 
@@ -104,9 +133,13 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
     '''delegate the push of a changegroup hook; False if something went wrong'''
     entry = _noted(ui, repo, hookargs)
     # The classic line and the extension's own hook may both be there.
-    if entry is None or getattr(repo, '_delegated', None) == entry.txn:
+    txn = entry.txn if entry else pycompat.sysstr(hookargs['txnid'])
+    done = getattr(repo, '_delegated', None) == txn
+    repo._delegated = txn
+    if done or entry is None:
+        if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
+            ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
         return True
-    repo._delegated = entry.txn
     try:
         with contextlib.ExitStack() as stack:
             desk = stack.enter_context(deskmod.open(ui, repo))
@@ -168,18 +201,22 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     '''the outbox's entry of this push; with the classic hook line alone
     there was no hook in the transaction, and it is made now'''
     txn = pycompat.sysstr(hookargs['txnid'])
+    box = outbox.read(repo)
+    if 'node' not in hookargs:
+        return box.find(txn)
     # A bundle may have several changegroups, and then each has its own hook.
     suffix = '#' + pycompat.sysstr(hookargs['node_last'])
-    box = outbox.read(repo)
     entry = box.find(txn) or box.find(txn + suffix)
-    names = targetmod.names(ui)
-    if entry or not names:
+    if entry:
         return entry
+    names = _wanted(ui, ['changegroup'], hookargs)
+    if not names:
+        return None
     rev = repo.changelog.rev
     first, last = (rev(bin(hookargs[end])) for end in ('node', 'node_last'))
     pushed = _push(ui, repo, first, last, hookargs)
     with repo.lock():
         box = _pruned(repo, outbox.read(repo))
-        box = outbox.extended(box, *_entry(names, pushed, suffix))
+        box = _extended(box, names, pushed, {}, suffix)
         outbox.write_now(repo, box)
     return box.entries[-1]

@@ -83,7 +83,8 @@ def show_pending(ui, repo, desk, target: targetmod.Target) -> None:
     pushed = [row for row in rows if row.txn]
     last = desk.journal.last(target.name, journalmod.SUCCEEDED)
     while pushed and last:
-        if not desk.history.is_ancestor(pushed[-1].node, last.node):
+        known = desk.history.is_ancestor
+        if not journalmod.supersedes(last, pushed[-1], known):
             break
         line = _(b'%s: %s is superseded by %s\n')
         nodes = audience.short(pushed.pop().node), audience.short(last.node)

@@ -29,7 +29,7 @@ from mercurial.utils import (
 )
 
 SECTION = b'delegate'
-TRIGGERS = ('changegroup',)
+TRIGGERS = ('changegroup', 'bookmark', 'phase')
 
 _NAME = re.compile(rb'[A-Za-z0-9][A-Za-z0-9._-]*\Z')
 # Host and user reach ProxyCommand and ssh_config's tokens: a leading dash
@@ -275,6 +275,18 @@ def names(ui) -> list[bytes]:
     '''
     items = ui.configitems(SECTION)
     return [key for key, value in items if value and is_name(key)]
+
+
+def concerned(ui, moves: Iterable[str]) -> list[bytes]:
+    '''the names of the targets with one of the triggers ``moves``'''
+    items = dict(ui.configitems(SECTION))
+    default = items.get(b'*:trigger') or b'changegroup'
+    return [
+        name
+        for name in names(ui)
+        if set(words(items.get(name + b':trigger') or default))
+        & set(map(pycompat.sysbytes, moves))
+    ]
 
 
 def is_name(word: bytes) -> bool:

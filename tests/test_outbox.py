@@ -14,7 +14,7 @@ PUSH = {'node': 'a' * 40, 'node_last': 'b' * 40, 'transaction': 'TXN:1'}
 def filled(count: int) -> outbox.Outbox:
     box = outbox.Outbox()
     for number in range(count):
-        box = outbox.extended(box, f'TXN:{number}', ['blog', 'docs'], PUSH)
+        box = outbox.extended(box, f'TXN:{number}', ['blog', 'docs'], PUSH, {})
     return box
 
 
@@ -28,7 +28,9 @@ def test_what_is_rendered_is_read_again() -> None:
 def test_the_sequence_goes_on_when_all_entries_are_gone() -> None:
     box = outbox.Outbox(following=filled(3).following)
     box = outbox.parse(outbox.render(box))
-    assert outbox.extended(box, 'TXN:x', ['a'], PUSH).entries[0].sequence == 4
+    assert (
+        outbox.extended(box, 'TXN:x', ['a'], PUSH, {}).entries[0].sequence == 4
+    )
 
 
 def test_the_sequence_goes_on_without_the_first_line() -> None:
@@ -58,7 +60,7 @@ def test_the_file_is_bounded_and_drops_the_oldest() -> None:
 
 def test_each_line_is_one_ascii_json_object() -> None:
     push = dict(PUSH, pusher='Zoë\n"$(id)\u2028')
-    data = outbox.render(outbox.extended(outbox.Outbox(), 'T', ['a'], push))
+    data = outbox.render(outbox.extended(outbox.Outbox(), 'T', ['a'], push, {}))
     data.decode('ascii')
     records = [json.loads(line) for line in data.decode().split('\n')[:-1]]
     assert len(records) == 2

@@ -1,0 +1,318 @@
+"""Bookmarks and phases delegate as changesets do, and a pusher may decline."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from repositories import Clone, Push, Repository
+from test_deploy import LAST, targets
+from test_pending import log, states, unreachable
+from world import World
+
+DRAFTS = '[phases]\npublish = no\n'
+PUSHVARS = '[push]\npushvars.server = yes\n'
+
+
+def sites(world: World, trigger: str, *more: str) -> str:
+    lines = [f'blog:{option}\n' for option in (f'trigger = {trigger}', *more)]
+    return targets(world, more=''.join(lines))
+
+
+def nodes(world: World) -> list[str]:
+    """What was deployed, oldest first."""
+    return [deploy.context['node'] for deploy in world.deploys()]
+
+
+def ours(push: Push) -> list[bytes]:
+    return [line for line in push.remote if b'delegate' in line]
+
+
+@pytest.fixture(name='shared')
+def with_a_bookmark(repository: Repository, clone: Clone) -> Clone:
+    """A clone whose two changesets are pushed; 'live' is at the first."""
+    clone.commit()
+    clone.hg('bookmark', '-i', 'live')
+    clone.push('-B', 'live')
+    clone.commit()
+    clone.hg('bookmark', '-f', '-i', '-r', '.^', 'live')
+    clone.push('-r', '.')
+    return clone
+
+
+def node(clone: Clone, revision: str) -> str:
+    return clone.hg('log', '-r', revision, '-T', '{node}').stdout.decode()
+
+
+def move(clone: Clone, bookmark: str, revision: str) -> str:
+    """Move BOOKMARK to REVISION, and the node of that."""
+    clone.hg('bookmark', '-f', '-i', '-r', revision, bookmark)
+    return node(clone, revision)
+
+
+def told(world: World) -> Any:
+    """What the newest deploy was told of its one push."""
+    (push,) = world.deploys()[-1].context['pushes']
+    return push
+
+
+@pytest.mark.parametrize('way', ['ssh', 'http'])
+def test_a_push_of_a_bookmark_alone_delegates(
+    world: World, repository: Repository, shared: Clone, way: str
+) -> None:
+    repository.hgrc(sites(world, 'bookmark', 'when = bookmark(live)'))
+    old, new = node(shared, 'live'), move(shared, 'live', 'tip')
+    with contextlib.ExitStack() as stack:
+        url = repository.url
+        if way == 'http':
+            served = world.hgweb([repository])
+            url = f'{stack.enter_context(served)}/{repository.path.name}'
+        push = shared.push(url, '-B', 'live', check=False)
+    assert push.returncode == 1  # as ever, without changesets
+    last = LAST.match(ours(push)[-1])
+    assert last and last[3].decode() == new[:12]
+    assert b'blog| deployed' in push.remote
+    assert nodes(world) == [new]
+    assert told(world)['node'] is told(world)['node_last'] is None
+    assert told(world)['changesets'] == 0
+    assert told(world)['bookmarks'] == {'live': [old, new]}
+
+
+def test_a_push_of_a_bookmark_by_path_delegates(
+    world: World, repository: Repository
+) -> None:
+    path = world.server.home / 'by-path'
+    world.server.run([*world.hg, 'init', str(path)])
+    clone = Clone(world.server, path, world.hg)
+    new = clone.commit('--config', 'ui.username=alice')
+    clone.push(str(repository.path))
+    repository.hgrc(sites(world, 'bookmark'))
+    clone.hg('bookmark', 'live')
+    clone.push(str(repository.path), '-B', 'live', check=False)
+    assert nodes(world) == [new]
+
+
+def test_a_bookmark_and_its_changesets_are_one_delegation(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(
+        sites(world, 'changegroup bookmark phase')
+        + '[hooks]\nchangegroup.classic = python:hgext_delegate.hook\n'
+    )
+    new = shared.commit()
+    move(shared, 'live', new)
+    push = shared.push('-B', 'live')
+    assert nodes(world) == [new]
+    assert states(repository) == ['succeeded']
+    assert len([line for line in push.remote if LAST.match(line)]) == 1
+    assert told(world)['bookmarks']['live'][1] == told(world)['node'] == new
+
+
+@pytest.mark.parametrize(
+    'option', ['trigger = changegroup', 'trigger = phase', 'wait = yes']
+)
+def test_a_bookmark_is_nothing_to_other_triggers(
+    world: World, repository: Repository, shared: Clone, option: str
+) -> None:
+    repository.hgrc(targets(world, more=f'blog:{option}\n'))
+    move(shared, 'live', 'tip')
+    assert not ours(shared.push('-B', 'live', check=False))
+    assert not world.deploys()
+    assert not (repository.path / '.hg' / 'delegate').exists()
+
+
+def test_changesets_are_nothing_to_a_bookmark_trigger(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark'))
+    shared.commit()
+    assert not ours(shared.push())
+    assert not world.deploys()
+
+
+def test_only_a_matching_bookmark_counts(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark', 'when = bookmark(live)'))
+    shared.hg('bookmark', '-i', '-r', 'tip', 'other')
+    assert not ours(shared.push('-B', 'other', check=False))
+    assert not world.deploys()
+    assert log(repository) == []
+
+
+def test_a_bookmark_that_is_deleted_deploys_nothing(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark'))
+    shared.hg('bookmark', '-d', 'live')
+    shared.push('-B', 'live', check=False)
+    assert not world.deploys()
+
+
+def test_a_bookmark_that_moves_back_goes_back_to_nothing(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark'))
+    new = move(shared, 'live', 'tip')
+    shared.push('-B', 'live', check=False)
+    move(shared, 'live', 'tip^')
+    said = ours(shared.push('-B', 'live', check=False))
+    assert said == [b'delegate: blog: superseded by ' + new[:12].encode()]
+    assert nodes(world) == [new]
+
+
+def test_what_is_deployed_is_deployed_again_when_its_bookmark_comes(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(sites(world, 'changegroup, bookmark'))
+    new = clone.commit()
+    clone.push()
+    clone.hg('bookmark', '-i', 'live')
+    clone.push('-B', 'live', check=False)
+    assert nodes(world) == [new, new]
+
+
+def test_hundreds_of_bookmarks_are_looked_at_each(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark', 'when = bookmark(live)'))
+    new = clone.commit()
+    clone.commit()
+    clone.hg('bookmark', '-i', '-r', new, 'live')
+    clone.hg('bookmark', '-i', *(f'a{number}' for number in range(300)))
+    marks = [f'a{number}' for number in range(300)]
+    clone.push(*(word for name in (*marks, 'live') for word in ('-B', name)))
+    assert nodes(world) == [new]
+
+
+def test_a_bookmark_that_cannot_be_delegated_waits(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'trigger = bookmark', 'retries = 0'))
+    new = move(shared, 'live', 'tip')
+    shared.push('-B', 'live', check=False)
+    assert states(repository) == ['pending']
+    repository.hgrc(sites(world, 'bookmark'))
+    repository.hg('delegate', '--pending')
+    assert nodes(world) == [new]
+    assert told(world)['bookmarks']['live'][1] == new
+
+
+def test_by_hand_the_newest_that_the_trigger_is_for_is_delegated(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark'))
+    repository.hg('delegate')
+    assert nodes(world) == [node(shared, 'live')]
+
+
+@pytest.fixture(name='draft')
+def with_drafts(repository: Repository, clone: Clone) -> Clone:
+    """A clone whose two changesets are pushed to where they stay drafts."""
+    repository.hgrc(DRAFTS)
+    clone.commit()
+    clone.commit()
+    clone.push()
+    return clone
+
+
+def test_what_becomes_public_is_delegated(
+    world: World, repository: Repository, draft: Clone
+) -> None:
+    repository.hgrc(sites(world, 'phase') + DRAFTS)
+    new = draft.commit()
+    assert not ours(draft.push())
+    draft.hg('phase', '--public', '-r', 'tip^')
+    push = draft.push(check=False)
+    last = LAST.match(ours(push)[-1])
+    assert last and last[3].decode() == node(draft, 'tip^')[:12]
+    assert told(world)['phases'] == 2
+    draft.hg('phase', '--public', '-r', new)
+    draft.push(check=False)
+    assert nodes(world) == [node(draft, 'tip^'), new]
+
+
+def test_only_what_matches_and_becomes_public_is_delegated(
+    world: World, repository: Repository, draft: Clone
+) -> None:
+    when = "when = file('path:docs')"
+    repository.hgrc(sites(world, 'phase', when) + DRAFTS)
+    new = draft.commit(files={'docs/page': 'text'})
+    draft.commit()
+    draft.hg('phase', '--public', '-r', 'tip^^')
+    assert not ours(draft.push(check=False))
+    draft.hg('phase', '--public', '-r', 'tip')
+    draft.push(check=False)
+    assert nodes(world) == [new]
+
+
+def test_what_is_public_when_it_comes_has_become_public(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(sites(world, 'phase'))
+    new = clone.commit()
+    clone.push()
+    assert nodes(world) == [new]
+
+
+def test_a_pusher_may_skip_all_targets(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(
+        targets(world)
+        + PUSHVARS
+        + '[hooks]\nchangegroup.classic = python:hgext_delegate.hook\n'
+    )
+    clone.commit()
+    push = clone.push('--pushvars', 'DELEGATE=skip')
+    assert ours(push) == [b'delegate: not delegated: DELEGATE=skip']
+    assert not world.deploys()
+    new = clone.commit()
+    clone.push()
+    assert nodes(world) == [new]
+    assert told(world)['node'] == new
+
+
+@pytest.mark.parametrize('hooks', ['our own', 'the classic line'])
+def test_a_pusher_may_choose_targets(
+    world: World, repository: Repository, clone: Clone, hooks: str
+) -> None:
+    config = targets(world, 'blog', 'docs', 'site') + PUSHVARS
+    repository.hgrc(config)
+    if hooks != 'our own':
+        config += '[hooks]\nchangegroup.x = python:hgext_delegate.hook\n'
+        config += '[extensions]\nhgext_delegate = !\n'
+        repository.hgrc(config)
+    clone.commit()
+    push = clone.push('--pushvars', 'DELEGATE=only:docs,site')
+    assert len([line for line in push.remote if LAST.match(line)]) == 2
+    ran = {deploy.context['target'] for deploy in world.deploys()}
+    assert ran == {'docs', 'site'}
+    assert told(world)['variables'] == {'DELEGATE': 'only:docs,site'}
+
+
+@pytest.mark.parametrize(
+    'wish', ['only:blgo', 'only:', 'only', 'no', 'only:blog,blgo', '']
+)
+def test_a_wish_that_cannot_be_followed_is_refused_with_the_push(
+    world: World, repository: Repository, clone: Clone, wish: str
+) -> None:
+    repository.hgrc(targets(world) + PUSHVARS)
+    clone.commit()
+    push = clone.push('--pushvars', f'DELEGATE={wish}', check=False)
+    assert push.returncode == 255
+    said = b'\n'.join(push.remote)
+    assert f'DELEGATE={wish} is not understood'.encode() in said
+    assert b'(use skip, or only: and some of blog)' in said
+    assert not world.deploys()
+    assert repository.hg('log').stdout == b''
+
+
+def test_a_wish_is_nothing_where_the_server_takes_none(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    new = clone.commit()
+    clone.push('--pushvars', 'DELEGATE=skip')
+    assert nodes(world) == [new]
