@@ -2,7 +2,9 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''a private key file, read once and refused in clear words
+'''a private key file and its certificate, read once
+
+What cannot be used is refused in clear words.
 
 What is in it is another's business; this file says whether it may be used.
 '''
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 import re
 import stat
@@ -23,6 +26,7 @@ _MAGIC = b'openssh-key-v1\0'
 _PEM = re.compile(
     rb'\s*-----BEGIN ([A-Z ]*)PRIVATE KEY-----\r?\n(.*?)-----END', re.DOTALL
 )
+_CERTIFICATE = re.compile(r'\s*[a-z0-9-]+-cert-v01@openssh\.com\s+[\w+/]+=*')
 _PEM_TYPES = {
     b'RSA ': 'ssh-rsa',
     b'EC ': 'ecdsa',
@@ -73,6 +77,36 @@ def read(path: str) -> Identity:
             f'see what ssh-keygen -y -f {os.path.basename(path)} says',
         )
     return Identity(path, type_, content.decode('latin-1'))
+
+
+def certificates(path: str, named: str) -> list[str]:
+    '''what may certify the key in the file ``path``: `TYPE BASE64 ...` each
+
+    As with ssh that is the file ``named``, if any, and the one beside the
+    key. Raises SessionError where ``named`` cannot be used.
+    '''
+    found = []
+    if named:
+        named = os.path.expanduser(named)
+        try:
+            found.append(read_file(named)[1].decode('latin-1'))
+        except OSError as error:
+            words = f'cannot be read: {error.strerror}'
+            raise _trouble(named, words, '', 'certificate') from None
+        if not _CERTIFICATE.match(found[0]):
+            raise _trouble(named, 'is no certificate', '', 'certificate')
+    with contextlib.suppress(OSError):
+        beside = os.path.expanduser(path) + '-cert.pub'
+        found.append(read_file(beside)[1].decode('latin-1'))
+    return [text for text in found if _CERTIFICATE.match(text)]
+
+
+def is_certified(public: bytes, certificate: bytes) -> bool:
+    '''whether ``certificate`` is for the key ``public``, both in SSH's form'''
+    # PROTOCOL.certkeys: type, nonce, then what the key has after its type
+    _type, rest = _string(certificate)
+    _nonce, rest = _string(rest)
+    return rest.startswith(_string(public)[1])
 
 
 def unusable(identity: Identity) -> failure.SessionError:
@@ -128,9 +162,11 @@ def _string(blob: bytes) -> tuple[bytes, bytes]:
     return blob[4:end], blob[end:]
 
 
-def _trouble(path: str, words: str, remedy: str = '') -> failure.SessionError:
+def _trouble(
+    path: str, words: str, remedy: str = '', what: str = 'identity'
+) -> failure.SessionError:
     return failure.SessionError(
-        f'identity file {os.path.basename(path)} {words}',
+        f'{what} file {os.path.basename(path)} {words}',
         remedy,
         detail=os.path.abspath(path),
     )

@@ -27,13 +27,13 @@ class Library:
     '''what is needed of the SSH library
 
     ``transport(line, trust)`` makes a transport, ``log_in(transport, user,
-    keys)`` tries the keys in turn, ``key(identity)`` reads one and returns
-    None if it cannot; ``errors`` is all that these raise.
+    keys)`` tries the keys in turn, ``key(identity, certificate)`` makes one
+    and returns None if it cannot; ``errors`` is all that these raise.
     '''
 
     transport: Callable[[wire.Wire, hostkey.Trust], Any]
     log_in: Callable[[Any, str, Sequence[Any]], None]
-    key: Callable[[identity.Identity], Any]
+    key: Callable[..., Any]
     options: sshconfig.Reader
     errors: tuple[type[Exception], ...]
 
@@ -195,7 +195,7 @@ class Route:
         keys, errors = [], []
         for path in paths or sshconfig.default_identities():
             try:
-                keys.append(self._key(path))
+                keys += self._certified(path, host.certificate)
             except failure.SessionError as error:
                 errors.append(error)
         if keys:
@@ -209,9 +209,12 @@ class Route:
             )
         )
 
-    def _key(self, path: str) -> Any:
+    def _certified(self, path: str, certificate: str) -> list[Any]:
+        '''the key in the file ``path``, with each of its certificates first'''
         found = identity.read(path)
         key = self._library.key(found)
         if key is None:
             raise identity.unusable(found)
-        return key
+        texts = identity.certificates(path, certificate)
+        certified = [self._library.key(found, text) for text in texts]
+        return [*filter(None, certified), key]

@@ -384,7 +384,8 @@ def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
     )
 
 
-def _key(identity: identitymod.Identity) -> Any:
+def _key(identity: identitymod.Identity, certificate: str = '') -> Any:
+    '''the key ``identity``; None if there is none, or not this certificate'''
     kinds = {
         'ssh-ed25519': paramiko.Ed25519Key,
         'ssh-rsa': paramiko.RSAKey,
@@ -394,7 +395,13 @@ def _key(identity: identitymod.Identity) -> Any:
     if kind is None:
         return None
     try:
-        return kind.from_private_key(io.StringIO(identity.text))
+        key = kind.from_private_key(io.StringIO(identity.text))
+        if certificate:
+            key.load_certificate(certificate)
+            blob = key.public_blob.key_blob
+            if not identitymod.is_certified(key.asbytes(), blob):
+                return None
+        return key
     except (
         paramiko.SSHException,
         ValueError,

@@ -36,8 +36,9 @@ class Destination:
     '''where to connect to, and what ssh_config says about it
 
     ``keyname`` and ``keyport`` are what its host key is looked up by;
-    ``identities`` is empty where none is configured; ``jumps`` are the hosts
-    to pass through, and ``command`` is a ProxyCommand or ''.
+    ``identities`` is empty where none is configured, and ``certificate`` is
+    a CertificateFile or ''; ``jumps`` are the hosts to pass through, and
+    ``command`` is a ProxyCommand or ''.
     '''
 
     host: str
@@ -46,6 +47,7 @@ class Destination:
     keyname: str
     keyport: int
     identities: tuple[str, ...]
+    certificate: str
     knownhosts: tuple[str, ...]
     jumps: tuple[str, ...]
     command: str
@@ -152,6 +154,7 @@ def _destination(options: Mapping[str, Any]) -> Destination:
     files = options.get('userknownhostsfile', _USER).split()
     files += options.get('globalknownhostsfile', _GLOBAL).split()
     identities = options.get('identityfile', ())
+    certificate = options.get('certificatefile', 'none')
     return Destination(
         host=host,
         port=port,
@@ -159,6 +162,7 @@ def _destination(options: Mapping[str, Any]) -> Destination:
         keyname=alias or host,
         keyport=knownhosts.DEFAULT_PORT if alias else port,
         identities=tuple(i for i in identities if i.lower() != 'none'),
+        certificate='' if certificate.lower() == 'none' else certificate,
         knownhosts=tuple(f for f in files if f.lower() != 'none'),
         jumps=tuple(way.split(',')) if proxy == 'proxyjump' else (),
         command=way if proxy == 'proxycommand' else '',
