@@ -26,7 +26,7 @@ from typing import Any
 import processes
 
 ROOT = os.getuid() == 0
-ROLES = ('server', 'deploy', 'pusher')
+ROLES = ('server', 'deploy', 'pusher', 'staging', 'docs')
 PARENT = Path('/var/tmp')
 PATH = '/usr/local/bin:/usr/bin:/bin'
 

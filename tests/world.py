@@ -4,11 +4,12 @@ One World serves a whole test run, under
 /var/tmp/hgd-SUFFIX:
 
     home/server, home/deploy, home/pusher    the accounts (accounts.py)
+    home/staging, home/docs                  more deploy accounts
     extension/hgext_delegate                 a copy that all of them can read
     venv                                     the interpreter that they run
     sshd                                     its host keys and its log
 
-As root the accounts are real. Otherwise all three are the current user, with
+As root the accounts are real. Otherwise all of them are the current user, with
 different homes and keys, and the same tests run.
 """
 
@@ -83,6 +84,7 @@ class World:
     server: Account
     deploy: Account
     pusher: Account
+    others: list[Account]  # more deploy accounts
     base: Path
     extension: Path  # for '[extensions] hgext_delegate ='
     python: str  # an interpreter that every account can run
@@ -98,9 +100,10 @@ class World:
             self.base, lock = accounts.claim()
             stack.callback(os.close, lock)
             stack.callback(accounts.remove, self.base)
-            self.server, self.deploy, self.pusher = self.accounts = [
+            self.accounts = [
                 accounts.make(self.base, role) for role in accounts.ROLES
             ]
+            self.server, self.deploy, self.pusher, *self.others = self.accounts
             self._install()
             self.sshd = servers.Sshd(self.base / 'sshd', self.accounts)
             stack.callback(self.sshd.stop)
@@ -132,8 +135,9 @@ class World:
         self.server.authorize(
             self.key(self.pusher), f'{self.server.home}/serve'
         )
-        self.deploy.mkdir('deploys')
-        self.deploy.write('record', RECORD)
+        for account in (self.deploy, *self.others):
+            account.mkdir('deploys')
+            account.write('record', RECORD)
         self.forced_command()
         self.pusher.write(
             '.hgrc',
@@ -173,9 +177,10 @@ class World:
         path = self.deploy.write('forced', f'#!/bin/sh\n{script}', 0o755)
         self.deploy.authorize(self.key(self.server), str(path))
 
-    def deploys(self) -> list[Deploy]:
-        """What forced commands have recorded, in the order of their start."""
-        folders = (self.deploy.home / 'deploys').iterdir()
+    def deploys(self, account: Account | None = None) -> list[Deploy]:
+        """What forced commands have recorded, in the order of their start, in
+        the deploy account or ACCOUNT."""
+        folders = ((account or self.deploy).home / 'deploys').iterdir()
         # One that has just begun may have no time yet.
         found = [_deploy(one) for one in folders if _text(one / 'started')]
         return sorted(found, key=lambda deploy: deploy.started)
