@@ -18,13 +18,14 @@ import threading
 import types
 from typing import Any
 
-from mercurial import demandimport
+from mercurial import demandimport, util
 
 _LOADING = threading.RLock()
 # Ours, and what paramiko stands on: our threads run through all of it.
 _SHARED = ('paramiko', 'cryptography', 'nacl', 'bcrypt')
 
 
+@util.nogc  # it looks through all that is loaded, time and again
 def load(name: str) -> Any:
     '''our module ``name``, with all that it and its like import'''
     with _LOADING, demandimport.deactivated():
