@@ -15,6 +15,8 @@ FLOOD = """\
 cat >/dev/null
 for n in $(seq {times}); do cat lines; done
 """
+# The kind that is not told to show all of it.
+_LIMITED = 'output-limit'
 # Each line says when it was printed.
 CLOCK = """\
 cat >/dev/null
@@ -29,17 +31,20 @@ for number in range({lines}):
 
 def run(bench: Bench, rounds: int) -> None:
     """Print 10 MB to the pusher, and then one line at a time."""
-    flood(bench, rounds, LINES, WIDTH)
+    flood(bench, rounds, LINES, WIDTH, hgrcs(bench))
     latency(bench, rounds)
 
 
 def gigabyte(bench: Bench, rounds: int) -> None:
     """Print 1 GB, in longer lines; each time takes a minute, so that few of
-    the rounds are enough."""
-    flood(bench, max(1, rounds // 15), 1_000_000, 1000)
+    the rounds are enough. The last kind shows as much as it does by default."""
+    kinds = {**hgrcs(bench), _LIMITED: bench.hgrc}
+    flood(bench, max(1, rounds // 15), 1_000_000, 1000, kinds)
 
 
-def flood(bench: Bench, rounds: int, lines: int, width: int) -> None:
+def flood(
+    bench: Bench, rounds: int, lines: int, width: int, kinds: dict[str, str]
+) -> None:
     once = min(lines, 10_000)
     bench.world.deploy.write('lines', f'{"x" * (width - 1)}\n' * once)
     bench.world.forced_command(FLOOD.format(times=lines // once))
@@ -49,28 +54,30 @@ def flood(bench: Bench, rounds: int, lines: int, width: int) -> None:
         # Over ssh hg itself now and then tears a line of a shell hook in two.
         counts[-1] += line.count(b'x')
 
-    def push(kind: int) -> Cost:
+    def push(kind: str) -> Cost:
         counts.append(0)
         cost = bench.watch(clones[kind], hear)
-        if counts[-1] != lines * (width - 1):
+        if kind != _LIMITED and counts[-1] != lines * (width - 1):
             raise RuntimeError(f'{counts[-1]} bytes of {lines} lines came')
         return cost
 
-    clones = [bench.clone(hgrc) for hgrc in hgrcs(bench)]
-    shell, ours = alternate(rounds, push, clones)
+    clones = {name: bench.clone(hgrc) for name, hgrc in kinds.items()}
+    found = alternate(rounds, push, clones)
+    shell = found['shell hook']
     print(f'{lines:,} lines, {lines * width / 1e6:,.0f} MB')
-    print(f'{"":18}{"push":>8}{"server CPU":>13}{"memory":>10}')
-    for name, costs in (('shell hook', shell), ('hgext_delegate', ours)):
+    print(
+        f'{"":18}{"push":>8}{"ratio":>7}{"server CPU":>13}{"ratio":>7}', end=''
+    )
+    print(f'{"memory":>10}')
+    for name, costs in found.items():
+        slower = median(c.seconds / s.seconds for s, c in zip(shell, costs))
+        dearer = median(c.cpu / s.cpu for s, c in zip(shell, costs))
         print(
-            f'{name:18}{median(c.seconds for c in costs):6.2f} s'
-            f'{median(c.cpu for c in costs):11.2f} s'
-            f'{median(c.memory for c in costs):7.0f} MB'
+            f'{name:18}{median(c.seconds for c in costs):6.2f} s{slower:7.2f}'
+            f'{median(c.cpu for c in costs):11.2f} s{dearer:7.2f}'
+            f'{median(c.memory for c in costs):7.0f} MB',
+            flush=True,
         )
-    ratios = [
-        median(o.seconds / s.seconds for s, o in zip(shell, ours)),
-        median(o.cpu / s.cpu for s, o in zip(shell, ours)),
-    ]
-    print(f'{"ratio":18}{ratios[0]:8.2f}{ratios[1]:13.2f}', flush=True)
 
 
 def latency(bench: Bench, rounds: int) -> None:
@@ -84,18 +91,18 @@ def latency(bench: Bench, rounds: int) -> None:
         if mark:
             delays.append(when * 1000 - int(printed) / 1e6)
 
-    def push(kind: int) -> list[float]:
+    def push(kind: str) -> list[float]:
         delays.clear()
         bench.watch(clones[kind], hear)
         if len(delays) != LATENCY_LINES:
             raise RuntimeError(f'{len(delays)} of {LATENCY_LINES} lines came')
         return delays.copy()
 
-    clones = [bench.clone(hgrc) for hgrc in hgrcs(bench)]
-    shell, ours = alternate(rounds, push, clones)
+    clones = {name: bench.clone(hgrc) for name, hgrc in hgrcs(bench).items()}
+    alternated = alternate(rounds, push, clones)
     print(f'a single line, {LATENCY_LINES} of them in each of {rounds} rounds')
     print(f'{"":18}{"median":>8}{"9 of 10":>13}{"slowest":>10}')
-    for name, found in (('shell hook', shell), ('hgext_delegate', ours)):
+    for name, found in alternated.items():
         every = [delay for some in found for delay in some]
         tenth = statistics.quantiles(every, n=10)[-1]
         print(
@@ -104,16 +111,20 @@ def latency(bench: Bench, rounds: int) -> None:
         )
 
 
-def hgrcs(bench: Bench) -> list[str]:
-    return [bench.shell, f'{bench.hgrc}blog:output-limit = 2 GB\n']
+def hgrcs(bench: Bench) -> dict[str, str]:
+    return {
+        'shell hook': bench.shell,
+        'hgext_delegate': f'{bench.hgrc}blog:output-limit = 2 GB\n',
+    }
 
 
-def alternate(rounds, push: Callable, clones) -> list[list]:
+def alternate(rounds, push: Callable, clones) -> dict[str, list]:
     """What PUSH returns for each kind, which take turns in each round."""
-    found: list[list] = [[], []]
-    for number in range(rounds):
-        for turn in (0, 1):
-            kind = (number + turn) % 2
+    kinds = list(clones)
+    found: dict[str, list] = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind in kinds:
             clones[kind].commit()
             found[kind].append(push(kind))
+        kinds = [*kinds[1:], kinds[0]]
     return found
