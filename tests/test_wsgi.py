@@ -1,9 +1,9 @@
-"""A pusher through gunicorn hears what a pusher through hg serve hears."""
+"""Through gunicorn and uWSGI a pusher hears what hg serve lets him hear."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import servers
@@ -27,17 +27,31 @@ done
 
 
 @contextlib.contextmanager
-def gunicorn(
-    world: World, repository: Repository, *options: str
+def served(
+    world: World, repository: Repository, *command: str
 ) -> Iterator[str]:
-    """Serve REPOSITORY by gunicorn as the server account; its URL."""
+    """Serve REPOSITORY by COMMAND as the server account; its URL."""
     config = bytes(world.web_conf([repository]))
     world.server.write('wsgi.py', APPLICATION.format(config=config))
     port = servers.free_port()
-    command = [world.python, '-m', 'gunicorn', '--chdir', '.']
-    command += ['--bind', f'127.0.0.1:{port}', *options, 'wsgi:application']
-    with world.http(command, port) as url:
+    words = [word.replace('ADDRESS', f'127.0.0.1:{port}') for word in command]
+    with world.http([world.python, *words], port) as url:
         yield f'{url}/{repository.path.name}'
+
+
+def gunicorn(
+    world: World, repository: Repository, *options: str
+) -> contextlib.AbstractContextManager[str]:
+    command = ['-m', 'gunicorn', '--chdir', '.', '--bind', 'ADDRESS']
+    return served(world, repository, *command, *options, 'wsgi:application')
+
+
+def uwsgi(
+    world: World, repository: Repository, *options: str
+) -> contextlib.AbstractContextManager[str]:
+    command = ['-c', 'import pyuwsgi; pyuwsgi.run()', '--http-socket']
+    command += ['ADDRESS', '--wsgi', 'wsgi', '--die-on-term', *options]
+    return served(world, repository, *command)
 
 
 @pytest.fixture
@@ -46,13 +60,25 @@ def ready(world: World, repository: Repository, clone: Clone) -> Clone:
     return clone
 
 
-@pytest.mark.parametrize('kind', ['sync', 'gthread'])
+@pytest.mark.parametrize(
+    ('server', 'options'),
+    [
+        (gunicorn, '--worker-class sync'),
+        (gunicorn, '--worker-class gthread'),
+        (uwsgi, '--enable-threads'),
+        (uwsgi, ''),
+    ],
+)
 def test_each_line_arrives_while_the_deploy_still_runs(
-    world: World, repository: Repository, ready: Clone, kind: str
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+    options: str,
 ) -> None:
     world.forced_command(STEPS)
     node = ready.commit()
-    with gunicorn(world, repository, '--worker-class', kind) as url:
+    with server(world, repository, *options.split()) as url:
         push = ready.start_push(url)
         for step in (1, 2, 3):
             push.wait_for(b'blog| step %d' % step)
@@ -63,12 +89,20 @@ def test_each_line_arrives_while_the_deploy_still_runs(
     assert last and last[3].decode() == node[:12]
 
 
+@pytest.mark.parametrize(
+    ('server', 'options'),
+    [(gunicorn, '--worker-class gthread'), (uwsgi, '--enable-threads')],
+)
 def test_a_pusher_who_goes_away_stops_nothing(
-    world: World, repository: Repository, ready: Clone
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+    options: str,
 ) -> None:
     world.forced_command(STEPS)
     ready.commit()
-    with gunicorn(world, repository, '--worker-class', 'gthread') as url:
+    with server(world, repository, *options.split()) as url:
         push = ready.start_push(url)
         push.wait_for(b'blog| step 1')
         push.kill()
