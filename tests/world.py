@@ -23,7 +23,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,10 @@ class World:
     sshd: servers.Sshd  # with its addresses and its host_keys
     port: int  # of sshd
 
-    def __init__(self) -> None:
+    def __init__(
+        self, make: Callable[[Path, str], Account] = accounts.make
+    ) -> None:
+        """MAKE makes the account of a role, given the run's folder."""
         os.umask(0o022)  # root's may hide from the accounts what is made here
         accounts.sweep()
         self._serial = itertools.count(1)
@@ -100,9 +103,7 @@ class World:
             self.base, lock = accounts.claim()
             stack.callback(os.close, lock)
             stack.callback(accounts.remove, self.base)
-            self.accounts = [
-                accounts.make(self.base, role) for role in accounts.ROLES
-            ]
+            self.accounts = [make(self.base, role) for role in accounts.ROLES]
             self.server, self.deploy, self.pusher, *self.others = self.accounts
             self._install()
             self.sshd = servers.Sshd(self.base / 'sshd', self.accounts)
