@@ -64,7 +64,7 @@ RELAYED = 'remote: blog| '
 VERDICT = 'remote: delegate: blog: '
 NEXT = """
 # That was all, and the folder is gone. README.rst says how to set this up,
-# docs/ is the manual, and 'hg help -e hgext_delegate' explains each option."""
+# docs/ is the manual, and 'hg help delegate.config' explains each option."""
 
 
 class Line(NamedTuple):

@@ -27,97 +27,12 @@ The deploy side is asked for ``hg-delegate 1 TARGET NODE``, which a forced
 command finds in ``$SSH_ORIGINAL_COMMAND``, and gets one line of JSON about
 the push on its standard input. Exit status 0 means deployed.
 
-A target is one entry of ``[delegate]``; its name has letters, digits, dots,
-underscores and hyphens. The host may be a Host alias of the server account's
-``~/.ssh/config``. Options are set for one target as ``NAME:option``, or for
-all of them as ``*:option``. Durations are seconds or numbers with ``s``,
-``m`` or ``h``; sizes are written as elsewhere in Mercurial (``10 MB``).
+The rest is told by::
 
-``NAME``
-  Where to log in: ``ssh://[user@]host[:port]``. Empty takes away a target
-  that another file has set.
-
-``NAME:when``
-  A revset. Only pushed changesets in it count, and a push with none of them
-  is not delegated. (default: every push)
-
-``NAME:trigger``
-  What delegates, a list: ``changegroup`` (changesets that come),
-  ``bookmark`` (a bookmark that is made or moved, to a changeset that
-  ``NAME:when`` has) and ``phase`` (changesets that become public). One push
-  makes one delegation. (default: ``changegroup``)
-
-``NAME:command``
-  What is asked of the deploy side instead of ``hg-delegate 1 TARGET NODE``.
-  Nothing in it is replaced. A forced command overrides it.
-
-``NAME:identity``
-  The private key file. No other key and no agent is tried. (default: what
-  ``~/.ssh/config`` says, else OpenSSH's default names)
-
-``NAME:hostkey``
-  The keys of the host, pinned, as in ``ssh-ed25519 AAAA...``, separated by
-  commas. Then nothing else counts.
-
-``NAME:knownhosts``
-  The known_hosts files to use where no key is pinned. An unknown or changed
-  key is refused. (default: OpenSSH's files)
-
-``NAME:connect-timeout``
-  The limit for connecting and logging in. (default: 15s)
-
-``NAME:idle-timeout``
-  The limit for the deploy side to print nothing. (default: 10m)
-
-``NAME:timeout``
-  The limit for a delegation in all. (default: 1h)
-
-``NAME:wait``
-  Whether the pusher waits for the result and sees it. (default: yes)
-
-``NAME:color``
-  Whether the pusher sees the colours of the output. Every other control
-  sequence is always removed. (default: yes)
-
-``NAME:output-limit``
-  How much of the output one delegation may show and log; the rest is counted
-  and dropped. (default: 10 MB)
-
-``NAME:receiver``
-  Whether the forced command understands protocol 1 in full: it can be asked
-  to cancel, and answers for a delegation that it has seen instead of running
-  it twice. (default: no)
-
-``NAME:retries``
-  How often a delegation that has not begun on the far side is tried again at
-  once, with growing pauses. (default: 3)
-
-Where the server takes variables from pushers (``push.pushvars.server``),
-:hg:`push --pushvars DELEGATE=skip` delegates nothing, and
-``DELEGATE=only:blog,docs`` to these targets alone.
-
-``keep``
-  How many records of each target are kept. (default: 100)
-
-``user-variables``
-  Environment variables that name the pusher, beside those of hgweb,
-  Heptapod, mercurial-server, Kallithea and hgkeeper. Name only variables
-  that a client cannot set.
-
-On a host that several people's repositories share, its own configuration
-files (not a repository's) can say what a repository's hgrc may ask for:
-
-``allow-targets``
-  Patterns of the URLs that a repository's hgrc may name, such as
-  ``ssh://hg-{repository}@localhost``, where ``{repository}`` is the
-  repository's name. (default: any)
-
-``allow-repository-config``
-  The options and settings that a repository's hgrc may set. (default: all of
-  them, or where ``allow-targets`` is set: ``when trigger wait color``)
-
-A repository's hgrc that is a symbolic link, or that group or others may
-write, names no targets.
+  hg help delegate.config      each option
+  hg help delegate.protocol    what the deploy account is asked and told
+  hg help delegate.states      what becomes of a delegation
+  hg help delegate.messages    what the pusher sees, and what to do about it
 '''
 
 from __future__ import annotations
@@ -155,11 +70,17 @@ sys.modules.setdefault('hgext_delegate', sys.modules[__name__])
 
 
 def extsetup(ui) -> None:
+    extensions.wrapcommand(commands.table, b'help', _help)
     if _is_web_server():
         eager.load('ahead').install()
         eager.load('livehttp').install()
     else:
         extensions.wrapcommand(commands.table, b'serve', _serve)
+
+
+def _help(orig, ui, *names, **opts):
+    eager.load('manual').install()
+    return orig(ui, *names, **opts)
 
 
 def _is_web_server() -> bool:
@@ -222,6 +143,8 @@ def delegate(ui, repo, *targets, **opts):
     Interrupted (^C), it cancels what it has begun, as :hg:`delegate-cancel`
     does.
 
+    What is delegated is configured as :hg:`help delegate.config` says.
+
     Returns 0 only if every target succeeded.
     '''
     return eager.load('commands').delegate(ui, repo, targets, opts)
@@ -251,10 +174,8 @@ def delegate_log(ui, repo, id=None, **opts):
     otherwise: their number, target, state, changeset, pusher, time and
     duration, and why they failed.
 
-    States are ``pending`` (it is tried again), ``running``, ``succeeded``,
-    ``failed`` (the deploy side said so, or a limit was reached), ``lost``
-    (the connection broke, and nobody knows), ``superseded`` (a newer
-    changeset was deployed instead) and ``cancelled``.
+    States are ``pending``, ``running``, ``succeeded``, ``failed``, ``lost``,
+    ``superseded`` and ``cancelled``: see :hg:`help delegate.states`.
 
     With ID, what that delegation printed follows. With -f/--follow, it
     follows live until the end, and the result is that of the delegation.

@@ -41,7 +41,7 @@ def general(ui, repo) -> Iterator[finding.Finding]:
     if not targetmod.names(ui):
         yield about.error(
             _(b'no target is configured'),
-            _(b"see 'hg help -e hgext_delegate'"),
+            _(b"see 'hg help delegate.config'"),
         )
     owner = os.stat(repo.path).st_uid
     if owner != os.geteuid():

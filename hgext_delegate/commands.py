@@ -120,7 +120,7 @@ def _wanted(repo, desk, targets, rev: bytes) -> Wanted:
     if not targets and not desk.mistaken:
         raise error.StateError(
             _(b'no target is configured'),
-            hint=_(b"see 'hg help -e hgext_delegate'"),
+            hint=_(b"see 'hg help delegate.config'"),
         )
     if rev:
         node = _revision(repo, rev)

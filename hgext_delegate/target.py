@@ -265,7 +265,7 @@ def _nearest(word: bytes, known) -> bytes:
     )
     if near:
         return _(b'did you mean %s?') % pycompat.sysbytes(near[0])
-    return _(b"see 'hg help -e hgext_delegate'")
+    return _(b"see 'hg help delegate.config'")
 
 
 def names(ui) -> list[bytes]:

@@ -134,7 +134,7 @@ def test_without_any_target_the_manual_is_named(
 ) -> None:
     said = refused(repository, 'delegate')
     assert said == (
-        'abort: no target is configured\n(see \'hg help -e hgext_delegate\')\n'
+        'abort: no target is configured\n(see \'hg help delegate.config\')\n'
     )
     said = refused(repository, 'delegate', 'blog')
     assert '(targets: none, see [delegate])' in said

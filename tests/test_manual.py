@@ -14,18 +14,27 @@ from test_templates import every_state
 from world import CHECKOUT, World
 
 import hgext_delegate
-from hgext_delegate import metadata, policy, target
+from hgext_delegate import (
+    journal,
+    manual as topics,
+    metadata,
+    policy,
+    receive,
+    target,
+)
 
 # '``NAME:option``' on a line of its own, and the lines below it.
 ITEM = re.compile(r'^``([^`\n]+)``\n((?:  .*\n)+)', re.MULTILINE)
 DEFAULT = re.compile(r'\(default: (.*)\)$')
 
 
-def manual() -> dict[str, str]:
-    """The options of the manual: each on one line, by its name."""
-    text = inspect.getdoc(hgext_delegate) or ''
-    items = ITEM.findall(text + '\n')
-    assert len(dict(items)) == len(items)
+FOLDER = CHECKOUT / 'hgext_delegate' / 'help'
+TOPICS = {name.decode(): header.decode() for name, header in topics.TOPICS}
+
+
+def manual(topic: str = 'config') -> dict[str, str]:
+    """The items of a topic of the manual: each on one line, by its name."""
+    items = ITEM.findall((FOLDER / f'{topic}.txt').read_text('utf-8') + '\n')
     return {name: ' '.join(body.split()) for name, body in items}
 
 
@@ -37,6 +46,8 @@ def test_the_manual_names_every_option_and_nothing_else() -> None:
     expected = {'NAME', *map(pycompat.sysstr, target.SETTINGS)}
     expected |= {f'NAME:{option}' for option in options()}
     assert set(manual()) == expected
+    text = (FOLDER / 'config.txt').read_text('utf-8')
+    assert len(ITEM.findall(text)) == len(expected)
 
 
 @pytest.mark.parametrize('option', options())
@@ -78,17 +89,65 @@ def test_what_the_manual_shows_to_paste_is_right(
 
 
 def test_hg_help_shows_the_manual(repository: Repository) -> None:
-    said = repository.hg('help', '-e', 'hgext_delegate').stdout.decode()
+    said = repository.hg('help', 'hgext_delegate').stdout.decode()
     first, _, rest = (inspect.getdoc(hgext_delegate) or '').partition('\n')
     assert said.startswith('hgext_delegate extension - ')
     shown = ' '.join(said.split())
     assert f'hgext_delegate extension - {first} ' in shown
-    for name in manual():
-        assert f'\n"{name}"\n' in said
+    for topic in TOPICS:
+        assert f'\n  hg help delegate.{topic} ' in said
     for command in hgext_delegate.cmdtable:
         assert re.search(rf'\n {command.decode()}\s', said)
     assert '``' not in said and ':hg:' not in said
     assert rest.startswith('\n')
+
+
+def test_every_text_is_a_topic() -> None:
+    assert {path.stem for path in FOLDER.iterdir()} == set(TOPICS)
+
+
+@pytest.mark.parametrize('topic', TOPICS)
+def test_hg_help_shows_a_topic_whole(
+    repository: Repository, topic: str
+) -> None:
+    said = repository.hg('help', f'delegate.{topic}').stdout.decode()
+    header, rule, body = said.split('\n', 2)
+    assert header == TOPICS[topic] and rule == '"' * len(header)
+    text = (FOLDER / f'{topic}.txt').read_text('utf-8').replace('``', '"')
+    assert body.split()[: len(text.split())] == text.split()
+    # an item begins a line, and what is said of it is below
+    for name in manual(topic):
+        assert f'\n    "{name}"\n      ' in said
+
+
+def test_hg_help_shows_one_option(repository: Repository) -> None:
+    said = repository.hg('help', 'delegate.config.NAME:retries').stdout
+    assert said.startswith(b'    "NAME:retries"\n      How often ')
+    assert b'keep' not in said
+
+
+def test_the_command_leads_to_the_topics(repository: Repository) -> None:
+    said = repository.hg('help', 'delegate').stdout.decode()
+    assert said.startswith('hg delegate [')
+    assert "'hg help delegate.config'" in said
+
+
+def test_the_manual_names_every_field_of_the_protocol() -> None:
+    text = (FOLDER / 'protocol.txt').read_text('utf-8')
+    lines = re.findall(r'^(``.*``)\n  ', text, re.MULTILINE)
+    named = [name for line in lines for name in re.findall(r'``(\w+)``', line)]
+    fields = [*receive._OBJECT, 'omitted', *receive._PUSH, 'omitted']
+    assert sorted(named) == sorted(fields)
+
+
+def test_the_states_are_those_of_the_journal() -> None:
+    states = {
+        value
+        for name, value in vars(journal).items()
+        if name.isupper() and value == name.lower()
+    }
+    assert len(states) == 7
+    assert set(manual('states')) == states
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Each message that a push can print is explained in the manual."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import chain
+
+from test_imports import PACKAGE, tree
+
+TEXT = PACKAGE / 'help' / 'messages.txt'
+# Whose translated messages reach a pusher: mistakes, and what became of it.
+SPEAKERS = ['audience', 'desk', 'handover', 'policy', 'pushed', 'target']
+# Whose first argument is a reason, and whose second is a remedy.
+ERRORS = {'SessionError', 'Expired', 'JournalError', 'LockError', '_trouble'}
+# Only hg delegate-setup comes to the first two, and says the rest itself.
+OTHERS = {'acquaint', 'setup_target', 'private', 'receiver'}
+
+
+def patterns(node: ast.expr | None) -> Iterator[str]:
+    """What the texts that the expression NODE can be look like; nothing
+    where that is decided elsewhere."""
+    if isinstance(node, ast.Constant) and node.value:
+        text = node.value
+        text = text.decode('utf-8') if isinstance(text, bytes) else str(text)
+        # the target's name, or what every line of ours begins with
+        text = re.sub(r'^(%s|delegate): |^\(|\)$', '', text.strip())
+        yield re.sub(r'%(\\\.\d)?[sdfr]', '.{1,80}?', re.escape(text))
+    elif isinstance(node, ast.JoinedStr):
+        parts = (
+            re.escape(str(part.value))
+            if isinstance(part, ast.Constant)
+            else '.{0,80}?'
+            for part in node.values
+        )
+        yield ''.join(parts)
+    elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
+        yield from patterns(node.left)
+    elif isinstance(node, ast.IfExp):
+        yield from chain(patterns(node.body), patterns(node.orelse))
+
+
+def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
+    """The calls in the module NAME, with the last word of what is called."""
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func).rpartition('.')[2]
+            yield function, node
+
+
+def translated() -> Iterator[str]:
+    """Problems and remedies: what stands in _()."""
+    for path in PACKAGE.glob('*.py'):
+        for function, node in calls(path.stem):
+            if path.stem in SPEAKERS and function == '_':
+                yield from patterns(node.args[0])
+            elif path.stem not in OTHERS and function in ('say', 'warn'):
+                yield from voiced(node)
+
+
+def voiced(call: ast.Call) -> Iterator[str]:
+    """What stands in _() in the arguments of CALL."""
+    for node in ast.walk(call):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == '_':
+            yield from patterns(node.args[0])
+
+
+def reasons() -> Iterator[str]:
+    """Why a session or the journal failed."""
+    for path in PACKAGE.glob('*.py'):
+        if path.stem in OTHERS:
+            continue
+        for function, node in calls(path.stem):
+            if function in ERRORS:
+                number = 1 if function == '_trouble' else 0
+                yield from patterns(node.args[number])
+    for part in ast.walk(tree('failure')):
+        if isinstance(part, ast.Return) and isinstance(part.value, ast.Tuple):
+            for text in part.value.elts:
+                yield from patterns(text)
+
+
+def plain() -> str:
+    """The text on one line, without marks and quotes, in lower case."""
+    words = TEXT.read_text('utf-8').replace('``', '').replace("'", '')
+    return ' '.join(words.split()).lower()
+
+
+def explained(pattern: str, text: str) -> bool:
+    sought = pattern.lower().replace("'", '').replace('\\ ', ' ')
+    return bool(re.search(rf'(?<![\w-]){sought.strip()}', text))
+
+
+def test_each_message_is_explained() -> None:
+    text = plain()
+    found = {*translated(), *reasons()}
+    assert len(found) > 80
+    assert [p for p in sorted(found) if not explained(p, text)] == []
