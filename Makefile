@@ -43,6 +43,7 @@ help:
 	@echo 'make bench        what a push costs (BENCH_ARGS="--growth")'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
+	@echo 'make docs         the manual and the man page, in docs/_build'
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
 
@@ -94,4 +95,5 @@ ifneq ($(wildcard docs/conf.py),)
 test: docs
 docs: pypi
 	$(PYPI) sphinx -q -W -b html docs docs/_build/html
+	$(PYPI) sphinx -q -W -b man docs docs/_build/man
 endif

@@ -1,18 +1,57 @@
-# Sphinx builds the manual from this folder: 'make docs'.
+# Sphinx builds the manual and the man page from this folder: 'make docs'.
 
+import inspect
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from docutils import nodes
+
 HERE = Path(__file__).resolve().parent
-_metadata: dict = {}
-exec(
-    (HERE.parent / 'hgext_delegate' / 'metadata.py').read_text('utf-8'),
-    _metadata,
-)
+sys.path.insert(0, str(HERE.parent))
+
+import hgext_delegate  # noqa: E402  found by the line above
 
 project = 'hg-delegate'
 author = 'the hg-delegate developers'
 copyright = '2026, the hg-delegate developers'
-release = version = _metadata['__version__'].decode('ascii')
+release = version = hgext_delegate.__version__.decode('ascii')
 html_theme = 'alabaster'
 exclude_patterns = ['_build']
 nitpicky = True
+man_pages = [
+    ('reference', 'hg-delegate', 'push to deploy, with Mercurial', author, 1)
+]
+
+
+def command_rst(name: str, entry: tuple) -> Iterator[str]:
+    """What 'hg help NAME' says, as lines of a page."""
+    function, flags, synopsis = entry[:3]
+    yield from (f'hg {name}', '~' * (len(name) + 3), '', '::', '')
+    yield from (f'  hg {name} {synopsis.decode()}', '')
+    yield inspect.getdoc(function) or ''
+    for short, long, _default, text, *label in flags:
+        words = [f'``--{long.decode()}``', *(word.decode() for word in label)]
+        first = f'``-{short.decode()}``, ' if short else ''
+        yield from ('', first + ' '.join(words), f'  {text.decode()}')
+    yield ''
+
+
+def fill_in(app, name: str, source: list[str]) -> None:
+    """Put what the extension says of itself where a page asks for it."""
+    lines = []
+    for key, entry in hgext_delegate.cmdtable.items():
+        lines += command_rst(key.decode(), entry)
+    _first, _, manual = (inspect.getdoc(hgext_delegate) or '').partition('\n')
+    source[0] = source[0].replace('.. hg-commands', '\n'.join(lines))
+    source[0] = source[0].replace('.. hg-manual', manual)
+
+
+def hg_role(role, rawtext, text, lineno, inliner, options=None, content=()):
+    """Mercurial's ':hg:`help x`'."""
+    return [nodes.literal(rawtext, f'hg {text}')], []
+
+
+def setup(app) -> None:
+    app.add_role('hg', hg_role)
+    app.connect('source-read', fill_in)

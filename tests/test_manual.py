@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -124,6 +126,39 @@ def test_hg_help_shows_one_option(repository: Repository) -> None:
     said = repository.hg('help', 'delegate.config.NAME:retries').stdout
     assert said.startswith(b'    "NAME:retries"\n      How often ')
     assert b'keep' not in said
+
+
+@pytest.fixture(scope='module')
+def man_page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """All of hg-delegate(1) on one line, without marks."""
+    folder = tmp_path_factory.mktemp('man')
+    sphinx = [sys.executable, '-m', 'sphinx', '-q', '-W', '-b', 'man']
+    sphinx += ['-d', str(folder / 'tree'), str(CHECKOUT / 'docs'), str(folder)]
+    subprocess.run(sphinx, check=True)
+    roff = (folder / 'hg-delegate.1').read_text('utf-8')
+    # all requests but those whose arguments are text
+    text = re.sub(r'^\.(?!B |SS ).*\n|^\.B ', '', roff, flags=re.MULTILINE)
+    text = re.sub(r'\\f[A-Z]|\\X\'.*?\'|\\&|\\c', '', text)
+    for mark, letter in {'\\-': '-', '\\(aq': "'", '\\(ga': '`'}.items():
+        text = text.replace(mark, letter)
+    return ' '.join(text.replace('\\e', '\\').split())
+
+
+@pytest.mark.parametrize('topic', TOPICS)
+def test_the_man_page_has_each_topic(man_page: str, topic: str) -> None:
+    for name, text in manual(topic).items():
+        assert f'{name} {text}'.replace('``', '') in man_page
+
+
+def test_the_man_page_has_each_command(man_page: str) -> None:
+    for command, entry in hgext_delegate.cmdtable.items():
+        assert f'.SS hg {command.decode()} ' in man_page
+        assert ' '.join(entry[2].decode().split()) in man_page
+        doc = ' '.join((inspect.getdoc(entry[0]) or '').split())
+        assert re.split(' [:.`]|``', doc)[0] in man_page
+        for _short, long, _default, text, *_name in entry[1]:
+            assert f'--{long.decode()}' in man_page
+            assert text.decode() in man_page
 
 
 def test_the_command_leads_to_the_topics(repository: Repository) -> None:
