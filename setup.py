@@ -33,6 +33,7 @@ setup(
     long_description_content_type='text/x-rst',
     author='The hg-delegate developers',
     license='GPL-2.0-or-later',
+    license_files=['COPYING'],
     keywords='hg mercurial hook deploy ssh',
     classifiers=[
         'Environment :: Console',

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import sys
 
-from mercurial import commands, extensions, registrar
+from mercurial import commands, demandimport, extensions, registrar
 from mercurial.i18n import _
 
 from . import eager, hooks, metadata
@@ -67,6 +67,17 @@ colortable = {
 
 # An extension that was loaded by its path is found by ``python:`` hooks too.
 sys.modules.setdefault('hgext_delegate', sys.modules[__name__])
+
+
+def getversion() -> bytes:
+    '''what ``hg version -v`` shows; paramiko itself is not imported for it'''
+    with demandimport.deactivated():
+        from importlib.metadata import PackageNotFoundError, version
+    try:
+        paramiko = version('paramiko').encode('ascii')
+    except PackageNotFoundError:
+        return b'%s (without paramiko)' % __version__
+    return b'%s (paramiko %s)' % (__version__, paramiko)
 
 
 def extsetup(ui) -> None:

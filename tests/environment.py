@@ -32,6 +32,12 @@ PACKAGES = {
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
 }
+# On a Debian system: what builds contrib/debian.
+BUILDERS = {
+    'dpkg-buildpackage': 'dpkg-dev',
+    'dh': 'debhelper',
+    'dh_python3': 'dh-python',
+}
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}
 VERSIONS = """
 import json, platform, sys
@@ -49,6 +55,11 @@ except ImportError:
 try:
     import ensurepip, venv
     found['venv'] = True
+except ImportError:
+    pass
+try:
+    import setuptools
+    found['setuptools'] = setuptools.__version__
 except ImportError:
     pass
 json.dump(found, sys.stdout)
@@ -98,15 +109,19 @@ def install_missing(debian: bool) -> None:
 
 def missing_packages(debian: bool) -> list[str]:
     """The Debian packages of whatever the tests need and is not there."""
+    on_debian = shutil.which('apt-get', path=PROGRAM_PATH)
+    programs = {**PACKAGES, **(BUILDERS if on_debian else {})}
     absent = {
         package
-        for program, package in PACKAGES.items()
+        for program, package in programs.items()
         if not shutil.which(program, path=PROGRAM_PATH)
     }
     found = versions(SYSTEM)
+    if on_debian and 'setuptools' not in found:
+        absent.add('python3-setuptools')
     if 'venv' not in found:
         absent.add('python3-venv')
-    if debian:
+    if debian or on_debian:
         absent.update(MODULES[name] for name in MODULES if name not in found)
     return sorted(absent)
 

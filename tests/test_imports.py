@@ -166,6 +166,7 @@ def cheap(world: World, repository: Repository) -> None:
         ['id'],
         ['log'],
         ['status'],
+        ['version', '-v'],
         ['phase', '--force', '--draft', '0'],
         ['commit', '-A', '-m', 'x', '-u', 'me'],
     ],

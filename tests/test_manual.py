@@ -235,8 +235,17 @@ def test_the_help_names_every_keyword_of_templates(
 def test_hg_version_tells_ours(repository: Repository) -> None:
     said = repository.hg('version', '-v').stdout.decode()
     version = metadata.__version__.decode()
-    assert f'\n  hgext_delegate  external  {version}\n' in said
+    line = rf'\n  hgext_delegate  external  {version} \(paramiko [\d.]+\)\n'
+    assert re.search(line, said)
     assert re.fullmatch(r'\d+\.\d+(\.\d+)?', version)
+
+
+def test_hg_version_tells_where_paramiko_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, 'path', [])
+    said = hgext_delegate.getversion()
+    assert said == metadata.__version__ + b' (without paramiko)'
 
 
 def test_what_is_tested_is_what_is_said() -> None:
