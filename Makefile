@@ -17,8 +17,9 @@ endif
 
 # The oldest and the newest that the suite runs on. The oldest are Debian 12's
 # own packages; pip builds the same releases where Debian's are not there.
-OLDEST := mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4
-NEWEST := mercurial==7.2.4 paramiko==5.1.0
+OLDEST := mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4 \
+	hg-evolve==11.1.10 hg-git==1.0.5
+NEWEST := mercurial==7.2.4 paramiko==5.1.0 hg-evolve==12.0.0
 
 # Nothing of the caller's: PYTHONUNBUFFERED alone would make output seem live
 # that is not, and HGPLAIN or LANG change what hg prints.

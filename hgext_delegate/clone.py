@@ -79,7 +79,10 @@ class Clone:
         return run([*argv, *args], '/', self.environ, receive)
 
     def _in(self, run: Run, *args: str, receive=None) -> int:
-        return self._hg(run, '-R', self.path, *args, receive=receive)
+        # from there largefiles and lfs get what is not in the changesets
+        default = 'paths.default=%s' % self.source
+        words = ['-R', self.path, '--config', default, *args]
+        return self._hg(run, *words, receive=receive)
 
     def _make(self, run: Run) -> None:
         '''make it where nothing is; it is there whole, or not at all'''

@@ -131,7 +131,9 @@ def plan(debian: bool, requirements: list[str]) -> tuple[str, list[str], bool]:
     if not debian:
         return SYSTEM, requirements, False
     if same_releases(versions(SYSTEM), requirements):
-        return SYSTEM, [], True
+        debians = (*MODULES, 'cryptography')
+        others = [r for r in requirements if r.split('==')[0] not in debians]
+        return SYSTEM, others, True
     # Mercurial 6.3 has no wheel and does not build with Python 3.12; the pinned
     # hypothesis needs 3.11.
     for python in (SYSTEM, shutil.which('python3.11'), sys.executable):

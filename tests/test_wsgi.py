@@ -17,6 +17,18 @@ APPLICATION = """\
 from mercurial.hgweb import hgweb
 application = hgweb({config!r})
 """
+# Only alice gets through, as far as hgweb knows by the server's own means.
+PASSWORD = """\
+import base64
+hgweb, allowed = application, base64.b64encode(b'alice:secret').decode()
+
+def application(environ, start_response):
+    if environ.get('HTTP_AUTHORIZATION') != 'Basic ' + allowed:
+        ask = [('WWW-Authenticate', 'Basic realm="hg"')]
+        start_response('401 Unauthorized', ask)
+        return []
+    return hgweb({**environ, 'REMOTE_USER': 'alice'}, start_response)
+"""
 STEPS = """\
 . ./record
 for i in 1 2 3; do
@@ -28,11 +40,17 @@ done
 
 @contextlib.contextmanager
 def served(
-    world: World, repository: Repository, *command: str
+    world: World,
+    repository: Repository,
+    *command: str,
+    password: bool = False,
 ) -> Iterator[str]:
     """Serve REPOSITORY by COMMAND as the server account; its URL."""
     config = bytes(world.web_conf([repository]))
-    world.server.write('wsgi.py', APPLICATION.format(config=config))
+    application = APPLICATION.format(config=config)
+    if password:
+        application += PASSWORD
+    world.server.write('wsgi.py', application)
     port = servers.free_port()
     words = [word.replace('ADDRESS', f'127.0.0.1:{port}') for word in command]
     with world.http([world.python, *words], port) as url:
@@ -40,10 +58,14 @@ def served(
 
 
 def gunicorn(
-    world: World, repository: Repository, *options: str
+    world: World,
+    repository: Repository,
+    *options: str,
+    password: bool = False,
 ) -> contextlib.AbstractContextManager[str]:
     command = ['-m', 'gunicorn', '--chdir', '.', '--bind', 'ADDRESS']
-    return served(world, repository, *command, *options, 'wsgi:application')
+    command += [*options, 'wsgi:application']
+    return served(world, repository, *command, password=password)
 
 
 def uwsgi(
@@ -126,3 +148,19 @@ def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
         node = ready.commit()
         last = LAST.match(ready.push(url).remote[-1])
         assert last and last[3].decode() == node[:12]
+
+
+def test_who_has_logged_in_is_the_pusher(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world) + '[web]\nallow-push = alice\n')
+    ready.commit()
+    with gunicorn(world, repository, password=True) as url:
+        refused = ready.push(url, check=False)
+        assert refused.returncode == 255
+        assert not world.deploys()
+        ready.push(url.replace('://', '://alice:secret@'))
+    (deploy,) = world.deploys()
+    (push,) = deploy.context['pushes']
+    assert push['pusher'] == 'alice'
+    assert 'secret' not in deploy.input.decode('ascii')
