@@ -32,7 +32,7 @@ BENCH_ARGS :=
 FAULTS := all
 
 .PHONY: help test test-debian test-pypi test-crash test-faults lint format
-.PHONY: demo bench clean debian pypi
+.PHONY: demo bench clean debian pypi pot
 
 help:
 	@echo 'make test         lint, then the suite with both Mercurials'
@@ -44,6 +44,7 @@ help:
 	@echo 'make bench        what a push costs (BENCH_ARGS="--growth")'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
+	@echo 'make pot          what translators begin with, in i18n'
 	@echo 'make docs         the manual and the man page, in docs/_build'
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
@@ -81,6 +82,10 @@ debian:
 
 pypi:
 	@python3 -I tests/environment.py "$(ENVIRONMENTS)/pypi" $(NEWEST)
+
+pot: pypi
+	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/messages.py \
+		i18n/hgext_delegate.pot hgext_delegate/*.py
 
 demo:
 	@contrib/demo

@@ -60,6 +60,7 @@ colortable = {
     b'delegate.state.lost': b'magenta bold',
     b'delegate.state.superseded': b'none',
     b'delegate.state.cancelled': b'yellow',
+    b'delegate.hint': b'none',
     b'delegate.check.ok': b'green',
     b'delegate.check.warning': b'yellow',
     b'delegate.check.error': b'red bold',
@@ -151,6 +152,9 @@ def delegate(ui, repo, *targets, **opts):
     With -n/--dry-run, the command and the object that would be sent are
     printed. No connection is made, and nothing is written.
 
+    With -q/--quiet, only what did not succeed is said; with -v/--verbose,
+    also the number, each attempt and the time waited. So it is for a push.
+
     Interrupted (^C), it cancels what it has begun, as :hg:`delegate-cancel`
     does.
 
@@ -190,6 +194,9 @@ def delegate_log(ui, repo, id=None, **opts):
 
     With ID, what that delegation printed follows. With -f/--follow, it
     follows live until the end, and the result is that of the delegation.
+
+    With -v/--verbose, attempts, the time waited and what to do next are
+    shown; with -q/--quiet only number, target and state, or only the output.
 
     Templates have the keywords ``id``, ``target``, ``state``, ``node``,
     ``pusher``, ``date`` (when it began), ``seconds``, ``status`` (the exit
@@ -332,7 +339,7 @@ def delegate_setup(ui, repo, target, url, **opts):
     What is printed are the one line for the deploy account's
     ``authorized_keys``, which lets this key run one command from here, and
     the lines for an hgrc. Run again this changes nothing, and prints the
-    same.
+    same. With -q/--quiet, there are no comments between them.
 
     With -T/--template, ``authorized_keys`` is that line and ``hgrc`` the
     other lines; there are ``target``, ``url``, ``identity``, ``publickey``,
@@ -354,7 +361,8 @@ def delegate_check(ui, repo, *targets, **opts):
 
     Without TARGET, all targets are looked at. One line is printed for each
     fact: ``ok``, ``warning`` or ``error``, the target, and what was found,
-    with what to do about it in parentheses.
+    with what to do about it in parentheses. With -q/--quiet, only warnings
+    and errors are.
 
     It logs in to each target, and asks for what the key must not have: a
     pty, an agent, port forwardings, X11. Nothing is run there, and nothing

@@ -16,6 +16,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from mercurial import error
 from mercurial.i18n import _
@@ -40,42 +41,56 @@ class Voice:
     def __init__(self, ui):
         self._ui = ui
         self._gone = False
+        self._insists = False
 
     def speak_to(self, ui) -> None:
         '''let what is said from now on go to ``ui``'''
         self._ui = ui
 
-    def say(self, line: bytes, *hints: bytes) -> None:
+    def insist(self) -> None:
+        '''relay under --quiet too: it is what the user has asked for'''
+        self._insists = True
+
+    def note(self, line: bytes) -> None:
+        '''for --verbose'''
+        self._print(self._ui.note, b'delegate: %s\n' % line)
+
+    def say(self, line: bytes, *hints: bytes, label: bytes = b'') -> None:
         '''something of ours that is not an error'''
-        self._print(self._ui.status, b'delegate: %s\n' % line)
+        self._print(self._ui.status, b'delegate: %s\n' % line, label)
         self._hint(self._ui.status, hints)
 
-    def warn(self, line: bytes, *hints: bytes) -> None:
-        self._print(self._ui.warn, b'delegate: %s\n' % line)
+    def warn(self, line: bytes, *hints: bytes, label: bytes = b'') -> None:
+        self._print(self._ui.warn, b'delegate: %s\n' % line, label)
         self._hint(self._ui.warn, hints)
+
+    def progress(self, topic: bytes):
+        '''Mercurial's progress bar, which any line that is printed clears'''
+        return self._ui.makeprogress(topic, unit=b's')
 
     def relay(self, target: bytes, lines: list[bytes]) -> None:
         '''what the deploy side printed; the prefix shows who speaks'''
+        write = self._ui.write if self._insists else self._ui.status
         piece = b''
         for line in lines:
             line = b'%s| %s\n' % (target, line)
             if piece and len(piece) + len(line) > select.PIPE_BUF:
-                self._print(self._ui.status, piece)
+                self._print(write, piece)
                 piece = b''
             piece += line
         if piece:
-            self._print(self._ui.status, piece)
+            self._print(write, piece)
 
     def _hint(self, write, hints: Sequence[bytes]) -> None:
         for hint in hints:
             if hint:
-                self._print(write, b'(%s)\n' % hint)
+                self._print(write, b'(%s)\n' % hint, b'delegate.hint')
 
-    def _print(self, write, line: bytes) -> None:
+    def _print(self, write, line: bytes, label: bytes = b'') -> None:
         if self._gone:
             return
         try:
-            write(line)
+            write(line, label=label)
         except (error.StdioError, OSError):
             self._gone = True
         self.flush()
@@ -119,11 +134,20 @@ class Follower:
         self._told = ''
         self._reminded = 0
         self._heard: int | None = None
+        self._detailed = (0, 0)
         self._reader: output.Reader | None = None
+        self._progress: Any = None
 
     def begin(self) -> None:
         '''the deploy may be silent for long, and the push is told of now'''
         self._voice.flush()
+        topic = _(b'waiting for %s') % self._name
+        self._progress = self._voice.progress(topic)
+
+    def wait(self) -> None:
+        '''show how long nothing was printed yet, where that can be shown'''
+        if self._progress:
+            self._progress.update(int(time.monotonic() - self._began))
 
     def poll(self) -> bool:
         '''tell what is new; True when there is nothing more to come'''
@@ -146,9 +170,18 @@ class Follower:
         return True
 
     def close(self) -> None:
+        self._stop_waiting()
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if self._reader:
             self._reader.close()
             self._reader = None
+
+    def _stop_waiting(self) -> None:
+        if self._progress:
+            self._progress.complete()
+            self._progress = None
 
     def _runs(self, row: journalmod.Delegation) -> journalmod.Delegation:
         '''the delegation that runs for ``row``: itself, or what took it'''
@@ -166,17 +199,31 @@ class Follower:
                     _(b'%s: delegation %d of %s takes this push along')
                     % (self._name, runs.number, whom(runs))
                 )
-            self.close()
+            self._stop_reading()
             self._heard = runs.number
+        self._detail(runs)
         if self._reader is None:
             with contextlib.suppress(OSError):  # it may not have begun
                 self._reader = output.Reader.open(self._place.log(runs.id))
+
+    def _detail(self, runs: journalmod.Delegation) -> None:
+        '''under --verbose: its number, each attempt, how long it waited'''
+        attempt = (runs.number, runs.attempt)
+        if runs.began is None or attempt == self._detailed:
+            return
+        self._detailed = attempt
+        waited = max(0.0, runs.began - runs.created)
+        self._voice.note(
+            _(b'%s: delegation %d, attempt %d, waited %.1f s')
+            % (self._name, *attempt, waited)
+        )
 
     def _read(self) -> None:
         while self._reader:
             lines = self._reader.read()
             if not lines:
                 break
+            self._stop_waiting()
             self._voice.relay(self._name, lines)
 
     def _explain(
@@ -216,7 +263,8 @@ class Follower:
             line, hints = _(b'superseded by %s') % short(runs.node), ()
         self.succeeded = good
         speak = self._voice.say if good else self._voice.warn
-        speak(b'%s: %s' % (self._name, line), *hints)
+        label = b'delegate.state.' + runs.state.encode('ascii')
+        speak(b'%s: %s' % (self._name, line), *hints, label=label)
 
 
 def follow(followers: Sequence[Follower], news: threading.Event) -> None:
@@ -228,6 +276,8 @@ def follow(followers: Sequence[Follower], news: threading.Event) -> None:
         while left:
             news.clear()
             left = [follower for follower in left if not follower.poll()]
+            for follower in left[:1]:
+                follower.wait()
             if left:
                 news.wait(GLANCE)
     finally:

@@ -49,7 +49,8 @@ def run(ui, repo, names: Sequence[bytes], opts) -> int:
     status = 0
     with ui.formatter(b'delegate-check', pycompat.byteskwargs(opts)) as fm:
         for found in _findings(ui, repo, targets, wrong, chosen):
-            _show(ui, fm, found)
+            if _is_wanted(ui, fm, found):
+                _show(ui, fm, found)
             if found.level == finding.ERROR:
                 status = 1
     return status
@@ -93,6 +94,11 @@ def _findings(
                 yield from server.check(ui, repo, usable[name])
     yield from checkjournal.check(repo, [n for n in chosen if n in usable])
     yield checkconfig.http(ui)
+
+
+def _is_wanted(ui, fm, found: finding.Finding) -> bool:
+    '''--quiet leaves out what is right, but not from a template'''
+    return found.level != finding.OK or not (ui.quiet and fm.isplain())
 
 
 def _show(ui, fm, found: finding.Finding) -> None:

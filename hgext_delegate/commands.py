@@ -269,7 +269,7 @@ def _report_cancelled(desk, row) -> int:
         return 1
     if row.state != journalmod.CANCELLED:
         line, hints = audience.verdict(row)
-        desk.voice.say(b'%s: %s' % (name, line), *hints)
+        desk.voice.warn(b'%s: %s' % (name, line), *hints)
         return 1
     desk.voice.say(
         _(b'%s: delegation %d is cancelled') % (name, row.number),

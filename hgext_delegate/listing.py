@@ -55,11 +55,12 @@ def show(ui, desk, id: bytes | None, opts) -> int:
     else:
         rows = [named(desk, id)]
     if opts['follow']:
+        desk.voice.insist()
         return _follow(desk, rows[0])
     ui.pager(b'delegate-log')
     with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
         for row in rows:
-            _item(fm, row)
+            _item(ui, fm, row, ui.quiet and id is not None)
             if id is not None:
                 _printed(fm, desk, row)
     return 0
@@ -116,7 +117,7 @@ def _seconds(time: str) -> float:
     return moment.timestamp()
 
 
-def _item(fm, row) -> None:
+def _item(ui, fm, row, silent: bool) -> None:
     '''one delegation: a line, or with -T everything that is recorded'''
     date = dateutil.makedate(int(row.began or row.created))
     fm.startitem()
@@ -138,24 +139,37 @@ def _item(fm, row) -> None:
         taken=row.taken,
         stopper=_text(row.stopper),
     )
+    if not silent:
+        _plain(ui, fm, row, date)
+
+
+def _plain(ui, fm, row, date) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
     fm.plain(b'%5s  %-10s  ' % (number, pycompat.sysbytes(row.target)))
     fm.plain(
         b'%-10s' % state, label=b'delegate.state delegate.state.%s' % state
     )
+    if ui.quiet:
+        fm.plain(b'\n')
+        return
     node = fm.hexfunc(bytes.fromhex(row.node))
     pusher = _text((row.pusher or '-')[:40])
     when = dateutil.datestr(date, _DATE)
     fm.plain(b'  %s  %-10s  %s' % (node, pusher, when))
-    for remark in _remarks(row):
+    for remark in _remarks(ui, row):
         fm.plain(b'  ' + remark)
     fm.plain(b'\n')
+    if ui.verbose and row.remedy:
+        fm.plain(b'(%s)\n' % _text(row.remedy), label=b'delegate.hint')
 
 
-def _remarks(row) -> Iterator[bytes]:
+def _remarks(ui, row) -> Iterator[bytes]:
     if row.seconds is not None:
         yield _(b'%.1f s') % row.seconds
+    if ui.verbose and row.began is not None:
+        yield _(b'attempt %d') % row.attempt
+        yield _(b'waited %.1f s') % max(0.0, row.began - row.created)
     if row.taken is not None and row.state == journalmod.SUPERSEDED:
         yield _(b'by %d') % row.taken
     elif row.taken is not None:

@@ -78,17 +78,24 @@ class Broadcast:
 
     def __init__(self, ui):
         self.quiet = ui.quiet
+        self.verbose = ui.verbose
         self.followers: list[audience.Follower] = []
         self.news = threading.Event()
         self.finish: Callable[[], None] = lambda: None
         self.close: Callable[[], None] = lambda: None
         self._said: list[bytes] = []
 
-    def status(self, *messages: bytes) -> None:
+    # ``label`` is for ui's colours, which no hgweb sends
+
+    def status(self, *messages: bytes, label: bytes = b'') -> None:
         if not self.quiet:
             self._said.extend(messages)
 
-    def warn(self, *messages: bytes) -> None:
+    def note(self, *messages: bytes, label: bytes = b'') -> None:
+        if self.verbose:
+            self._said.extend(messages)
+
+    def warn(self, *messages: bytes, label: bytes = b'') -> None:
         self._said.extend(messages)
 
     def flush(self) -> None:

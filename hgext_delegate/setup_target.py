@@ -86,7 +86,10 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
         fm.data(**{k: v.encode('utf-8') for k, v in made.items()})
-        for text in '\n'.join(_page(made, host, key)).splitlines():
+        page = [made['authorized_keys'], '', made['hgrc']]
+        if not ui.quiet:
+            page = [*_page(made, host, key)]
+        for text in '\n'.join(page).splitlines():
             fm.plain(b'%s\n' % audience.text(text))
     return 0
 

@@ -14,7 +14,7 @@ class Ui:
     def __init__(self) -> None:
         self.written: list[bytes] = []
 
-    def status(self, text: bytes) -> None:
+    def status(self, text: bytes, label: bytes = b'') -> None:
         self.written.append(text)
 
     warn = status

@@ -1,0 +1,204 @@
+"""--quiet, --verbose, colours, the progress bar, and what can be translated."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pty
+import re
+
+import messages
+import pytest
+from repositories import Clone, Repository
+from test_deploy import targets
+from test_imports import PACKAGE, tree
+from world import CHECKOUT, World
+
+FAILING = '. ./record\necho deploying\nexit 3\n'
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    repository.hgrc(targets(world))
+    return clone
+
+
+def ours(lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if re.match(rb'(delegate: |blog\|)', line)]
+
+
+def test_a_quiet_server_says_what_went_wrong_and_no_more(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world) + '[ui]\nquiet = yes\n')
+    ready.commit()
+    assert ready.push().remote == []
+    assert len(world.deploys()) == 1
+    world.forced_command(FAILING)
+    ready.commit()
+    (line,) = ours(ready.push().remote)
+    assert line.startswith(b'delegate: blog: failed: exit status 3 after ')
+
+
+def test_a_verbose_server_says_more(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world) + '[ui]\nverbose = yes\n')
+    ready.commit()
+    more = rb'delegate: blog: delegation 1, attempt 1, waited \d+\.\d s'
+    said = ours(ready.push().remote)
+    assert re.fullmatch(more, said[0])
+    assert said[1] == b'blog| deployed'
+
+
+def test_by_hand_quiet_says_what_went_wrong_and_no_more(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    assert repository.hg('delegate', '-q').stdout == b''
+    assert len(world.deploys()) == 2
+    world.forced_command(FAILING)
+    failed = repository.hg('delegate', '-q', check=False)
+    assert failed.returncode == 1
+    (line, *_hints) = ours((failed.stdout + failed.stderr).splitlines())
+    assert line.startswith(b'delegate: blog: failed: ')
+
+
+def test_the_log_is_short_or_long(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    plain = repository.hg('delegate-log').stdout
+    quiet = repository.hg('delegate-log', '-q').stdout
+    verbose = repository.hg('delegate-log', '-v').stdout
+    assert quiet.split() == [b'1', b'blog', b'succeeded']
+    assert plain.split()[:3] == quiet.split()
+    assert b'attempt 1' in verbose and b'attempt' not in plain
+    assert repository.hg('delegate-log', '-q', '1').stdout == b'deployed\n'
+    followed = repository.hg('delegate-log', '-q', '1', '--follow').stdout
+    assert followed == b'blog| deployed\n'
+
+
+def test_a_quiet_check_says_what_is_wrong(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    plain = repository.hg('delegate-check', check=False).stdout.splitlines()
+    quiet = repository.hg('delegate-check', '-q', check=False).stdout
+    assert any(line.startswith(b'ok ') for line in plain)
+    marks = (b'warning ', b'error ')
+    assert [line for line in plain if line.startswith(marks)] == [
+        line for line in quiet.splitlines() if not line.startswith(b'(')
+    ]
+    json = repository.hg('delegate-check', '-q', '-Tjson', check=False).stdout
+    assert b'"ok"' in json
+
+
+def test_our_lines_have_labels(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    debug = ('--config', 'ui.color=debug')
+    ready.commit()
+    ready.push()
+    said = repository.hg('delegate', *debug).stdout
+    assert (
+        b'[delegate.state.succeeded ui.status|delegate: blog: deployed ' in said
+    )
+    world.forced_command(FAILING)
+    failed = repository.hg('delegate', *debug, check=False)
+    said = failed.stdout + failed.stderr
+    assert b'[delegate.state.failed ui.warning|delegate: blog: failed: ' in said
+    assert b'[delegate.hint ui.warning|(' in said
+
+
+@pytest.mark.parametrize('way', ['ssh', 'http'])
+def test_nothing_is_coloured_and_no_bar_is_drawn_for_a_pusher(
+    world: World, repository: Repository, ready: Clone, way: str
+) -> None:
+    world.forced_command('. ./record\nsleep 0.5\necho deployed\n')
+    ready.commit()
+    bar = ('delay=0', 'refresh=0', 'assume-tty=1')
+    options = [
+        word for item in bar for word in ('--config', f'progress.{item}')
+    ]
+    if way == 'ssh':
+        push = ready.push('--color=always')
+    else:
+        with world.hgweb(
+            [repository], *(f'progress.{x}' for x in bar[:2])
+        ) as u:
+            push = ready.push(f'{u}/{repository.path.name}', *options)
+    said = b'\n'.join(push.remote)
+    assert b'blog| deployed' in push.remote
+    assert b'\x1b' not in said and b'waiting for' not in said
+
+
+def test_who_waits_by_hand_sees_a_bar_until_there_is_something_to_see(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command('. ./record\nsleep 1\necho deployed\nsleep 1\n')
+    ready.commit()
+    ready.push()
+    ours, theirs = pty.openpty()
+    process = world.server.popen(
+        [
+            *(*repository.program, '-R', str(repository.path), 'delegate'),
+            *('--config', 'progress.delay=0', '--config', 'progress.refresh=0'),
+        ],
+        env={'TERM': 'xterm'},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    shown = b''
+    try:
+        while data := os.read(ours, 4096):
+            shown += data
+    except OSError:
+        pass  # how a terminal ends on Linux
+    os.close(ours)
+    assert process.wait() == 0
+    before, _, after = shown.partition(b'blog| deployed')
+    assert b'waiting for blog' in before
+    assert b'waiting for' not in after
+    # cleared: the line begins where nothing is left of it
+    assert re.search(rb'\r +\r(\x1b\[[0-9;]*m)*\Z', before), before
+
+
+# Whose first arguments a user reads.
+SPOKEN = {'status', 'warn', 'say', 'note', 'Abort', 'InputError', 'StateError'}
+
+
+def spoken(name: str) -> list[ast.expr]:
+    """What the module NAME gives to somebody to read, as it stands there."""
+    found: list[ast.expr] = []
+    for node in ast.walk(tree(name)):
+        if isinstance(node, ast.Call):
+            function = ast.unparse(node.func).rpartition('.')[2]
+            hints = [k.value for k in node.keywords if k.arg == 'hint']
+            found += hints
+            if function in SPOKEN:
+                found += node.args
+    return found
+
+
+def test_what_is_said_can_be_translated() -> None:
+    for path in PACKAGE.glob('*.py'):
+        for node in spoken(path.stem):
+            literals = {
+                part.value
+                for part in ast.walk(node)
+                if isinstance(part, ast.Constant)
+                and isinstance(part.value, bytes)
+                # names and punctuation are the same in any language
+                and re.search(rb'[a-z]{2} [a-z]', part.value)
+            }
+            assert literals <= messages.translatable(path), path.name
+
+
+def test_the_template_for_translators_is_up_to_date() -> None:
+    made = messages.template(sorted(PACKAGE.glob('*.py')))
+    committed = CHECKOUT / 'i18n' / 'hgext_delegate.pot'
+    assert committed.read_text('utf-8') == made, "'make pot' writes it anew"
