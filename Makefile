@@ -30,9 +30,10 @@ PYPI := $(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" -m
 PYTEST_ARGS :=
 BENCH_ARGS :=
 FAULTS := all
+MATRIX_ARGS :=
 
 .PHONY: help test test-debian test-pypi test-crash test-faults lint format
-.PHONY: demo bench clean debian pypi pot
+.PHONY: demo bench clean debian pypi pot test-matrix
 
 help:
 	@echo 'make test         lint, then the suite with both Mercurials'
@@ -41,6 +42,8 @@ help:
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
 	@echo 'make test-crash   kill the server at hundreds of moments'
 	@echo 'make test-faults  break the connection at each byte (or FAULTS=2000)'
+	@echo 'make test-matrix  part of it with every Mercurial and paramiko'
+	@echo '                  (MATRIX_ARGS=tests for all of it)'
 	@echo 'make bench        what a push costs (BENCH_ARGS="--growth")'
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
@@ -64,6 +67,9 @@ test-crash: pypi
 test-faults: pypi
 	$(CLEAN) HGD_FAULTS=$(FAULTS) "$(ENVIRONMENTS)/pypi/bin/python" \
 		-m pytest -s tests/test_faults.py
+
+test-matrix:
+	@python3 -E -s tests/matrix.py "$(ENVIRONMENTS)" $(MATRIX_ARGS)
 
 bench: pypi
 	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" contrib/bench.py $(BENCH_ARGS)

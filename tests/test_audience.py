@@ -19,6 +19,9 @@ class Ui:
 
     warn = status
 
+    def note(self, text: bytes, label: bytes = b'') -> None:
+        """Nobody asked for --verbose."""
+
     def flush(self) -> None:
         pass
 

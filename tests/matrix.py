@@ -1,0 +1,126 @@
+"""The suite, or a part of it, with each Mercurial and paramiko supported.
+
+    matrix.py ENVIRONMENTS [PYTEST_ARGUMENT...]
+
+Makes an environment in the folder ENVIRONMENTS for each line of VERSIONS and
+each Python of PYTHONS that all accounts may run, runs pytest there, and prints
+a table, as reStructuredText, of what was run. Without PYTEST_ARGUMENTs that is
+PART. The exit status is 1 if something failed.
+
+Uses the standard library alone, as environment.py does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import environment
+
+# Each Mercurial and each paramiko at least once, and the oldest of one with
+# the newest of the other.
+VERSIONS = (
+    'mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4',
+    'mercurial==6.3.3 paramiko==5.1.0',
+    'mercurial==6.6.3 paramiko==3.5.1',
+    'mercurial==6.9.5 paramiko==3.5.1',
+    'mercurial==7.0.3 paramiko==4.0.0',
+    'mercurial==7.1.2 paramiko==4.0.0',
+    'mercurial==7.2.4 paramiko==2.12.0 cryptography==38.0.4',
+    'mercurial==7.2.4 paramiko==5.1.0',
+)
+PYTHONS = tuple(f'python3.{minor}' for minor in range(9, 15))
+# What differs from one release to the next: the hooks, the wire protocol and
+# HTTP of Mercurial's, and all that paramiko does.
+PART = [
+    f'tests/test_{name}.py'
+    for name in (
+        *(
+            'deploy',
+            'context',
+            'triggers',
+            'pusher',
+            'pusher_live',
+            'pending',
+            'livehttp',
+        ),
+        *('commands', 'manual', 'session', 'session_login', 'session_config'),
+        *('session_certificate', 'imports'),
+    )
+]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pythons() -> dict[str, str]:
+    """The interpreters that can be had, by their names."""
+    found = {}
+    for name in PYTHONS:
+        path = shutil.which(name, path=environment.PROGRAM_PATH)
+        if path and (os.getuid() != 0 or environment.everyone_may_run(path)):
+            found[name] = path
+    return found
+
+
+def prepare(folder: Path, python: str, requirements: list[str]) -> str:
+    """Make FOLDER; what went wrong, or ''."""
+    try:
+        environment.update(folder, python, requirements, system=False)
+    except environment.Missing as missing:
+        return f'not installed: {missing.args[0]}'
+    return ''
+
+
+def trial(folder: Path, arguments: list[str]) -> str:
+    """What pytest says in the end when it is run in FOLDER."""
+    clean = {'PATH': environment.PROGRAM_PATH, 'LANG': 'C.UTF-8'}
+    done = subprocess.run(
+        [str(folder / 'bin' / 'python'), '-m', 'pytest', '-n', '2', *arguments],
+        cwd=ROOT,
+        env={**clean, 'HOME': os.environ['HOME']},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    print(done.stdout, flush=True)
+    found = re.search(r'=+ (.*) in [\d.]+s', done.stdout.rpartition('\n=')[2])
+    words = found[1] if found else f'pytest: exit status {done.returncode}'
+    counts = re.findall(r'\d+ (?:passed|failed|error)s?', words)
+    return ', '.join(counts) or words
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """ROWS, of which the first is the heading, as a simple table."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    rule = '  '.join('=' * width for width in widths)
+    lines = [
+        '  '.join(word.ljust(width) for word, width in zip(row, widths))
+        for row in rows
+    ]
+    return '\n'.join([rule, lines[0], rule, *lines[1:], rule])
+
+
+def main() -> int:
+    base, *arguments = sys.argv[1:]
+    os.umask(0o022)
+    found = pythons()
+    rows = [('Mercurial', 'paramiko', 'Python', 'result')]
+    for name, python in found.items():
+        for words in VERSIONS:
+            releases = re.findall('==([0-9.]+)', words)[:2]
+            folder = Path(base, f'matrix-{"-".join([*releases, name])}')
+            result = prepare(folder, python, words.split())
+            result = result or trial(folder, arguments or PART)
+            rows.append((*releases, name.removeprefix('python'), result))
+    print(table([tuple(line.rstrip() for line in row) for row in rows]))
+    for name in PYTHONS:
+        if name not in found:
+            print(f'{name}: not tried, not on this machine for all accounts')
+    return int(not all(re.fullmatch(r'\d+ passed', row[3]) for row in rows[1:]))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
