@@ -57,11 +57,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pythons() -> dict[str, str]:
     """The interpreters that can be had, by their names."""
-    found = {}
+    found: dict[str, str] = {}
     for name in PYTHONS:
-        path = shutil.which(name, path=environment.PROGRAM_PATH)
-        if path and (os.getuid() != 0 or environment.everyone_may_run(path)):
-            found[name] = path
+        for folder in environment.PROGRAM_PATH.split(':'):
+            path = shutil.which(name, path=folder)
+            # Only as root are there other accounts to run it.
+            if path and (os.getuid() or environment.everyone_may_run(path)):
+                found.setdefault(name, path)
     return found
 
 

@@ -139,7 +139,7 @@ def test_what_had_succeeded_before_it_was_cancelled_has_succeeded(
     while receiver.processes(f'{receiver.account.home}/script'):
         time.sleep(0.05)
     said = receiver.repository.hg('delegate-cancel', '1', check=False)
-    assert b'blog: deployed ' in said.stdout
+    assert b'blog: deployed ' in said.stderr
     assert states(receiver) == [('succeeded', 1)]
 
 

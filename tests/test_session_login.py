@@ -147,6 +147,7 @@ def test_a_wrong_host_key_is_refused_before_any_key_is_shown(
     sshd: loopback.Sshd,
 ) -> None:
     log = sshd.folder / 'log'
+    log.touch()
     before = log.stat().st_size
     sessions.failure(sshd, 'true', hostkeys=[loopback.public(sshd.identity)])
     sshd.wait()

@@ -19,7 +19,7 @@ MOST = 16 * 1024  # KB
 QUIET = [hostile.status(0), (hostile.EOF,), (hostile.CLOSE,)]
 # A process of its own has no other session's memory.
 CLIENT = """\
-import resource, sys
+import re, sys
 from pathlib import Path
 import sessions
 from hgext_delegate import session
@@ -31,7 +31,9 @@ try:
         )
 except session.SessionError as error:
     print(error.reason, file=sys.stderr)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+# ru_maxrss would count what had been forked before this was begun.
+status = Path('/proc/self/status').read_text('ascii')
+print(re.search(r'VmHWM:[^0-9]+([0-9]+)', status)[1])
 """
 
 
