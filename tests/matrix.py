@@ -99,7 +99,9 @@ def main() -> int:
     base, *arguments = sys.argv[1:]
     os.umask(0o022)
     found = pythons()
-    rows = [('Mercurial', 'paramiko', 'Python', 'result')]
+    rows: list[tuple[str, ...]] = [
+        ('Mercurial', 'paramiko', 'Python', 'result')
+    ]
     for name, python in found.items():
         for words in VERSIONS:
             releases = re.findall('==([0-9.]+)', words)[:2]
