@@ -295,16 +295,13 @@ def verdict(row: journalmod.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
         return _(b'deployed %s in %.1f s') % (short(row.node), seconds), ()
     if row.state == journalmod.FAILED:
         line = _(b'failed: %s after %.1f s') % (reason, seconds)
-        more = _(
-            b"on the server, 'hg delegate-log %d' shows more, "
-            b"'hg delegate %s' runs it again"
-        )
-        return line, (text(row.remedy), more % (row.number, name))
+        more = _(b"'hg delegate-log %d' on the server shows more") % row.number
+        return line, (text(row.remedy), more, again)
     if row.state == journalmod.CANCELLED:
         return _(b'failed: %s') % reason, (text(row.remedy), again)
     if row.state == journalmod.LOST:
         line = _(b'lost: %s after %.1f s') % (reason, seconds)
-        return line, (_(b'nobody knows whether it was deployed; %s') % again,)
+        return line, (_(b'nobody knows whether it was deployed'), again)
     if row.state == journalmod.SUPERSEDED:
         return _(b'superseded'), ()
     later = _(

@@ -64,8 +64,8 @@ def install(line: str) -> tuple[str, bool]:
     except OSError as exc:
         raise InstallError(
             'cannot write %s: %s' % (path, exc.strerror),
-            'it and its folder must be no symbolic links, and belong to this '
-            'account',
+            'it and its folder must belong to this account and be no symbolic '
+            'links',
         ) from None
     return path, new is not None
 
@@ -157,8 +157,8 @@ def _ssh_folder(home: str) -> Iterator[int]:
         if os.fstat(above).st_uid != os.geteuid():
             raise InstallError(
                 '%s does not belong to this account' % home,
-                'run it as the deploy account, with its own HOME: '
-                'sudo -H -u ACCOUNT hg delegate-receive --install LINE',
+                'run this as the deploy account with its own HOME: '
+                'sudo -H -u ACCOUNT',
             )
         with contextlib.suppress(FileExistsError):
             os.mkdir('.ssh', 0o700, dir_fd=above)

@@ -45,9 +45,8 @@ def check(
     if who is None:
         yield about.warning(
             _(b'%s is not an account of this machine') % name,
-            _(b'if its sshd runs in a container, see to it there that the '
-              b'account is not root'),
-        )  # fmt: skip
+            _(b'if sshd runs in a container, make sure it is not root there'),
+        )
     elif who.uid == 0:
         yield about.error(
             _(b'%s is root') % name, _(b'make an account without any rights')
@@ -61,8 +60,10 @@ def check(
         holes = [*_readable(about, who, keys), *_writable(about, who, ui, repo)]
         yield from holes
         if not holes:
-            line = _(b'%s can read no key of the server account, and write '
-                     b'neither repository nor configuration')  # fmt: skip
+            line = _(
+                b'%s can read no server key, write no repository or '
+                b'configuration'
+            )
             yield about.ok(line % name)
 
 

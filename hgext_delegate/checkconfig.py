@@ -48,8 +48,8 @@ def general(ui, repo) -> Iterator[finding.Finding]:
         yield about.warning(
             _(b'the repository belongs to %s, and this is run by %s')
             % (_account(owner), _account(os.geteuid())),
-            _(b'all that is said here holds for %s: run it as the account '
-              b'that serves pushes') % _account(os.geteuid()),
+            _(b'this holds for %s: run it as the account that '
+              b'serves pushes') % _account(os.geteuid()),
         )  # fmt: skip
 
 
@@ -61,8 +61,7 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
         if name.startswith(b'changegroup') and _is_classic(value)
         if ui.configsource(b'hooks', name) != _PASSING
     ]
-    remedy = _(b"add 'hgext_delegate =' to [extensions] of an hgrc that the "
-               b'server reads')  # fmt: skip
+    remedy = _(b"add 'hgext_delegate =' to [extensions] in the server's hgrc")
     if lasting and lines:
         return about.ok(
             _(b'the extension is enabled by %s; with %s it delegates once')
@@ -72,10 +71,10 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
         return about.ok(_(b'the extension is enabled by %s') % lasting[0])
     if lines:
         return about.warning(
-            _(b'%s delegates, and the extension is not enabled: a push whose '
-              b'process is killed just then is forgotten') % lines[0],
+            _(b'with %s alone, a push whose process is killed is forgotten')
+            % lines[0],
             remedy,
-        )  # fmt: skip
+        )
     return about.error(
         _(b'the extension is enabled on the command line alone'), remedy
     )
@@ -97,9 +96,11 @@ def http(ui) -> finding.Finding:
     about = finding.About(b'', b'http')
     if _enablers(ui):
         return about.ok(
-            _(b'over HTTP, too, the output of a deploy is shown live, unless '
-              b'the web server or a proxy collects replies')
-        )  # fmt: skip
+            _(
+                b'output is live over HTTP, unless a web server or proxy '
+                b'collects it'
+            )
+        )
     return about.warning(
         _(b'over HTTP the output of a deploy is shown at the end of the push'),
         _(b'enable the extension in an hgrc that the web server reads'),
@@ -136,8 +137,10 @@ def untrusted(ui) -> dict[bytes, list[finding.Finding]]:
 def _untrusted(name: bytes, file: bytes, missing: bool) -> finding.Finding:
     about = finding.About(name, _TOPIC)
     owner = _account(os.stat(file).st_uid) if os.path.exists(file) else b'?'
-    remedy = _(b"if %s may say where pushes go, write 'users = %s' into "
-               b'[trusted] of ~/.hgrc') % (owner, owner)  # fmt: skip
+    remedy = (
+        _(b"if that is right, write 'users = %s' into [trusted] of ~/.hgrc")
+        % owner
+    )
     if missing:
         line = _(b'%s has this target, and does not count: it belongs to %s')
         return about.error(line % (file, owner), remedy)

@@ -87,9 +87,9 @@ def _of_target(folder: str, name: bytes, abandoned, waiting) -> Findings:
     if number:
         yield about.warning(
             _(b'delegation %d is abandoned: its process is gone') % number,
-            _(b"'hg delegate-log' says what became of it, 'hg delegate %s' "
-              b'delegates again') % name,
-        )  # fmt: skip
+            _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
+            % name,
+        )
     if count and not _is_held(_place(folder).lock(target)):
         yield about.warning(
             _(b'pushes that wait for it: %d') % count,

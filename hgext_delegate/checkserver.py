@@ -239,10 +239,12 @@ def boundary(
         if grant in granted:
             yield about.error(
                 _(b'%s is granted to the key') % audience.text(grant),
-                _(b"in authorized_keys of %s, begin the line of the key with "
-                  b"'restrict', without '%s' after it")
+                _(
+                    b"its line in %s's authorized_keys needs 'restrict', "
+                    b"no '%s' after"
+                )
                 % (audience.text(user), audience.text(word)),
-            )  # fmt: skip
+            )
     if logins and not granted:
         line = _(b'refused, when asked for: %s')
         yield about.ok(line % audience.text(', '.join(probe.GRANTS)))

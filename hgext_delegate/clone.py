@@ -123,8 +123,8 @@ class Clone:
         if source != self.source:
             raise UnpreparedError(
                 '%s is a clone of another source' % self.path,
-                'name another folder with --clone, or, if it is the same '
-                'repository, write its new place into %s' % self._join(MARK),
+                'use another --clone, or write the new place of that one '
+                'into %s' % self._join(MARK),
             )
 
     def _pull(self, run: Run) -> None:
@@ -175,8 +175,8 @@ class Clone:
         if found != node.encode('ascii'):
             raise UnpreparedError(
                 '%s is not in %s' % (node, self.name),
-                'is --source the repository that was pushed to, and the '
-                'changeset neither secret nor stripped?',
+                'either --source is another repository, or it is secret or '
+                'stripped',
             )
         changed = bytearray()
         self._in(run, 'status', '-mardn0', receive=changed.extend)
@@ -187,6 +187,6 @@ class Clone:
             raise UnpreparedError(
                 'the clone has changes that nobody committed: %s%s'
                 % (', '.join(shown), more),
-                'keep what matters, and then, as this account: '
+                'save what matters, then as this account: '
                 'hg -R %s update --clean .' % self.path,
             )

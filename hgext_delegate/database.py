@@ -94,8 +94,7 @@ def translated() -> Iterator[None]:
 
 _LOCKED = 'another process holds it; see fuser .hg/delegate/journal'
 _UNWRITABLE = (
-    'see who may write .hg/delegate/journal and the files beside it, and '
-    'how full the disk is'
+    'see who may write .hg/delegate/journal*, and how full the disk is'
 )
 
 

@@ -67,8 +67,7 @@ def read(path: str) -> Identity:
         raise _trouble(
             path,
             'is encrypted, and there is nobody to ask for its passphrase',
-            'make a key without one, for this purpose alone: '
-            "ssh-keygen -t ed25519 -N ''",
+            "make one without, for this alone: ssh-keygen -t ed25519 -N ''",
         )
     if not type_:
         raise _trouble(

@@ -48,8 +48,8 @@ def check(command: str) -> None:
         raise UnwritableError(
             'the command %s cannot stand in an authorized_keys'
             % ascii(command),
-            'it is printable ASCII on one line without a backslash at its end: '
-            'put the rest into a script',
+            'only printable ASCII without a backslash at the end can: use a '
+            'script',
         )
 
 

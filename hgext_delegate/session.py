@@ -357,8 +357,8 @@ class Session:
         error = way.explain(way.transport.get_exception() or EOFError())
         if way.limit.expired and inbox.end:
             error.remedy = (
-                'the command itself has ended, but something that it started '
-                'keeps its output open: redirect that'
+                'the command has ended, but what it started keeps its output '
+                'open'
             )
         raise error
 
@@ -379,8 +379,8 @@ def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
         raise EOFError
     raise SessionError(
         f'{transport.trust.host.host} refused the key as {user}',
-        "the public half must be in that account's authorized_keys, which "
-        'sshd must be allowed to use; its log says more',
+        'authorized_keys there needs its public half; the log of sshd says '
+        'more',
     )
 
 

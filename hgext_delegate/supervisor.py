@@ -205,8 +205,8 @@ class Supervisor:
             raise EndedError(
                 states.EXIT_NOT_FOUND if missing else states.EXIT_NOT_RUN,
                 'cannot run %s: %s' % (script[0], exc.strerror),
-                'a script begins with #! and an interpreter, and is '
-                'executable; one of the repository is ./NAME',
+                'it must begin with #! and be executable; a committed one '
+                'is ./NAME',
             ) from None
         return self._script.wait(self._log.write, self._check)
 

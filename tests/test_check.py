@@ -225,13 +225,14 @@ def test_how_pushes_come_to_be_delegated(
     other.hgrc(targets(world) + hook)
     findings, _ = check(other, *enabled)
     line = 'hooks.changegroup.autopush in '
-    assert one(findings, line)['level'] == 'warning'
+    bare = one(findings, f'with {line}')
+    assert bare['level'] == 'warning'
+    assert bare['remedy'] == found['remedy']
     assert one(findings, 'over HTTP the output')['level'] == 'warning'
-    assert one(findings, line)['remedy'] == found['remedy']
     repository.hgrc(targets(world) + hook)
     findings, _ = check(repository)
     assert one(findings, line)['level'] == 'ok'
-    assert one(findings, 'over HTTP, too, ')['level'] == 'ok'
+    assert one(findings, 'output is live over HTTP, ')['level'] == 'ok'
     assert one(findings, line)['message'].endswith('it delegates once')
 
 
@@ -254,8 +255,8 @@ def test_what_the_key_may_do_too_much_is_named_and_nothing_is_run(
         )
     ]
     assert one(findings, 'agent')['remedy'] == (
-        f'in authorized_keys of {world.deploy.name}, begin the line of the '
-        "key with 'restrict', without 'agent-forwarding' after it"
+        f"its line in {world.deploy.name}'s authorized_keys needs 'restrict', "
+        "no 'agent-forwarding' after"
     )
     assert not ran.exists()
 

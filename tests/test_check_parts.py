@@ -176,7 +176,7 @@ def test_an_account_without_any_rights_is_fine(
     account(monkeypatch)
     (good,) = of_account(ui, repo)
     assert good.level == finding.OK
-    assert good.message.startswith(b'hg-blog can read no key of')
+    assert good.message.startswith(b'hg-blog can read no server key')
 
 
 @pytest.mark.parametrize(

@@ -130,8 +130,10 @@ def test_each_word_that_gives_something_back_is_named(
         assert b'cannot be found out' in bad.message
     else:
         assert bad.message.decode() == f'{granted} is granted to the key'
-        assert f"without '{word}' after it" in bad.remedy.decode()
-        assert f'authorized_keys of {ME}' in bad.remedy.decode()
+        assert f"no '{word}' after" in bad.remedy.decode()
+        assert (
+            f"in {ME}'s authorized_keys needs 'restrict'" in bad.remedy.decode()
+        )
     sshd.wait()
     said = log.read_bytes()[before:]
     assert b'Accepted publickey' in said

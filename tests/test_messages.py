@@ -1,4 +1,5 @@
-"""Each message that a push can print is explained in the manual."""
+"""Each message that a push can print is explained in the manual, and fits a
+line of a terminal."""
 
 from __future__ import annotations
 
@@ -18,27 +19,30 @@ ERRORS = {'SessionError', 'Expired', 'JournalError', 'LockError', '_trouble'}
 OTHERS = {'acquaint', 'setup_target', 'private', 'receiver'}
 
 
-def patterns(node: ast.expr | None) -> Iterator[str]:
-    """What the texts that the expression NODE can be look like; nothing
-    where that is decided elsewhere."""
+def texts(node: ast.expr | None) -> Iterator[str]:
+    """The texts that the expression NODE can be, with a NUL for each value in
+    them; nothing where that is decided elsewhere."""
     if isinstance(node, ast.Constant) and node.value:
         text = node.value
         text = text.decode('utf-8') if isinstance(text, bytes) else str(text)
-        # the target's name, or what every line of ours begins with
-        text = re.sub(r'^(%s|delegate): |^\(|\)$', '', text.strip())
-        yield re.sub(r'%(\\\.\d)?[sdfr]', '.{1,80}?', re.escape(text))
+        yield re.sub(r'%(\.\d)?[sdfr]', '\0', text)
     elif isinstance(node, ast.JoinedStr):
-        parts = (
-            re.escape(str(part.value))
-            if isinstance(part, ast.Constant)
-            else '.{0,80}?'
+        yield ''.join(
+            str(part.value) if isinstance(part, ast.Constant) else '\0'
             for part in node.values
         )
-        yield ''.join(parts)
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod):
-        yield from patterns(node.left)
+        yield from texts(node.left)
     elif isinstance(node, ast.IfExp):
-        yield from chain(patterns(node.body), patterns(node.orelse))
+        yield from chain(texts(node.body), texts(node.orelse))
+
+
+def patterns(node: ast.expr | None) -> Iterator[str]:
+    """What the texts that NODE can be look like."""
+    for text in texts(node):
+        # the target's name, or what every line of ours begins with
+        text = re.sub(r'^(\0|delegate): |^\(|\)$', '', text.strip())
+        yield re.escape(text).replace('\0', '.{0,80}?')
 
 
 def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
@@ -81,6 +85,19 @@ def reasons() -> Iterator[str]:
                 yield from patterns(text)
 
 
+def spoken() -> Iterator[str]:
+    """What anybody may read: what stands in _(), reasons and remedies."""
+    for path in PACKAGE.glob('*.py'):
+        for function, node in calls(path.stem):
+            if function in ERRORS or function == '_' or 'Error' in function:
+                for argument in node.args:
+                    yield from texts(argument)
+    for part in ast.walk(tree('failure')):
+        if isinstance(part, ast.Tuple):
+            for element in part.elts:
+                yield from texts(element)
+
+
 def plain() -> str:
     """The text on one line, without marks and quotes, in lower case."""
     words = TEXT.read_text('utf-8').replace('``', '').replace("'", '')
@@ -97,3 +114,15 @@ def test_each_message_is_explained() -> None:
     found = {*translated(), *reasons()}
     assert len(found) > 80
     assert [p for p in sorted(found) if not explained(p, text)] == []
+
+
+def test_each_message_fits_a_line_of_a_terminal() -> None:
+    # 'remote: (' and ')' stand around it; of two host keys one line is long
+    lines = {
+        line.replace('\0', 'blog')
+        for text in spoken()
+        for line in text.splitlines()
+        if not text.startswith('it shows ')
+    }
+    assert len(lines) > 300
+    assert [line for line in sorted(lines) if len(line) > 70] == []

@@ -125,7 +125,7 @@ def test_a_script_that_cannot_run_is_named(
     assert ended.stdout.startswith(
         b'delegate-receive: cannot run ./deploy.sh: '
     )
-    assert b'\n(a script begins with #!' in ended.stdout
+    assert b'\n(it must begin with #!' in ended.stdout
 
 
 def test_its_exit_status_is_passed_on(receiver: Receiver, clone: Clone) -> None:

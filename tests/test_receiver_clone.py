@@ -140,8 +140,8 @@ def test_changes_are_kept_and_named_with_a_remedy(
     ended = receiver.deploy(node)
     assert ended.returncode == 121
     assert (
-        b"the clone has changes that nobody committed: 'file'\n(keep what "
-        b'matters, and then, as this account: hg -R %s update --clean .)\n'
+        b"the clone has changes that nobody committed: 'file'\n(save what "
+        b'matters, then as this account: hg -R %s update --clean .)\n'
     ) % os.fsencode(receiver.clone) in ended.stdout
     assert working(receiver, 'status') == before
     working(receiver, 'update', '--clean', '.')

@@ -37,7 +37,7 @@ from world import World
         ),
         (
             ('a', 'ADDRESS', '--command', 'é'),
-            "the command '\\xe9' cannot stand in an authorized_keys\n(it is",
+            "the command '\\xe9' cannot stand in an authorized_keys\n(only",
         ),
     ],
 )
