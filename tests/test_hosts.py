@@ -14,7 +14,7 @@ import pytest
 from mercurial import dispatch
 from repositories import Clone, Push, Repository
 from test_deploy import LAST, targets
-from test_pending import log
+from test_pending import cron, log
 from world import CHECKOUT, World
 
 # mercurial-server's hg-ssh, as far as a push can tell: it serves in its own
@@ -139,6 +139,26 @@ def test_a_mirror_delegates_what_it_has_pulled(
     mirror.hg('pull', str(repository.path))
     assert [deploy.context['node'] for deploy in world.deploys()] == nodes
     assert world.deploys()[1].context['previous'] == nodes[0]
+
+
+def test_what_a_mirror_could_not_delegate_is_found_by_cron(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    mirror = world.repository()
+    hg = f'{shlex.join(world.hg)} delegate'
+    hook = block('mirror', 'changegroup').replace('hg delegate', hg)
+    mirror.hgrc('[delegate]\nblog = ssh://localhost:1\nretries = 0\n' + hook)
+    node = clone.commit()
+    clone.push()
+    pulled = mirror.hg('pull', str(repository.path))
+    assert b'delegate: blog: pending: connection refused' in (
+        pulled.stdout + pulled.stderr
+    )
+    assert mirror.hg('log', '-r', 'tip', '-T', '{node}').stdout == node.encode()
+    mirror.hgrc(targets(world) + hook)
+    cron(world, mirror.path)
+    (deploy,) = world.deploys()
+    assert deploy.context['node'] == node
 
 
 def test_a_share_has_one_journal_with_its_source(

@@ -324,16 +324,18 @@ def test_the_cron_script_delegates_in_every_repository(world: World) -> None:
         repository.hgrc(targets(world))
     world.server.mkdir('repos/deep')
     (repos / 'b').rename(repos / 'deep' / 'with space')
-    script = world.server.write('delegate-pending', PENDING.read_text(), 0o755)
-    world.server.write(
-        'hg', f'#!/bin/sh\nexec {shlex.join(world.hg)} "$@"\n', 0o755
-    )
-    run = [str(script), str(repos)]
-    hg = {'HG': str(world.server.home / 'hg')}
-    world.server.run(run, env=hg)
+    cron(world, repos)
     assert {deploy.context['node'] for deploy in world.deploys()} == nodes
-    world.server.run(run, env=hg)
+    cron(world, repos)
     assert len(world.deploys()) == 2
+
+
+def cron(world: World, folder: Path) -> None:
+    """Run the cron script for the repositories below FOLDER."""
+    script = world.server.write('delegate-pending', PENDING.read_text(), 0o755)
+    hg = f'#!/bin/sh\nexec {shlex.join(world.hg)} "$@"\n'
+    program = world.server.write('hg', hg, 0o755)
+    world.server.run([str(script), str(folder)], env={'HG': str(program)})
 
 
 def test_the_systemd_units_are_valid(tmp_path: Path) -> None:
