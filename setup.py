@@ -45,7 +45,9 @@ setup(
         'Topic :: System :: Systems Administration',
     ],
     packages=['hgext_delegate'],
-    package_data={'hgext_delegate': ['help/*.txt']},
+    package_data={
+        'hgext_delegate': ['help/*.txt', 'locale/*/LC_MESSAGES/*.mo'],
+    },
     python_requires='>=3.9',
     # Mercurial is left out on purpose: it may be Debian's, which pip does
     # not see, and installing a second one beside it would break hg.

@@ -37,9 +37,11 @@ The rest is told by::
 
 from __future__ import annotations
 
+import gettext
+import os
 import sys
 
-from mercurial import commands, demandimport, extensions, registrar
+from mercurial import commands, demandimport, extensions, i18n, registrar
 from mercurial.i18n import _
 
 from . import eager, hooks, metadata
@@ -48,6 +50,16 @@ __version__ = metadata.__version__
 testedwith = metadata.testedwith
 minimumhgversion = metadata.minimumhgversion
 buglink = metadata.buglink
+
+# What Mercurial's catalogue does not know is looked up in ours. Before the
+# commands: their texts are translated when they are registered.
+i18n.t.add_fallback(
+    gettext.translation(
+        'hgext_delegate',
+        os.path.join(os.path.dirname(__file__), 'locale'),
+        fallback=True,
+    )
+)
 
 cmdtable: dict = {}
 command = registrar.command(cmdtable)

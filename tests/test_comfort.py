@@ -6,9 +6,11 @@ import ast
 import os
 import pty
 import re
+import shutil
 
 import messages
 import pytest
+from babel.messages import mofile, pofile
 from repositories import Clone, Repository
 from test_deploy import targets
 from test_imports import PACKAGE, tree
@@ -202,3 +204,34 @@ def test_the_template_for_translators_is_up_to_date() -> None:
     made = messages.template(sorted(PACKAGE.glob('*.py')))
     committed = CHECKOUT / 'i18n' / 'hgext_delegate.pot'
     assert committed.read_text('utf-8') == made, "'make pot' writes it anew"
+
+
+def test_a_catalogue_beside_the_extension_is_used(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    extension = world.base / 'translated' / 'hgext_delegate'
+    shutil.copytree(world.extension, extension)
+    folder = extension / 'locale' / 'de' / 'LC_MESSAGES'
+    folder.mkdir(parents=True)
+    with open(CHECKOUT / 'i18n' / 'hgext_delegate.pot', 'rb') as template:
+        catalog = pofile.read_po(template, locale='de')
+    for message in catalog:
+        if message.id:
+            words = str(message.id).replace('deployed', 'verteilt')
+            message.string = words.replace('delegate this', 'diese')
+    with open(folder / 'hgext_delegate.mo', 'wb') as file:
+        mofile.write_mo(file, catalog)
+
+    def said(*words: str, lang: str, **env: str) -> bytes:
+        enabled = f'extensions.hgext_delegate={extension}'
+        env['LANG'] = lang
+        return repository.hg(*words, '--config', enabled, env=env).stdout
+
+    ready.commit()
+    ready.push()
+    assert b'delegate: blog: verteilt ' in said('delegate', lang='de_DE.UTF-8')
+    assert b'delegate: blog: deployed ' in said('delegate', lang='fr')
+    # what is looked up while the extension is loaded
+    assert b'diese revision' in said('help', 'delegate', lang='de')
+    # HGPLAIN, as scripts use it, is English
+    assert b'deployed ' in said('delegate', lang='de', HGPLAIN='1')
