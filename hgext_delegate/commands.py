@@ -195,7 +195,7 @@ def _interrupt(desk, numbers: Sequence[int]) -> None:
     for number in numbers:
         row = desk.journal.get(number)
         if row.state == journalmod.RUNNING or not row.txn:
-            if desk.journal.cancel(number, _who()) and row.attempt:
+            if desk.journal.cancel(number, _who()) and row.asked:
                 _end_remains(desk, row)
             stopped.append(row)
     for row in stopped:
@@ -215,6 +215,9 @@ def cancel(ui, repo, id: bytes) -> int:
         row = listing.named(desk, id)
         if not desk.is_open(row.number):
             ended = desk.journal.get(row.number) or row
+            if ended.remedy == eager.load('delivery').NOT_ENDED:
+                _end_remains(desk, ended)
+                return _report_cancelled(desk, ended)
             raise error.StateError(
                 _(b'delegation %d is not running') % row.number,
                 hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
@@ -228,7 +231,7 @@ def cancel(ui, repo, id: bytes) -> int:
         row = desk.journal.get(row.number) or row
         if not desk.journal.cancel(row.number, _who()):
             _await_end(desk, row.number)
-        elif row.attempt:
+        elif row.asked:
             _end_remains(desk, row)
         return _report_cancelled(desk, row)
 
@@ -239,13 +242,13 @@ def _end_remains(desk, row) -> None:
         if target.name == row.target and target.receiver:
             delivery = eager.load('delivery')
             state = delivery.tell_receiver(target, row)
-            if not state:
-                desk.journal.end(
-                    row.number, journalmod.CANCELLED, remedy=delivery.NOT_ENDED
-                )
-            elif state == journalmod.SUCCEEDED:
+            if state == journalmod.SUCCEEDED:
                 # It was over before we came.
-                desk.journal.end(row.number, state, status=0, reason='')
+                fields = {'status': 0, 'reason': '', 'remedy': ''}
+            else:
+                fields = {'remedy': '' if state else delivery.NOT_ENDED}
+                state = journalmod.CANCELLED
+            desk.journal.end(row.number, state, **fields)
 
 
 def _who() -> str:

@@ -34,7 +34,7 @@ from . import (
 # How long a delegation may take to end after it was told to, in seconds.
 GRACE = 10.0
 
-NOT_ENDED = 'the receiver has not ended it, and it may go on'
+NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
 
 
 class History(Protocol):
@@ -234,7 +234,7 @@ class Worker(threading.Thread):
         try:
             end = self._session(row, drain)
         except session.SessionError as exc:
-            state, fields = self._broken(exc)
+            state, fields = self._broken(row, exc)
         else:
             state, fields = _verdict(end)
         finally:
@@ -301,14 +301,17 @@ class Worker(threading.Thread):
                 timeout=target.timeout,
             )
 
-    def _broken(self, exc: session.SessionError) -> tuple[str, dict[str, Any]]:
-        fields = {
+    def _broken(
+        self, row: journalmod.Delegation, exc: session.SessionError
+    ) -> tuple[str, dict[str, Any]]:
+        fields: dict[str, Any] = {
             'reason': exc.reason,
             'remedy': exc.remedy,
             'detail': exc.detail,
         }
         if not exc.started:
-            return journalmod.PENDING, fields
+            # an earlier attempt may have come further
+            return journalmod.PENDING, {**fields, 'asked': row.asked}
         if isinstance(exc, session.Expired):
             return journalmod.FAILED, fields
         # The receiver answers for an id that it has seen; a script would run

@@ -359,7 +359,7 @@ class Journal:
         also: dict[str, Any] = {'state': SUPERSEDED, 'ended': now}
         if state == PENDING:
             also = {'taken': None}
-            fields.update(turn=None, asked=None)
+            fields.update(turn=None)
         else:
             fields.update(ended=now)
         self._change(number, also, state=state, **fields)

@@ -147,7 +147,9 @@ def test_what_a_mirror_could_not_delegate_is_found_by_cron(
     mirror = world.repository()
     hg = f'{shlex.join(world.hg)} delegate'
     hook = block('mirror', 'changegroup').replace('hg delegate', hg)
-    mirror.hgrc('[delegate]\nblog = ssh://localhost:1\nretries = 0\n' + hook)
+    mirror.hgrc(
+        '[delegate]\nblog = ssh://localhost:1\nblog:retries = 0\n' + hook
+    )
     node = clone.commit()
     clone.push()
     pulled = mirror.hg('pull', str(repository.path))

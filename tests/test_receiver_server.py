@@ -155,10 +155,41 @@ def test_what_cannot_be_cancelled_over_there_is_said(
     configure(receiver, 1)
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said
-    assert b'(the receiver has not ended it, and it may go on)' in said
-    receiver.account.write('go', '')
-    while receiver.processes(f'{receiver.account.home}/script'):
-        time.sleep(0.05)
+    assert b'(the receiver has not ended it, it may go on: ' in said
+    configure(receiver)
+    said = receiver.repository.hg('delegate-cancel', '1').stdout
+    assert b'delegation 1 is cancelled' in said and b'may go on' not in said
+    assert not receiver.processes(f'{receiver.account.home}/script')
+    again = receiver.repository.hg('delegate-cancel', '1', check=False)
+    assert again.stderr.startswith(b'abort: delegation 1 is not running\n')
+
+
+def test_what_had_not_begun_needs_no_receiver_to_be_cancelled(
+    receiver: Receiver, clone: Clone
+) -> None:
+    configure(receiver, 1, 'blog:retries = 0\n')
+    clone.commit()
+    clone.push()
+    said = receiver.repository.hg('delegate-cancel', '1').stdout
+    assert b'delegation 1 is cancelled' in said and b'may go on' not in said
+
+
+def test_what_had_begun_is_cancelled_after_an_attempt_that_had_not(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    kill_server(receiver)
+    push.finish(check=False)
+    configure(receiver, 1, 'blog:retries = 0\n')
+    receiver.repository.hg('delegate', '--pending', check=False)
+    assert states(receiver) == [('pending', 2)]
+    configure(receiver)
+    said = receiver.repository.hg('delegate-cancel', '1').stdout
+    assert b'delegation 1 is cancelled' in said
+    assert not receiver.processes(f'{receiver.account.home}/script')
 
 
 def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
