@@ -17,6 +17,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -32,12 +33,14 @@ PACKAGES = {
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
 }
-# On a Debian system: what builds contrib/debian.
-BUILDERS = {
+# On a Debian system: what builds contrib/debian, and a web server.
+DEBIAN_PACKAGES = {
+    'apache2': 'apache2-bin',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
 }
+MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}
 VERSIONS = """
 import json, platform, sys
@@ -110,7 +113,7 @@ def install_missing(debian: bool) -> None:
 def missing_packages(debian: bool) -> list[str]:
     """The Debian packages of whatever the tests need and is not there."""
     on_debian = shutil.which('apt-get', path=PROGRAM_PATH)
-    programs = {**PACKAGES, **(BUILDERS if on_debian else {})}
+    programs = {**PACKAGES, **(DEBIAN_PACKAGES if on_debian else {})}
     absent = {
         package
         for program, package in programs.items()
@@ -119,6 +122,8 @@ def missing_packages(debian: bool) -> list[str]:
     found = versions(SYSTEM)
     if on_debian and 'setuptools' not in found:
         absent.add('python3-setuptools')
+    if on_debian and not MOD_WSGI.exists():
+        absent.add('libapache2-mod-wsgi-py3')
     if 'venv' not in found:
         absent.add('python3-venv')
     if debian or on_debian:
@@ -152,7 +157,7 @@ def versions(python: str) -> dict[str, str]:
     # -I: the caller's PYTHONPATH and user packages are not the environment's.
     command = [python, '-I', '-W', 'ignore', '-c', VERSIONS]
     try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        result = subprocess.run(command, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return {}
     found: dict[str, str] = json.loads(result.stdout)
@@ -179,12 +184,24 @@ def everyone_may_run(python: str) -> bool:
 
 
 def update(
-    folder: Path, python: str, requirements: list[str], system: bool
+    folder: Path,
+    python: str,
+    requirements: list[str],
+    system: bool = False,
+    pinned: bool = True,
 ) -> None:
+    """Make FOLDER with REQUIREMENTS and TOOLS, unless it is as wanted.
+
+    SYSTEM: with the packages of PYTHON itself. Without PINNED each tool is of
+    the newest release that PYTHON can have.
+    """
     stamp = folder / 'stamp'
     found = versions(python)
     base = found if system else found['python']
-    wanted = json.dumps([python, base, requirements, TOOLS.read_text('utf-8')])
+    tools = re.findall('^[^#].*', TOOLS.read_text('utf-8'), re.M)
+    if not pinned:
+        tools = [tool.partition('==')[0] for tool in tools]
+    wanted = json.dumps([python, base, requirements, tools])
     if stamp.exists() and stamp.read_text('utf-8') == wanted:
         return
     say(f'making {folder}')
@@ -192,7 +209,7 @@ def update(
     run([python, '-I', '-m', 'venv', '--clear', *flags, str(folder)])
     pip = [str(folder / 'bin' / 'python'), '-I', '-m', 'pip', 'install']
     pip += ['-qq', '--disable-pip-version-check', '--no-input']
-    run([*pip, *requirements, '-r', str(TOOLS)], pip_environment())
+    run([*pip, *requirements, *tools], pip_environment())
     stamp.write_text(wanted, 'utf-8')
 
 

@@ -1,34 +1,18 @@
-"""Through gunicorn and uWSGI a pusher hears what hg serve lets him hear."""
+"""Through a web server a pusher hears what hg serve lets him hear."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import servers
 from repositories import Clone, Repository
 from test_ahead import until
 from test_deploy import LAST, targets
 from test_pending import log
+from webservers import apache, gunicorn, uwsgi
 from world import World
 
-APPLICATION = """\
-from mercurial.hgweb import hgweb
-application = hgweb({config!r})
-"""
-# Only alice gets through, as far as hgweb knows by the server's own means.
-PASSWORD = """\
-import base64
-hgweb, allowed = application, base64.b64encode(b'alice:secret').decode()
-
-def application(environ, start_response):
-    if environ.get('HTTP_AUTHORIZATION') != 'Basic ' + allowed:
-        ask = [('WWW-Authenticate', 'Basic realm="hg"')]
-        start_response('401 Unauthorized', ask)
-        return []
-    return hgweb({**environ, 'REMOTE_USER': 'alice'}, start_response)
-"""
 STEPS = """\
 . ./record
 for i in 1 2 3; do
@@ -36,44 +20,6 @@ for i in 1 2 3; do
   until [ -e "go$i" ]; do sleep 0.02; done
 done
 """
-
-
-@contextlib.contextmanager
-def served(
-    world: World,
-    repository: Repository,
-    *command: str,
-    password: bool = False,
-) -> Iterator[str]:
-    """Serve REPOSITORY by COMMAND as the server account; its URL."""
-    config = bytes(world.web_conf([repository]))
-    application = APPLICATION.format(config=config)
-    if password:
-        application += PASSWORD
-    world.server.write('wsgi.py', application)
-    port = servers.free_port()
-    words = [word.replace('ADDRESS', f'127.0.0.1:{port}') for word in command]
-    with world.http([world.python, *words], port) as url:
-        yield f'{url}/{repository.path.name}'
-
-
-def gunicorn(
-    world: World,
-    repository: Repository,
-    *options: str,
-    password: bool = False,
-) -> contextlib.AbstractContextManager[str]:
-    command = ['-m', 'gunicorn', '--chdir', '.', '--bind', 'ADDRESS']
-    command += [*options, 'wsgi:application']
-    return served(world, repository, *command, password=password)
-
-
-def uwsgi(
-    world: World, repository: Repository, *options: str
-) -> contextlib.AbstractContextManager[str]:
-    command = ['-c', 'import pyuwsgi; pyuwsgi.run()', '--http-socket']
-    command += ['ADDRESS', '--wsgi', 'wsgi', '--die-on-term', *options]
-    return served(world, repository, *command)
 
 
 @pytest.fixture
@@ -89,6 +35,7 @@ def ready(world: World, repository: Repository, clone: Clone) -> Clone:
         (gunicorn, '--worker-class gthread'),
         (uwsgi, '--enable-threads'),
         (uwsgi, ''),
+        (apache, ''),
     ],
 )
 def test_each_line_arrives_while_the_deploy_still_runs(
@@ -113,7 +60,11 @@ def test_each_line_arrives_while_the_deploy_still_runs(
 
 @pytest.mark.parametrize(
     ('server', 'options'),
-    [(gunicorn, '--worker-class gthread'), (uwsgi, '--enable-threads')],
+    [
+        (gunicorn, '--worker-class gthread'),
+        (uwsgi, '--enable-threads'),
+        (apache, ''),
+    ],
 )
 def test_a_pusher_who_goes_away_stops_nothing(
     world: World,
@@ -150,12 +101,16 @@ def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
         assert last and last[3].decode() == node[:12]
 
 
+@pytest.mark.parametrize('server', [gunicorn, apache])
 def test_who_has_logged_in_is_the_pusher(
-    world: World, repository: Repository, ready: Clone
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
 ) -> None:
     repository.hgrc(targets(world) + '[web]\nallow-push = alice\n')
     ready.commit()
-    with gunicorn(world, repository, password=True) as url:
+    with server(world, repository, password=True) as url:
         refused = ready.push(url, check=False)
         assert refused.returncode == 255
         assert not world.deploys()

@@ -1,0 +1,124 @@
+"""Web servers that run hgweb as the server account: gunicorn, uWSGI, Apache."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import servers
+from repositories import Repository
+from world import World
+
+APPLICATION = """\
+from mercurial.hgweb import hgweb
+application = hgweb({config!r})
+"""
+# Only alice gets through, as far as hgweb knows by the server's own means.
+PASSWORD = """\
+import base64
+hgweb, allowed = application, base64.b64encode(b'alice:secret').decode()
+
+def application(environ, start_response):
+    if environ.get('HTTP_AUTHORIZATION') != 'Basic ' + allowed:
+        ask = [('WWW-Authenticate', 'Basic realm="hg"')]
+        start_response('401 Unauthorized', ask)
+        return []
+    return hgweb({**environ, 'REMOTE_USER': 'alice'}, start_response)
+"""
+APACHE = """\
+ServerName localhost
+Listen 127.0.0.1:{port}
+PidFile {home}/apache.pid
+ErrorLog {home}/apache.log
+DefaultRuntimeDir {home}
+LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authn_core_module {modules}/mod_authn_core.so
+LoadModule authn_file_module {modules}/mod_authn_file.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule authz_user_module {modules}/mod_authz_user.so
+LoadModule auth_basic_module {modules}/mod_auth_basic.so
+LoadModule wsgi_module {modules}/mod_wsgi.so
+WSGISocketPrefix {home}/wsgi
+WSGIDaemonProcess hg threads=4 python-home={prefix}
+WSGIProcessGroup hg
+WSGIApplicationGroup %{{GLOBAL}}
+WSGIScriptAlias / {home}/wsgi.py
+<Directory {home}>
+{require}
+</Directory>
+"""
+MODULES = '/usr/lib/apache2/modules'
+LOGIN = """AuthType Basic
+AuthName hg
+AuthUserFile {home}/users
+Require valid-user
+"""
+
+
+def application(world: World, repository: Repository, more: str = '') -> None:
+    """Write ~/wsgi.py, which serves REPOSITORY, with MORE in it."""
+    text = APPLICATION.format(config=bytes(world.web_conf([repository])))
+    world.server.write('wsgi.py', text + more)
+
+
+@contextlib.contextmanager
+def served(
+    world: World,
+    repository: Repository,
+    *command: str,
+    password: bool = False,
+) -> Iterator[str]:
+    """Serve REPOSITORY by COMMAND as the server account; its URL."""
+    application(world, repository, PASSWORD if password else '')
+    port = servers.free_port()
+    words = [word.replace('ADDRESS', f'127.0.0.1:{port}') for word in command]
+    with world.http([world.python, *words], port) as url:
+        yield f'{url}/{repository.path.name}'
+
+
+def gunicorn(
+    world: World,
+    repository: Repository,
+    *options: str,
+    password: bool = False,
+) -> contextlib.AbstractContextManager[str]:
+    command = ['-m', 'gunicorn', '--chdir', '.', '--bind', 'ADDRESS']
+    command += [*options, 'wsgi:application']
+    return served(world, repository, *command, password=password)
+
+
+def uwsgi(
+    world: World, repository: Repository, *options: str
+) -> contextlib.AbstractContextManager[str]:
+    command = ['-c', 'import pyuwsgi; pyuwsgi.run()', '--http-socket']
+    command += ['ADDRESS', '--wsgi', 'wsgi', '--die-on-term', *options]
+    return served(world, repository, *command)
+
+
+@contextlib.contextmanager
+def apache(
+    world: World, repository: Repository, *, password: bool = False
+) -> Iterator[str]:
+    """Debian's Apache with mod_wsgi; with PASSWORD it lets alice in alone."""
+    if not shutil.which('dpkg'):
+        pytest.skip('this is no Debian')
+    home, port = world.server.home, servers.free_port()
+    application(world, repository)
+    digest = base64.b64encode(hashlib.sha1(b'secret').digest()).decode()
+    world.server.write('users', f'alice:{{SHA}}{digest}\n')
+    text = APACHE.format(
+        port=port,
+        home=home,
+        modules=MODULES,
+        prefix=Path(world.python).parent.parent,
+        require=LOGIN.format(home=home) if password else 'Require all granted',
+    )
+    conf = world.server.write('apache.conf', text)
+    command = ['/usr/sbin/apache2', '-DFOREGROUND', '-d', str(home)]
+    with world.http([*command, '-f', str(conf)], port) as url:
+        yield f'{url}/{repository.path.name}'
