@@ -3,15 +3,18 @@
     matrix.py ENVIRONMENTS [PYTEST_ARGUMENT...]
 
 Makes an environment in the folder ENVIRONMENTS for each line of VERSIONS and
-each Python of PYTHONS that all accounts may run, runs pytest there, and prints
-a table, as reStructuredText, of what was run. Without PYTEST_ARGUMENTs that is
-PART. The exit status is 1 if something failed.
+each Python of PYTHONS that is on PATH or is pyenv's, runs pytest there, and
+prints a table, as reStructuredText, of what was run. Without PYTEST_ARGUMENTs
+that is PART. The exit status is 1 if something failed. Where other accounts
+could not run a Python (as root, one below /root), a copy of it in ENVIRONMENTS
+is used.
 
 Uses the standard library alone, as environment.py does.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shutil
@@ -43,22 +46,47 @@ PART = [
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pythons() -> dict[str, str]:
+def pythons(base: Path) -> dict[str, str]:
     """The interpreters that can be had, by their names."""
+    folders = environment.PROGRAM_PATH.split(':')
+    folders += glob.glob(os.path.expanduser('~/.pyenv/versions/*/bin'))
     found: dict[str, str] = {}
     for name in PYTHONS:
-        for folder in environment.PROGRAM_PATH.split(':'):
-            path = shutil.which(name, path=folder)
+        paths = [shutil.which(name, path=folder) for folder in folders]
+        # One of pyenv's shims may be there without its Python.
+        there = [path for path in paths if path and environment.versions(path)]
+        if there:
             # Only as root are there other accounts to run it.
-            if path and (os.getuid() or environment.everyone_may_run(path)):
-                found.setdefault(name, path)
+            free = [
+                path
+                for path in there
+                if os.getuid() or environment.everyone_may_run(path)
+            ]
+            found[name] = free[0] if free else copied(there[0], base / name)
     return found
+
+
+def copied(python: str, folder: Path) -> str:
+    """PYTHON's installation in FOLDER, which other accounts can reach."""
+    program = folder / 'bin' / Path(python).name
+    if not program.exists():
+        where = 'import sys; print(sys.base_prefix)'
+        prefix = subprocess.check_output([python, '-I', '-c', where], text=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        unused = shutil.ignore_patterns('site-packages', 'test', '__pycache__')
+        shutil.copytree(prefix.strip(), folder, symlinks=True, ignore=unused)
+        # Where the dynamic linker looks is written in the program; the length
+        # of that string cannot change.
+        old, new = f'{prefix.strip()}/lib'.encode(), b'$ORIGIN/../lib'
+        content = program.read_bytes()
+        program.write_bytes(content.replace(old, new.ljust(len(old), b'\0')))
+    return str(program)
 
 
 def prepare(folder: Path, python: str, requirements: list[str]) -> str:
     """Make FOLDER; what went wrong, or ''."""
     try:
-        environment.update(folder, python, requirements, system=False)
+        environment.update(folder, python, requirements, pinned=False)
     except environment.Missing as missing:
         return f'not installed: {missing.args[0]}'
     return ''
@@ -98,7 +126,7 @@ def table(rows: list[tuple[str, ...]]) -> str:
 def main() -> int:
     base, *arguments = sys.argv[1:]
     os.umask(0o022)
-    found = pythons()
+    found = pythons(Path(base))
     rows: list[tuple[str, ...]] = [
         ('Mercurial', 'paramiko', 'Python', 'result')
     ]
@@ -112,7 +140,7 @@ def main() -> int:
     print(table(rows))
     for name in PYTHONS:
         if name not in found:
-            print(f'{name}: not tried, not on this machine for all accounts')
+            print(f'{name}: not tried, not on this machine')
     return int(not all(re.fullmatch(r'\d+ passed', row[3]) for row in rows[1:]))
 
 
