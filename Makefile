@@ -91,7 +91,7 @@ pypi:
 
 pot: pypi
 	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/messages.py \
-		i18n/hgext_delegate.pot hgext_delegate/*.py
+		i18n/hgext_delegate.pot hgext_delegate
 
 demo:
 	@contrib/demo

@@ -7,7 +7,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 
@@ -44,7 +44,7 @@ setup(
         'Topic :: Software Development :: Version Control :: Mercurial',
         'Topic :: System :: Systems Administration',
     ],
-    packages=['hgext_delegate'],
+    packages=find_packages(include=['hgext_delegate*']),
     package_data={
         'hgext_delegate': ['help/*.txt', 'locale/*/LC_MESSAGES/*.mo'],
     },

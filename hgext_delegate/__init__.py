@@ -310,7 +310,7 @@ def delegate_receive(ui, **opts):
     delegation kept the clone, 124 after DURATION, 125 when cancelled, and
     126 or 127 if COMMAND cannot be run.
     '''
-    return eager.load('receiver').run(ui, opts)
+    return eager.load('receiver.command').run(ui, opts)
 
 
 @command(
@@ -359,7 +359,7 @@ def delegate_setup(ui, repo, target, url, **opts):
 
     Returns 0 on success.
     '''
-    return eager.load('setup_target').run(ui, repo, target, url, opts)
+    return eager.load('setup.command').run(ui, repo, target, url, opts)
 
 
 @command(
@@ -393,4 +393,4 @@ def delegate_check(ui, repo, *targets, **opts):
 
     Returns 0 unless there is an error.
     '''
-    return eager.load('check').run(ui, repo, targets, opts)
+    return eager.load('check.command').run(ui, repo, targets, opts)

@@ -27,9 +27,9 @@ from . import (
     output,
     place as placemod,
     protocol,
-    session,
     target as targetmod,
 )
+from .ssh import session
 
 # How long a delegation may take to end after it was told to, in seconds.
 GRACE = 10.0

@@ -25,6 +25,11 @@ _LOADING = threading.RLock()
 _SHARED = ('paramiko', 'cryptography', 'nacl', 'bcrypt')
 
 
+def extension() -> types.ModuleType:
+    '''this extension, by whatever name Mercurial has loaded it'''
+    return sys.modules[__package__]
+
+
 @util.nogc  # it looks through all that is loaded, time and again
 def load(name: str) -> Any:
     '''our module ``name``, with all that it and its like import'''

@@ -16,12 +16,7 @@ from mercurial import pycompat
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
-from . import (
-    audience,
-    desk as deskmod,
-    eager,
-    target as targetmod,
-)
+from . import audience, desk as deskmod, eager, target as targetmod
 
 _HG = (
     'import hgdemandimport; hgdemandimport.enable(); '

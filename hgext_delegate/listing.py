@@ -23,12 +23,7 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import dateutil
 
-from . import (
-    audience,
-    journal as journalmod,
-    output,
-    place as placemod,
-)
+from . import audience, journal as journalmod, output, place as placemod
 
 _LIMIT = 20
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import threading
 
-from . import session, target as targetmod, wire
+from . import target as targetmod
+from .ssh import session, wire
 
 
 def connect(

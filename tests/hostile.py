@@ -12,7 +12,7 @@ import pytest
 import sessions
 from loopback import message
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 DISCONNECT, EXT_INFO, SERVICE_ACCEPT = 1, 7, 6
 GLOBAL_REQUEST, CHANNEL_OPEN = 80, 90

@@ -1,6 +1,6 @@
 """What of the extension can be translated: i18n/hgext_delegate.pot.
 
-messages.py FILE SOURCE...    write FILE anew
+messages.py FILE PACKAGE    write FILE anew
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import io
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,13 @@ def translatable(path: Path) -> set[bytes]:
     }
 
 
-def template(sources: Iterable[Path]) -> str:
+def template(package: Path) -> str:
     """The text of the template, with the names of the files that say what."""
     catalog = Catalog(charset='utf-8')
-    for path in sources:
+    for path in sorted(package.rglob('*.py')):
         for text in sorted(translatable(path)):
             # with no line number, which any edit would change
-            place: Any = (f'hgext_delegate/{path.name}', None)
+            place: Any = (str(path.relative_to(package.parent)), None)
             catalog.add(text.decode('utf-8'), locations=[place])
     out = io.BytesIO()
     pofile.write_po(out, catalog, omit_header=True, sort_output=True)
@@ -41,6 +40,4 @@ def template(sources: Iterable[Path]) -> str:
 
 
 if __name__ == '__main__':
-    Path(sys.argv[1]).write_text(
-        template(map(Path, sorted(sys.argv[2:]))), 'utf-8'
-    )
+    Path(sys.argv[1]).write_text(template(Path(sys.argv[2])), 'utf-8')

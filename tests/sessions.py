@@ -13,7 +13,7 @@ from typing import Any
 import loopback
 import pytest
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 Output = list[tuple[int, bytes]]
 

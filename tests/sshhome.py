@@ -8,7 +8,7 @@ from typing import Any
 import loopback
 import pytest
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 
 def configure(home: Path, text: str) -> None:

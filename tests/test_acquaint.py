@@ -13,7 +13,8 @@ import paramiko
 import pytest
 from test_setup import FOLDER
 
-from hgext_delegate import acquaint, addresses, knownhosts, session
+from hgext_delegate.setup import acquaint, addresses
+from hgext_delegate.ssh import knownhosts, session
 
 RECORD = FOLDER / 'known_hosts'
 

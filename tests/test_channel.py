@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hgext_delegate import channel, inbox as inboxmod
+from hgext_delegate.ssh import channel, inbox as inboxmod
 
 WINDOW = 2 * 1024 * 1024
 

@@ -21,16 +21,18 @@ from mercurial import (
 from test_commands import tree
 
 from hgext_delegate import (
-    check,
-    checkaccount,
-    checkconfig,
-    checkjournal,
     eager,
-    finding,
     journal as journalmod,
     outbox,
-    rights,
     target as targetmod,
+)
+from hgext_delegate.check import (
+    account,
+    command,
+    config,
+    finding,
+    records,
+    rights,
 )
 
 TARGET: Any = types.SimpleNamespace(name='blog')
@@ -52,7 +54,7 @@ def home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv('HOME', str(home))
     monkeypatch.delenv('XDG_CONFIG_HOME', raising=False)
     # the checkout may lie anywhere
-    monkeypatch.setattr(checkaccount, '__file__', str(home / 'code' / 'file'))
+    monkeypatch.setattr(eager.extension(), '__path__', [str(home / 'code')])
     return home
 
 
@@ -96,9 +98,9 @@ def test_an_untrusted_file_is_named_with_its_owner(
     )
     if os.getuid() == 0:
         os.chown(file, 4_000_001, -1)
-    owner = '4000001' if os.getuid() == 0 else checkconfig._account(os.getuid())
+    owner = '4000001' if os.getuid() == 0 else config._account(os.getuid())
     owner = owner if isinstance(owner, str) else owner.decode()
-    found = checkconfig.untrusted(ui)
+    found = config.untrusted(ui)
     assert set(found) == {b'blog', b'more', b''}
     (blog,), (more,), (other,) = found[b'blog'], found[b'more'], found[b'']
     assert blog.level == other.level == finding.WARNING
@@ -115,12 +117,10 @@ def test_a_repository_of_another_account_is_a_warning(
     ui: Any, repo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
-    monkeypatch.setattr(
-        checkconfig, '_enabled', lambda ui, about: about.ok(b'')
-    )
-    assert levels(checkconfig.general(ui, repo)) == []
+    monkeypatch.setattr(config, '_enabled', lambda ui, about: about.ok(b''))
+    assert levels(config.general(ui, repo)) == []
     monkeypatch.setattr(os, 'geteuid', lambda: 4_000_001)
-    ((level, message),) = levels(checkconfig.general(ui, repo))
+    ((level, message),) = levels(config.general(ui, repo))
     assert level == finding.WARNING
     assert message.endswith(b'and this is run by 4000001')
 
@@ -135,7 +135,7 @@ def test_before_the_first_push_only_the_grammar_of_a_revset_is_looked_at(
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
     ui.setconfig(b'delegate', b'blog:when', when.encode())
     ((target,), _mistakes) = targetmod.read(ui)
-    assert bool(levels(checkconfig.of_target(ui, repo, target))) != good
+    assert bool(levels(config.of_target(ui, repo, target))) != good
 
 
 def test_without_paramiko_the_rest_is_looked_at(
@@ -147,7 +147,7 @@ def test_without_paramiko_the_rest_is_looked_at(
     monkeypatch.setattr(eager, 'load', load)
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
     targets, _mistakes = targetmod.read(ui)
-    findings = [*check._findings(ui, repo, targets, {}, [b'blog'])]
+    findings = [*command._findings(ui, repo, targets, {}, [b'blog'])]
     (bad,) = [f for f in findings if f.topic == b'server']
     assert bad.level == finding.ERROR
     assert bad.message == b'cannot log in anywhere: No module named paramiko'
@@ -158,7 +158,7 @@ def test_without_paramiko_the_rest_is_looked_at(
 # the deploy account
 
 
-def account(
+def suppose(
     monkeypatch: pytest.MonkeyPatch, uid: int = 4_000_001, *groups: int
 ) -> None:
     made = rights.Account('hg-blog', uid, frozenset(groups))
@@ -167,13 +167,13 @@ def account(
 
 def of_account(ui: Any, repo: Any, *keys: Path) -> list[finding.Finding]:
     paths = [str(key) for key in keys]
-    return [*checkaccount.check(ui, repo, TARGET, 'hg-blog', paths)]
+    return [*account.check(ui, repo, TARGET, 'hg-blog', paths)]
 
 
 def test_an_account_without_any_rights_is_fine(
     ui: Any, repo: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account(monkeypatch)
+    suppose(monkeypatch)
     (good,) = of_account(ui, repo)
     assert good.level == finding.OK
     assert good.message.startswith(b'hg-blog can read no server key')
@@ -191,7 +191,7 @@ def test_root_and_the_server_account_are_errors(
     said: bytes,
 ) -> None:
     monkeypatch.setattr(os, 'geteuid', lambda: 4_000_001)
-    account(monkeypatch, 4_000_001 if uid is None else uid)
+    suppose(monkeypatch, 4_000_001 if uid is None else uid)
     (bad,) = of_account(ui, repo)
     assert (bad.level, bad.message) == (finding.ERROR, said)
     assert bad.remedy
@@ -210,7 +210,7 @@ def test_an_account_that_this_machine_does_not_know_is_a_warning(
 def test_a_private_key_that_it_may_read_is_an_error(
     ui: Any, repo: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account(monkeypatch)
+    suppose(monkeypatch)
     key = home / '.ssh' / 'key'
     key.touch()
     key.chmod(0o604)
@@ -249,7 +249,7 @@ def test_what_it_may_write_of_the_server_accounts_is_an_error(
     how: str,
 ) -> None:
     group = os.getgid()
-    account(monkeypatch, 4_000_001, *([group] if how == 'group' else []))
+    suppose(monkeypatch, 4_000_001, *([group] if how == 'group' else []))
     for name in PLACES:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -281,10 +281,10 @@ def test_what_it_owns_and_what_an_acl_gives_it_have_their_own_remedies(
 ) -> None:
     who = rights.Account('hg-blog', 4_000_001, frozenset())
     owned = rights.Hole('/x', owner=True)
-    assert checkaccount._remedy(who, owned, rights.READ).endswith(b' /x')
-    assert b'chown' in checkaccount._remedy(who, owned, rights.WRITE)
+    assert account._remedy(who, owned, rights.READ).endswith(b' /x')
+    assert b'chown' in account._remedy(who, owned, rights.WRITE)
     by_acl = rights.Hole('/x', acl=True)
-    assert checkaccount._remedy(who, by_acl, rights.WRITE) == (
+    assert account._remedy(who, by_acl, rights.WRITE) == (
         b'it has an ACL: see getfacl /x'
     )
 
@@ -293,7 +293,7 @@ def test_what_it_owns_and_what_an_acl_gives_it_have_their_own_remedies(
 
 
 def of_journal(repo: Any) -> list[finding.Finding]:
-    return [*checkjournal.check(repo, [b'blog'])]
+    return [*records.check(repo, [b'blog'])]
 
 
 @pytest.fixture
@@ -367,7 +367,7 @@ def test_one_that_ends_while_it_is_looked_at_is_not_abandoned(
         journal.end(1, journalmod.SUCCEEDED)
         return False
 
-    monkeypatch.setattr(checkjournal, '_is_held', is_held)
+    monkeypatch.setattr(records, '_is_held', is_held)
     assert levels(of_journal(repo)) == []
     journal.close()
 

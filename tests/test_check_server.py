@@ -15,17 +15,10 @@ import pytest
 import servers
 from mercurial import dispatch, ui as uimod  # noqa: F401 - 7.2 needs it first
 
-from hgext_delegate import (
-    addresses,
-    checkserver,
-    failure,
-    finding,
-    inbox,
-    knownhosts,
-    probe,
-    session,
-    target as targetmod,
-)
+from hgext_delegate import target as targetmod
+from hgext_delegate.check import finding, server
+from hgext_delegate.setup import addresses
+from hgext_delegate.ssh import failure, inbox, knownhosts, probe, session
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 
@@ -62,11 +55,11 @@ def found(checked: targetmod.Target, *there: str) -> list[finding.Finding]:
     """Findings of keys, server and boundary, by the addresses THERE."""
     host = session.find(checked.host, checked.port, checked.user)
     ways = [addresses.Way('127.0.0.1', address) for address in there]
-    made = checkserver.attempts(checked, ways or addresses.ways(host))
+    made = server.attempts(checked, ways or addresses.ways(host))
     return [
-        *checkserver.keys(checkserver.identities(checked, host), checked),
-        *checkserver.login(checked, host, made),
-        *checkserver.boundary(checked, host.user, made),
+        *server.keys(server.identities(checked, host), checked),
+        *server.login(checked, host, made),
+        *server.boundary(checked, host.user, made),
     ]
 
 
@@ -273,8 +266,8 @@ def test_a_key_that_one_family_of_addresses_refuses_is_told_from_another(
     checked = target(sshd, host='localhost')
     host = session.find('localhost', sshd.port, None)
     ways = [addresses.Way(address, address) for address in there]
-    made = checkserver.attempts(checked, ways)
-    findings = [*checkserver.login(checked, host, made)]
+    made = server.attempts(checked, ways)
+    findings = [*server.login(checked, host, made)]
     sshd.close()
     assert findings[0].message.endswith(b', from 127.0.0.1')
     bad = [f for f in findings if f.level != finding.OK]
@@ -342,13 +335,13 @@ def test_of_two_addresses_the_first_that_answers_decides(
     error.step = failure.LOGIN
     key = knownhosts.Key('ssh-ed25519', b'')
     agreed = session.Agreed(key, key, ('x',))
-    good = checkserver.Attempt(four, agreed)
-    bad = checkserver.Attempt(six, error=error)
+    good = server.Attempt(four, agreed)
+    bad = server.Attempt(six, error=error)
     for made, level in (
         ([bad, good], finding.ERROR),
         ([good, bad], finding.WARNING),
     ):
-        said = worst([*checkserver.login(target(sshd), host, made)])
+        said = worst([*server.login(target(sshd), host, made)])
         assert said.level == level
         assert said.remedy == (
             b'see there; if the line there has from=, it must allow ::1'
@@ -378,7 +371,7 @@ def keys(*paths: Path, asked: Path | None = None) -> list[finding.Finding]:
     checked = dataclasses.replace(
         checked, identity=str(asked) if asked else None
     )
-    return checkserver.keys([str(path) for path in paths], checked)
+    return server.keys([str(path) for path in paths], checked)
 
 
 def test_a_good_key_is_named_with_its_fingerprint_and_mode(
@@ -458,9 +451,9 @@ def test_without_any_key_there_is_nothing_to_log_in_with() -> None:
 def test_without_a_usable_key_nobody_logs_in(
     sshd: loopback.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkserver, 'attempts', None)
+    monkeypatch.setattr(server, 'attempts', None)
     monkeypatch.setattr(addresses, 'is_this_machine', lambda ways: False)
-    findings = [*checkserver.check(None, None, target(sshd, identity='/none'))]
+    findings = [*server.check(None, None, target(sshd, identity='/none'))]
     assert [f.topic for f in findings] == [b'key', b'account']
     assert findings[1].message.decode() == (
         f'{ME} is on another machine: what it may do there is not looked at'
@@ -473,7 +466,7 @@ def test_a_damaged_ssh_config_is_an_error(
     config = home / '.ssh' / 'config'
     config.write_text('Host *\n')
     config.chmod(0o666)
-    bad = worst([*checkserver.check(None, None, target(sshd))])
+    bad = worst([*server.check(None, None, target(sshd))])
     assert bad.message.decode() == (
         f'ssh config file config may be written by others ({config})'
     )

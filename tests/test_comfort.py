@@ -13,7 +13,7 @@ import pytest
 from babel.messages import mofile, pofile
 from repositories import Clone, Repository
 from test_deploy import targets
-from test_imports import PACKAGE, tree
+from test_imports import PACKAGE, modules, path_of, tree
 from world import CHECKOUT, World
 
 FAILING = '. ./record\necho deploying\nexit 3\n'
@@ -187,8 +187,8 @@ def spoken(name: str) -> list[ast.expr]:
 
 
 def test_what_is_said_can_be_translated() -> None:
-    for path in PACKAGE.glob('*.py'):
-        for node in spoken(path.stem):
+    for name in modules():
+        for node in spoken(name):
             literals = {
                 part.value
                 for part in ast.walk(node)
@@ -197,11 +197,11 @@ def test_what_is_said_can_be_translated() -> None:
                 # names and punctuation are the same in any language
                 and re.search(rb'[a-z]{2} [a-z]', part.value)
             }
-            assert literals <= messages.translatable(path), path.name
+            assert literals <= messages.translatable(path_of(name)), name
 
 
 def test_the_template_for_translators_is_up_to_date() -> None:
-    made = messages.template(sorted(PACKAGE.glob('*.py')))
+    made = messages.template(PACKAGE)
     committed = CHECKOUT / 'i18n' / 'hgext_delegate.pot'
     assert committed.read_text('utf-8') == made, "'make pot' writes it anew"
 

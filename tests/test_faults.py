@@ -22,7 +22,7 @@ from collections.abc import Iterator
 import loopback
 import pytest
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 SAMPLE = os.environ.get('HGD_FAULTS', '100')
 FAULTS = ('cut', 'reset', 'flip', 'stall')

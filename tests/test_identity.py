@@ -10,7 +10,7 @@ import loopback
 import pytest
 import sshhome
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 
 def test_the_default_keys_are_those_of_openssh(

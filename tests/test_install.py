@@ -15,7 +15,8 @@ from receivers import Receiver, commit
 from repositories import Clone, Completed, Repository
 from world import World
 
-from hgext_delegate import authorizedkeys, invitation
+from hgext_delegate.receiver import authorizedkeys
+from hgext_delegate.setup import invitation
 
 KEY = (
     'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0mZQ2y0cPcmvyGx2yqNZ0v7Hn9nOZ6'

@@ -9,7 +9,8 @@ import loopback
 import pytest
 from mercurial import config
 
-from hgext_delegate import authorizedkeys, invitation
+from hgext_delegate.receiver import authorizedkeys
+from hgext_delegate.setup import invitation
 
 
 @pytest.fixture(scope='module')

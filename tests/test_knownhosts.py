@@ -11,7 +11,7 @@ from pathlib import Path
 import loopback
 import pytest
 
-from hgext_delegate import knownhosts
+from hgext_delegate.ssh import knownhosts
 
 
 @pytest.fixture(scope='module')

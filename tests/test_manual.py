@@ -16,14 +16,8 @@ from test_templates import every_state
 from world import CHECKOUT, World
 
 import hgext_delegate
-from hgext_delegate import (
-    journal,
-    manual as topics,
-    metadata,
-    policy,
-    receive,
-    target,
-)
+from hgext_delegate import journal, manual as topics, metadata, policy, target
+from hgext_delegate.receiver import orders
 
 # '``NAME:option``' on a line of its own, and the lines below it.
 ITEM = re.compile(r'^``([^`\n]+)``\n((?:  .*\n)+)', re.MULTILINE)
@@ -171,7 +165,7 @@ def test_the_manual_names_every_field_of_the_protocol() -> None:
     text = (FOLDER / 'protocol.txt').read_text('utf-8')
     lines = re.findall(r'^(``.*``)\n  ', text, re.MULTILINE)
     named = [name for line in lines for name in re.findall(r'``(\w+)``', line)]
-    fields = [*receive._OBJECT, 'omitted', *receive._PUSH, 'omitted']
+    fields = [*orders._OBJECT, 'omitted', *orders._PUSH, 'omitted']
     assert sorted(named) == sorted(fields)
 
 

@@ -8,15 +8,15 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from test_imports import PACKAGE, tree
+from test_imports import PACKAGE, modules, tree
 
 TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.
 SPEAKERS = ['audience', 'desk', 'handover', 'policy', 'pushed', 'target']
 # Whose first argument is a reason, and whose second is a remedy.
 ERRORS = {'SessionError', 'Expired', 'JournalError', 'LockError', '_trouble'}
-# Only hg delegate-setup comes to the first two, and says the rest itself.
-OTHERS = {'acquaint', 'setup_target', 'private', 'receiver'}
+# Folders whose modules no push comes to.
+OTHERS = {'receiver', 'setup'}
 
 
 def texts(node: ast.expr | None) -> Iterator[str]:
@@ -55,12 +55,17 @@ def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
 
 def translated() -> Iterator[str]:
     """Problems and remedies: what stands in _()."""
-    for path in PACKAGE.glob('*.py'):
-        for function, node in calls(path.stem):
-            if path.stem in SPEAKERS and function == '_':
+    for name in modules():
+        for function, node in calls(name):
+            if name in SPEAKERS and function == '_':
                 yield from patterns(node.args[0])
-            elif path.stem not in OTHERS and function in ('say', 'warn'):
+            elif pushed(name) and function in ('say', 'warn'):
                 yield from voiced(node)
+
+
+def pushed(name: str) -> bool:
+    """Whether a push may come to the module NAME."""
+    return name.partition('.')[0] not in OTHERS
 
 
 def voiced(call: ast.Call) -> Iterator[str]:
@@ -72,14 +77,12 @@ def voiced(call: ast.Call) -> Iterator[str]:
 
 def reasons() -> Iterator[str]:
     """Why a session or the journal failed."""
-    for path in PACKAGE.glob('*.py'):
-        if path.stem in OTHERS:
-            continue
-        for function, node in calls(path.stem):
+    for name in filter(pushed, modules()):
+        for function, node in calls(name):
             if function in ERRORS:
                 number = 1 if function == '_trouble' else 0
                 yield from patterns(node.args[number])
-    for part in ast.walk(tree('failure')):
+    for part in ast.walk(tree('ssh.failure')):
         if isinstance(part, ast.Return) and isinstance(part.value, ast.Tuple):
             for text in part.value.elts:
                 yield from patterns(text)
@@ -87,12 +90,12 @@ def reasons() -> Iterator[str]:
 
 def spoken() -> Iterator[str]:
     """What anybody may read: what stands in _(), reasons and remedies."""
-    for path in PACKAGE.glob('*.py'):
-        for function, node in calls(path.stem):
+    for name in modules():
+        for function, node in calls(name):
             if function in ERRORS or function == '_' or 'Error' in function:
                 for argument in node.args:
                     yield from texts(argument)
-    for part in ast.walk(tree('failure')):
+    for part in ast.walk(tree('ssh.failure')):
         if isinstance(part, ast.Tuple):
             for element in part.elts:
                 yield from texts(element)

@@ -13,30 +13,31 @@ from receivers import Receiver
 from repositories import Repository
 from world import World
 
-from hgext_delegate import protocol, receive, strictjson
+from hgext_delegate import protocol
+from hgext_delegate.receiver import orders, strictjson
 
 NODE = '0123456789abcdef' * 2 + '01234567'
-DEPLOY = receive.Request(receive.DEPLOY, 'blog', NODE)
+DEPLOY = orders.Request(orders.DEPLOY, 'blog', NODE)
 
 
 def data(**fields: Any) -> bytes:
     return json.dumps({**protocols.content(NODE), **fields}).encode()
 
 
-def refusal(raw: bytes, request: receive.Request = DEPLOY) -> str:
-    with pytest.raises(receive.RefusedError) as refused:
-        receive.parse_order(raw, request)
+def refusal(raw: bytes, request: orders.Request = DEPLOY) -> str:
+    with pytest.raises(orders.RefusedError) as refused:
+        orders.parse_order(raw, request)
     assert refused.value.reason.isprintable()
     assert len(refused.value.reason) < 300
     return refused.value.reason
 
 
 def test_the_requests_of_protocol_1_are_read() -> None:
-    assert receive.parse_request(protocol.command('blog', NODE)) == DEPLOY
+    assert orders.parse_request(protocol.command('blog', NODE)) == DEPLOY
     for target in ('a', 'A-b_c.9', 'x' * 100, 'cancel'):
-        for verb in (receive.CANCEL, receive.STATUS):
-            request = receive.parse_request(f'hg-delegate 1 {target} {verb}')
-            assert request == receive.Request(verb, target)
+        for verb in (orders.CANCEL, orders.STATUS):
+            request = orders.parse_request(f'hg-delegate 1 {target} {verb}')
+            assert request == orders.Request(verb, target)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +65,8 @@ def test_the_requests_of_protocol_1_are_read() -> None:
     ],
 )
 def test_any_other_request_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(receive.RefusedError) as refused:
-        receive.parse_request(text)
+    with pytest.raises(orders.RefusedError) as refused:
+        orders.parse_request(text)
     if text.endswith('\n'):
         assert refused.value.reason.endswith(
             "\\n' is not a changeset, cancel or status"
@@ -87,19 +88,19 @@ def test_what_the_server_side_composes_is_read() -> None:
     place = {'name': 'r', 'root': '/srv/hg/\udcff'}
     pushes = [{**protocols.PUSH, 'pusher': n} for n in ('alice', 'bob')]
     composed = protocol.compose(place, Row, pushes)
-    order = receive.parse_order(composed, DEPLOY)
+    order = orders.parse_order(composed, DEPLOY)
     assert (order.id, order.target, order.node) == (Row.id, 'blog', NODE)
     assert (order.previous, order.pusher) == (None, 'bob')
     assert order.data == composed
-    by_hand = receive.parse_order(protocol.compose(place, Row, []), DEPLOY)
+    by_hand = orders.parse_order(protocol.compose(place, Row, []), DEPLOY)
     assert by_hand.pusher is None
     many = [{**protocols.PUSH, 'url': 'é' * 1000} for _ in range(1000)]
     composed = protocol.compose(place, Row, many)
     assert len(composed) > protocol.MAX_PUSHES // 2
-    receive.parse_order(composed, DEPLOY)
+    orders.parse_order(composed, DEPLOY)
     text, named = protocol.compose_cancel('blog', Row.id)
-    assert receive.parse_request(text).verb == receive.CANCEL
-    assert receive.parse_id(named) == Row.id
+    assert orders.parse_request(text).verb == orders.CANCEL
+    assert orders.parse_id(named) == Row.id
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_an_object_without_a_value_is_refused(name: str) -> None:
     del content[name]
     raw = json.dumps(content).encode()
     if name == 'omitted':  # which older servers need not know
-        receive.parse_order(raw, DEPLOY)
+        orders.parse_order(raw, DEPLOY)
     else:
         assert refusal(raw) == f'the object has no {name}'
 
@@ -180,14 +181,14 @@ def test_what_is_no_such_object_is_refused(raw: bytes, reason: str) -> None:
 def test_brackets_in_names_are_no_nesting() -> None:
     name = '[{"\\' * 100
     pushes = [{**protocols.PUSH, 'pusher': name}]
-    order = receive.parse_order(data(pushes=pushes), DEPLOY)
+    order = orders.parse_order(data(pushes=pushes), DEPLOY)
     assert order.pusher == name
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_any_input_is_refused_or_read(raw: bytes) -> None:
-    with pytest.raises(receive.RefusedError):
-        receive.parse_order(raw, DEPLOY)
+    with pytest.raises(orders.RefusedError):
+        orders.parse_order(raw, DEPLOY)
 
 
 @given(
@@ -199,18 +200,18 @@ def test_any_input_is_refused_or_read(raw: bytes) -> None:
 )
 def test_any_value_of_a_field_is_refused_or_read(value: Any, name: str) -> None:
     try:
-        order = receive.parse_order(data(**{name: value}), DEPLOY)
-    except receive.RefusedError as refused:
+        order = orders.parse_order(data(**{name: value}), DEPLOY)
+    except orders.RefusedError as refused:
         assert refused.reason.isprintable()
     else:
-        told = receive.variables(order, '/x')
+        told = orders.variables(order, '/x')
         assert (told['HG_NODE'], told['DELEGATE_TARGET']) == (NODE, 'blog')
 
 
 @given(st.text())
 def test_the_pusher_is_one_line_of_text(name: str) -> None:
-    order = receive.Order('ab' * 16, 'blog', NODE, None, name, b'')
-    told = receive.variables(order, '/x')['DELEGATE_PUSHER']
+    order = orders.Order('ab' * 16, 'blog', NODE, None, name, b'')
+    told = orders.variables(order, '/x')['DELEGATE_PUSHER']
     assert len(told.encode()) <= 4000
     assert '\0' not in told and len(told.splitlines()) <= 1
 
@@ -218,9 +219,9 @@ def test_the_pusher_is_one_line_of_text(name: str) -> None:
 def test_durations_are_read_as_elsewhere() -> None:
     wanted = {'90': 90, '15s': 15, '10m': 600, '1h': 3600, '0.5 h': 1800}
     for text, seconds in wanted.items():
-        assert receive.duration(text) == seconds
+        assert orders.duration(text) == seconds
     for text in ('', '0', '-1', '1d', '1h30m', 'inf', '1e9', '9' * 10):
-        assert receive.duration(text) is None
+        assert orders.duration(text) is None
 
 
 @pytest.mark.parametrize(
@@ -283,7 +284,7 @@ def test_input_without_an_end_is_given_up_on(
     world.deploy.write(
         'hurry.py',
         'def uisetup(ui):\n'
-        '    from hgext_delegate import reception\n'
+        '    from hgext_delegate.receiver import reception\n'
         '    reception.PATIENCE = 1.0\n',
     )
     hurry = f'extensions.hurry={world.deploy.home}/hurry.py'

@@ -215,8 +215,8 @@ def test_neither_paramiko_nor_a_journal_is_loaded(
     receiver.install('--config', guard)
     assert receiver.deploy(commit(clone)).returncode == 0
     loaded = account.read('loaded')
-    assert "'hgext_delegate.supervisor'" in loaded
-    for name in ('paramiko', 'sqlite3', 'hgext_delegate.session'):
+    assert "'hgext_delegate.receiver.supervisor'" in loaded
+    for name in ('paramiko', 'sqlite3', 'hgext_delegate.ssh.session'):
         assert f"'{name}'" not in loaded
 
 

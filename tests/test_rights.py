@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hgext_delegate import rights
+from hgext_delegate.check import rights
 
 OTHER = rights.Account('other', 4_000_001, frozenset({4_000_002}))
 MINE = os.getgid()

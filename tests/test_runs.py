@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hgext_delegate import detach, follow, job, receive, runlog, runs
+from hgext_delegate.receiver import detach, follow, job, orders, runlog, runs
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_another_delegation_is_told_apart() -> None:
     state = runs.State('x', 'blog', '1' * 40)
     follow.check(state, 'blog', '1' * 40)
     for target, node in (('blog', '2' * 40), ('b', '1' * 40), ('b', None)):
-        with pytest.raises(receive.RefusedError):
+        with pytest.raises(orders.RefusedError):
             follow.check(state, target, node)
     follow.check(runs.State('x', None), 'blog', '1' * 40)
 

@@ -13,7 +13,7 @@ import loopback
 import pytest
 import sessions
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 
 @pytest.mark.parametrize('status', [0, 1, 3, 255])
@@ -112,7 +112,7 @@ def test_input_that_is_not_read_is_no_failure(
 def test_memory_stays_flat_however_much_is_said(sshd: loopback.Sshd) -> None:
     measured = (
         'import resource, sys\n'
-        'from hgext_delegate import session\n'
+        'from hgext_delegate.ssh import session\n'
         'def peak():\n'
         '    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
         'port, identity, hostkey = sys.argv[1:]\n'
@@ -132,7 +132,7 @@ def test_memory_stays_flat_however_much_is_said(sshd: loopback.Sshd) -> None:
             *(sys.executable, '-c', measured, str(sshd.port)),
             *(str(sshd.identity), sshd.hostkey()),
         ],
-        cwd=Path(session.__file__).parent.parent,
+        cwd=Path(session.__file__).parents[2],
         stdout=subprocess.PIPE,
         check=True,
     ).stdout
@@ -323,8 +323,10 @@ def test_a_command_that_sshd_cannot_run_is_not_sent(
 
 
 def test_importing_does_not_import_what_is_not_needed() -> None:
-    code = 'import hgext_delegate.session, sys; print("invoke" in sys.modules)'
+    code = (
+        'import hgext_delegate.ssh.session, sys; print("invoke" in sys.modules)'
+    )
     said = subprocess.check_output(
-        [sys.executable, '-c', code], cwd=Path(session.__file__).parent.parent
+        [sys.executable, '-c', code], cwd=Path(session.__file__).parents[2]
     )
     assert said == b'False\n'

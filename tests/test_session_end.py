@@ -11,7 +11,7 @@ import hostile
 import loopback
 import pytest
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 

@@ -19,7 +19,7 @@ import paramiko
 import pytest
 import sessions
 
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 
 pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 
@@ -136,7 +136,7 @@ def test_nothing_is_logged_to_standard_error(
         'import logging, sys\n'
         'if sys.argv[4] == "yes":\n'
         '    logging.basicConfig(level=1)\n'
-        'from hgext_delegate import session\n'
+        'from hgext_delegate.ssh import session\n'
         'try:\n'
         '    session.open("127.0.0.1", port=int(sys.argv[1]),\n'
         '        identity=sys.argv[2], config_path="/dev/null/none",\n'
@@ -153,7 +153,7 @@ def test_nothing_is_logged_to_standard_error(
                 loopback.public(folder / 'host_ed25519'),
                 logging,
             ],
-            cwd=Path(session.__file__).parent.parent,
+            cwd=Path(session.__file__).parents[2],
             capture_output=True,
             check=True,
         )

@@ -17,7 +17,7 @@ import pytest
 import sessions
 from loopback import message
 
-from hgext_delegate import guard, inbox, session
+from hgext_delegate.ssh import guard, inbox, session
 
 pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 

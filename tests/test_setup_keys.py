@@ -15,7 +15,8 @@ from repositories import Repository
 from test_setup import FOLDER, paste, refused, script, setup, tree, url
 from world import World
 
-from hgext_delegate import failure, keypair, private, setup_target
+from hgext_delegate.setup import command, keypair, private
+from hgext_delegate.ssh import failure
 
 STORE = b'/srv/site/.hg'
 
@@ -296,10 +297,10 @@ def test_root_makes_no_key_for_the_repository_of_another(
     for uid in (account.uid, 12345):
         # Others may serve it as well, by their group.
         monkeypatch.setattr(os, 'geteuid', lambda uid=uid: uid)
-        setup_target.refuse_root(os.fsencode(path))
+        command.refuse_root(os.fsencode(path))
     monkeypatch.setattr(os, 'geteuid', lambda: 0)
     with pytest.raises(error.StateError) as caught:
-        setup_target.refuse_root(os.fsencode(path))
+        command.refuse_root(os.fsencode(path))
     assert caught.value.message == (
         b'the repository belongs to %s, and this is root'
         % account.name.encode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hgext_delegate import wire
+from hgext_delegate.ssh import wire
 
 
 def test_an_ascii_name_needs_no_codec(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-# checkconfig.py - where the configuration comes from, and what is wrong with it
+# config.py - where the configuration comes from, and what is wrong with it
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 
 from mercurial import (
@@ -20,13 +19,8 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
-from . import (
-    audience,
-    desk,
-    finding,
-    push,
-    target as targetmod,
-)
+from .. import audience, desk, eager, push, target as targetmod
+from . import finding
 
 _TOPIC = b'config'
 _CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
@@ -82,7 +76,7 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
 
 def _enablers(ui) -> list[bytes]:
     '''the files that enable the extension'''
-    ours = sys.modules[__package__]
+    ours = eager.extension()
     sources = [
         ui.configsource(b'extensions', name)
         for name, module in extensions.extensions(ui)

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from . import sshconfig
+from ..ssh import sshconfig
 
 LOOPBACK = ('127.0.0.1', '::1')
 

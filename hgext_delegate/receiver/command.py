@@ -1,4 +1,4 @@
-# receiver.py - hg delegate-receive
+# command.py - hg delegate-receive
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -14,13 +14,7 @@ from mercurial import error, pycompat
 from mercurial.i18n import _
 from mercurial.utils import urlutil
 
-from . import (
-    authorizedkeys,
-    clone,
-    receive,
-    reception,
-    supervisor,
-)
+from . import authorizedkeys, clone, orders, reception, supervisor
 
 _STATE = '~/.local/state/hg-delegate'
 _TIMEOUT = b'1h'
@@ -109,7 +103,7 @@ def _script(value: bytes) -> list[str]:
 
 
 def _timeout(value: bytes) -> float:
-    seconds = receive.duration(os.fsdecode(value))
+    seconds = orders.duration(os.fsdecode(value))
     if not seconds:
         raise error.InputError(
             _(b"'%s' is not a duration") % value,

@@ -1,4 +1,4 @@
-# setup_target.py - hg delegate-setup
+# command.py - hg delegate-setup
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -16,7 +16,6 @@ import os
 import pwd
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 
 from mercurial import (
@@ -29,19 +28,9 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import procutil
 
-from . import (
-    acquaint,
-    addresses,
-    audience,
-    failure,
-    invitation,
-    keypair,
-    knownhosts,
-    private,
-    session,
-    sshconfig,
-    target as targetmod,
-)
+from .. import audience, eager, target as targetmod
+from ..ssh import failure, knownhosts, session, sshconfig
+from . import acquaint, addresses, invitation, keypair, private
 
 _FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
 
@@ -214,7 +203,7 @@ def _hg() -> str:
 def _extension(ui) -> tuple[str, str]:
     '''the name and the value by which this extension is enabled'''
     for name, module in extensions.extensions(ui):
-        if module is sys.modules[__package__]:
+        if module is eager.extension():
             value = ui.config(b'extensions', name)
             return pycompat.sysstr(name), os.fsdecode(value or b'')
     raise AssertionError('a command of an extension that is not enabled')

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from mercurial import demandimport
 
-from . import identity, private
+from ..ssh import identity
+from . import private
 
 with demandimport.deactivated():
     # paramiko needs it, so it is there.

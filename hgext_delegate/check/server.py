@@ -1,4 +1,4 @@
-# checkserver.py - whether a target's account can be logged in to, and how
+# server.py - whether a target's account can be logged in to, and how
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -18,18 +18,10 @@ from mercurial import (
 )
 from mercurial.i18n import _
 
-from . import (
-    addresses,
-    audience,
-    checkaccount,
-    failure,
-    finding,
-    knownhosts,
-    probe,
-    session,
-    sshconfig,
-    target as targetmod,
-)
+from .. import audience, target as targetmod
+from ..setup import addresses
+from ..ssh import failure, knownhosts, probe, session, sshconfig
+from . import account, finding
 
 Findings = Iterator[finding.Finding]
 
@@ -69,9 +61,9 @@ def check(ui, repo, target: targetmod.Target) -> Findings:
         yield from login(target, host, made)
         yield from boundary(target, host.user, made)
     if addresses.is_this_machine(ways):
-        yield from checkaccount.check(ui, repo, target, host.user, paths)
+        yield from account.check(ui, repo, target, host.user, paths)
     elif ways or host.jumps or host.command:
-        yield checkaccount.elsewhere(target, host.user)
+        yield account.elsewhere(target, host.user)
 
 
 def identities(

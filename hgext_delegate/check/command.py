@@ -1,4 +1,4 @@
-# check.py - hg delegate-check
+# command.py - hg delegate-check
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -25,14 +25,8 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
-from . import (
-    checkconfig,
-    checkjournal,
-    eager,
-    finding,
-    policy,
-    target as targetmod,
-)
+from .. import eager, policy, target as targetmod
+from . import config, finding, records
 
 Findings = Iterator[finding.Finding]
 
@@ -41,9 +35,9 @@ def run(ui, repo, names: Sequence[bytes], opts) -> int:
     '''0 if there was no error among the findings'''
     repo = _untouched(repo)
     targets, mistakes = targetmod.read(ui, policy.refused(repo))
-    untrusted = checkconfig.untrusted(ui)
+    untrusted = config.untrusted(ui)
     wrong = untrusted
-    for mistake in map(checkconfig.mistake, mistakes):
+    for mistake in map(config.mistake, mistakes):
         wrong.setdefault(mistake.target, []).append(mistake)
     chosen = _chosen(names, [*targetmod.names(ui), *filter(None, wrong)])
     status = 0
@@ -74,13 +68,13 @@ def _findings(
     wrong: dict[bytes, list[finding.Finding]],
     chosen: Sequence[bytes],
 ) -> Findings:
-    yield from checkconfig.general(ui, repo)
+    yield from config.general(ui, repo)
     yield from wrong.get(b'', ())
     usable = {pycompat.sysbytes(target.name): target for target in targets}
     server = None
     if usable:
         try:
-            server = eager.load('checkserver')
+            server = eager.load('check.server')
         except ImportError as exc:
             yield finding.About(b'', b'server').error(
                 _(b'cannot log in anywhere: %s') % stringutil.forcebytestr(exc),
@@ -89,11 +83,11 @@ def _findings(
     for name in chosen:
         yield from wrong.get(name, ())
         if name in usable:
-            yield from checkconfig.of_target(ui, repo, usable[name])
+            yield from config.of_target(ui, repo, usable[name])
             if server:
                 yield from server.check(ui, repo, usable[name])
-    yield from checkjournal.check(repo, [n for n in chosen if n in usable])
-    yield checkconfig.http(ui)
+    yield from records.check(repo, [n for n in chosen if n in usable])
+    yield config.http(ui)
 
 
 def _is_wanted(ui, fm, found: finding.Finding) -> bool:

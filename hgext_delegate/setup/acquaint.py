@@ -12,16 +12,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from . import (
-    addresses,
+from ..ssh import (
     failure,
     hostkey,
     identity as identitymod,
     knownhosts,
-    private,
     session,
     sshconfig,
 )
+from . import addresses, private
 
 # Where a machine keeps the keys of its sshd.
 MACHINE = '/etc/ssh'

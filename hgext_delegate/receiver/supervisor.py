@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import clone as clonemod, job, receive, runlog, runs as states
+from . import clone as clonemod, job, orders, runlog, runs as states
 
 _PAUSE = 0.05
 _PATH = '/usr/local/bin:/usr/bin:/bin'
@@ -61,7 +61,7 @@ class Supervisor:
         runs: states.Runs,
         run: states.Run,
         state: states.State,
-        order: receive.Order,
+        order: orders.Order,
         work: Work,
     ):
         self._runs = runs
@@ -195,7 +195,7 @@ class Supervisor:
 
     def _run_script(self) -> int:
         script = self._work.script
-        environ = environment(receive.variables(self._order, self._run.object))
+        environ = environment(orders.variables(self._order, self._run.object))
         # First: an id whose script may have begun is never run again.
         self._change(state=states.RUNNING, began=states.now())
         try:

@@ -12,7 +12,7 @@ import resource
 import select
 import signal
 
-from . import receive, runs
+from . import orders, runs
 
 _CHUNK = 64 * 1024
 # How soon a line is seen, in milliseconds.
@@ -31,7 +31,7 @@ def check(
     if target != (state.target or target) or (
         node and node != (state.node or node)
     ):
-        raise receive.RefusedError(
+        raise orders.RefusedError(
             'the id %s belongs to another delegation' % state.id
         )
 

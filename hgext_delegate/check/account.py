@@ -1,4 +1,4 @@
-# checkaccount.py - what the deploy account may do on the server's machine
+# account.py - what the deploy account may do on the server's machine
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -20,7 +20,9 @@ from mercurial import (
 )
 from mercurial.i18n import _
 
-from . import audience, finding, private, rights, target as targetmod
+from .. import audience, eager, target as targetmod
+from ..setup import private
+from . import finding, rights
 
 _TOPIC = b'account'
 
@@ -102,11 +104,18 @@ def protected(ui, repo) -> Iterator[str]:
         *map(os.fsdecode, (repo.path, repo.sharedpath, repo.svfs.join(b''))),
         os.path.expanduser('~/.ssh'),
         private.place(),
-        os.path.dirname(__file__),
+        *_code(),
     ):
         yield folder
         yield from _entries(folder)
     yield from dict.fromkeys(_config_files(ui))
+
+
+def _code() -> Iterator[str]:
+    '''the folders of this extension'''
+    (top,) = eager.extension().__path__
+    for folder, _folders, _files in os.walk(top):
+        yield folder
 
 
 def _entries(folder: str) -> Iterable[str]:

@@ -1,4 +1,4 @@
-# receive.py - what a receiver is asked
+# orders.py - what a receiver is asked
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.

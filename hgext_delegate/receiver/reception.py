@@ -18,14 +18,7 @@ import signal
 import sys
 import time
 
-from . import (
-    detach,
-    follow,
-    receive,
-    runs as states,
-    strictjson,
-    supervisor,
-)
+from . import detach, follow, orders, runs as states, strictjson, supervisor
 
 # How long the object may take to come, in seconds.
 PATIENCE = 60.0
@@ -42,17 +35,17 @@ def serve(folder: str, work: supervisor.Work) -> int:
     '''
     try:
         asked = os.environ.get('SSH_ORIGINAL_COMMAND', '')
-        request = receive.parse_request(asked)
+        request = orders.parse_request(asked)
         data = _read_input()
-        if request.verb == receive.DEPLOY:
-            order = receive.parse_order(data, request)
+        if request.verb == orders.DEPLOY:
+            order = orders.parse_order(data, request)
             return _deploy(states.Runs(folder, work.clone.path), order, work)
-        id = receive.parse_id(data)
+        id = orders.parse_id(data)
         runs = states.Runs(folder, work.clone.path)
-        if request.verb == receive.CANCEL:
+        if request.verb == orders.CANCEL:
             return _cancel(runs, request.target, id)
         return _tell(runs, request.target, id)
-    except receive.RefusedError as exc:
+    except orders.RefusedError as exc:
         _say(exc.reason, exc.remedy)
         return states.EXIT_REFUSED
     except BrokenPipeError:
@@ -70,7 +63,7 @@ def _read_input() -> bytes:
     while len(data) <= strictjson.MAX_BYTES:
         left = max(0.0, give_up - time.monotonic())
         if not select.select([0], [], [], left)[0]:
-            raise receive.RefusedError(
+            raise orders.RefusedError(
                 'standard input has no end after %g s' % PATIENCE
             )
         more = os.read(0, 1 << 16)
@@ -89,7 +82,7 @@ def _say(reason: str, remedy: str = '') -> None:
 
 
 def _deploy(
-    runs: states.Runs, order: receive.Order, work: supervisor.Work
+    runs: states.Runs, order: orders.Order, work: supervisor.Work
 ) -> int:
     if not runs.find(order.id) and runs.count_open() > WAITING:
         _say('%d delegations wait for this clone already' % WAITING)
@@ -114,7 +107,7 @@ def _begin(
     runs: states.Runs,
     run: states.Run,
     lock: int,
-    order: receive.Order,
+    order: orders.Order,
     work: supervisor.Work,
 ) -> None:
     '''start what sees ``run`` through, unless its script ever began'''
@@ -187,7 +180,7 @@ def _tell(runs: states.Runs, target: str, id: str) -> int:
             supervisor.close(run)
             os.close(lock)
         state = run.read()
-    answer = {'protocol': receive.PROTOCOL, 'id': id, 'state': 'unknown'}
+    answer = {'protocol': orders.PROTOCOL, 'id': id, 'state': 'unknown'}
     if state:
         follow.check(state, target)
         answer.update(dataclasses.asdict(state))

@@ -1,4 +1,4 @@
-# checkjournal.py - whether the record of delegations is in order
+# records.py - whether the record of delegations is in order
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -16,15 +16,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from mercurial import pycompat
 from mercurial.i18n import _
 
-from . import (
+from .. import (
     audience,
     database,
-    finding,
     journal as journalmod,
     outbox,
     place as placemod,
     rehearsal,
 )
+from . import finding
 
 Findings = Iterator[finding.Finding]
 

@@ -1,0 +1,14 @@
+# check - hg delegate-check
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''hg delegate-check: whether a push would be delegated, and the boundary
+
+command    the list of facts, and how they are shown
+finding    one of them
+config     what the configuration says
+records    outbox and journal
+server     what logging in shows
+account    what the deploy account could do to the server account
+rights     what another account may do with a file
+'''
