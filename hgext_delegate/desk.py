@@ -57,6 +57,8 @@ class Desk:
         # logins that began when the push arrived, by target: see ahead
         self.openings = getattr(repo, '_delegate_openings', {})
         self.ui = ui
+        # without what the repository's own files say
+        self.baseui = repo.baseui
         self._repo = repo
         for mistake in mistakes:
             self._report(mistake)

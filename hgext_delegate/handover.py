@@ -7,21 +7,26 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-from mercurial import pycompat
+from mercurial import pycompat, ui as uimod
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
 from . import audience, desk as deskmod, eager, target as targetmod
 
+# hg, with the modules that this process has found
 _HG = (
+    'import sys; sys.path[:] = %r; '
     'import hgdemandimport; hgdemandimport.enable(); '
     'from mercurial import dispatch; dispatch.run()'
 )
+# what decides whether and where it delegates
+_SECTIONS = (b'extensions', b'trusted', targetmod.SECTION)
 
 
 def run(desk: deskmod.Desk, jobs: deskmod.Jobs) -> bool:
@@ -112,8 +117,8 @@ def _detach(desk: deskmod.Desk, jobs: deskmod.Jobs) -> subprocess.Popen[bytes]:
     names = [target.name for target, _number in jobs]
     return subprocess.Popen(
         [
-            *(sys.executable, '-c', _HG, '-R', desk.place.root),
-            *_overrides(desk.ui),
+            *(_python(), '-c', _HG % sys.path, '-R', desk.place.root),
+            *_overrides(desk.baseui),
             *('delegate', '--pending', '--', *names),
         ],
         cwd='/',
@@ -124,10 +129,20 @@ def _detach(desk: deskmod.Desk, jobs: deskmod.Jobs) -> subprocess.Popen[bytes]:
     )
 
 
-def _overrides(ui) -> Iterator[str]:
-    '''what was given with --config, for nothing else reads it again'''
-    for section in (b'extensions', targetmod.SECTION):
-        for key, value in ui.configitems(section):
-            if ui.configsource(section, key) == b'--config':
+def _python() -> str:
+    '''the interpreter of this process, also where a web server has it'''
+    if re.match('python|pypy', os.path.basename(sys.executable or '')):
+        return sys.executable
+    # uWSGI for one names itself there
+    return os.path.join(sys.prefix, 'bin', 'python3')
+
+
+def _overrides(baseui) -> Iterator[str]:
+    '''what was given with --config or in a web server's own file'''
+    again = uimod.ui.load()
+    for section in _SECTIONS:
+        known = dict(again.configitems(section))
+        for key, value in baseui.configitems(section):
+            if known.get(key) != value:
                 item = b'%s.%s=%s' % (section, key, value)
                 yield from ('--config', os.fsdecode(item))

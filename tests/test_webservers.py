@@ -84,6 +84,36 @@ def test_a_pusher_who_goes_away_stops_nothing(
         until(lambda: log(repository)[0]['state'] == 'succeeded')
 
 
+@pytest.mark.parametrize('server', [gunicorn, uwsgi, apache])
+def test_a_push_that_does_not_wait_is_delegated_by_itself(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+) -> None:
+    repository.hgrc(targets(world, more='blog:wait = no\n'))
+    node = ready.commit()
+    with server(world, repository) as url:
+        assert b'handed over as delegation 1' in ready.push(url).remote[-1]
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+    assert log(repository)[0]['node'] == node
+
+
+def test_a_process_of_its_own_knows_what_hgweb_alone_was_told(
+    world: World,
+) -> None:
+    repository = world.repository(enable=False)
+    clone = world.clone(repository)
+    conf = f'[extensions]\nhgext_delegate = {world.extension}\n'
+    conf += targets(world, more='blog:wait = no\n')
+    node = clone.commit()
+    with gunicorn(world, repository, conf=conf) as url:
+        push = clone.push(url)
+        assert b'handed over as delegation 1' in push.remote[-1]
+        until(lambda: any(deploy.ended for deploy in world.deploys()))
+    assert world.deploys()[0].command.endswith(node)
+
+
 def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
     world: World, repository: Repository, ready: Clone
 ) -> None:

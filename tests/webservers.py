@@ -60,9 +60,14 @@ Require valid-user
 """
 
 
-def application(world: World, repository: Repository, more: str = '') -> None:
-    """Write ~/wsgi.py, which serves REPOSITORY, with MORE in it."""
-    text = APPLICATION.format(config=bytes(world.web_conf([repository])))
+def application(
+    world: World, repository: Repository, more: str = '', conf: str = ''
+) -> None:
+    """Write ~/wsgi.py, which serves REPOSITORY, with MORE in it, and with CONF
+    in the file that hgweb reads."""
+    path = world.web_conf([repository])
+    world.server.write(path, path.read_text('utf-8') + conf)
+    text = APPLICATION.format(config=bytes(path))
     world.server.write('wsgi.py', text + more)
 
 
@@ -71,10 +76,12 @@ def served(
     world: World,
     repository: Repository,
     *command: str,
-    password: bool = False,
+    more: str = '',
+    conf: str = '',
 ) -> Iterator[str]:
-    """Serve REPOSITORY by COMMAND as the server account; its URL."""
-    application(world, repository, PASSWORD if password else '')
+    """Serve REPOSITORY by COMMAND as the server account; its URL. MORE and
+    CONF are for application()."""
+    application(world, repository, more, conf)
     port = servers.free_port()
     words = [word.replace('ADDRESS', f'127.0.0.1:{port}') for word in command]
     with world.http([world.python, *words], port) as url:
@@ -86,10 +93,12 @@ def gunicorn(
     repository: Repository,
     *options: str,
     password: bool = False,
+    conf: str = '',
 ) -> contextlib.AbstractContextManager[str]:
     command = ['-m', 'gunicorn', '--chdir', '.', '--bind', 'ADDRESS']
     command += [*options, 'wsgi:application']
-    return served(world, repository, *command, password=password)
+    more = PASSWORD if password else ''
+    return served(world, repository, *command, more=more, conf=conf)
 
 
 def uwsgi(
@@ -97,7 +106,9 @@ def uwsgi(
 ) -> contextlib.AbstractContextManager[str]:
     command = ['-c', 'import pyuwsgi; pyuwsgi.run()', '--http-socket']
     command += ['ADDRESS', '--wsgi', 'wsgi', '--die-on-term', *options]
-    return served(world, repository, *command)
+    # what the program uwsgi says, which pyuwsgi is not
+    more = "import sys\nsys.executable = '/usr/bin/uwsgi-core'\n"
+    return served(world, repository, *command, more=more)
 
 
 @contextlib.contextmanager
