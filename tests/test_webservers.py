@@ -10,7 +10,7 @@ from repositories import Clone, Repository
 from test_ahead import until
 from test_deploy import LAST, targets
 from test_pending import log
-from webservers import apache, gunicorn, uwsgi
+from webservers import apache, gunicorn, proxy, uwsgi
 from world import World
 
 STEPS = """\
@@ -36,6 +36,7 @@ def ready(world: World, repository: Repository, clone: Clone) -> Clone:
         (uwsgi, '--enable-threads'),
         (uwsgi, ''),
         (apache, ''),
+        (proxy, ''),
     ],
 )
 def test_each_line_arrives_while_the_deploy_still_runs(

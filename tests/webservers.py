@@ -37,9 +37,11 @@ PidFile {home}/apache.pid
 ErrorLog {home}/apache.log
 DefaultRuntimeDir {home}
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
+LoadModule authz_core_module {modules}/mod_authz_core.so
+"""
+WSGI = """\
 LoadModule authn_core_module {modules}/mod_authn_core.so
 LoadModule authn_file_module {modules}/mod_authn_file.so
-LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule authz_user_module {modules}/mod_authz_user.so
 LoadModule auth_basic_module {modules}/mod_auth_basic.so
 LoadModule wsgi_module {modules}/mod_wsgi.so
@@ -52,12 +54,17 @@ WSGIScriptAlias / {home}/wsgi.py
 {require}
 </Directory>
 """
-MODULES = '/usr/lib/apache2/modules'
 LOGIN = """AuthType Basic
 AuthName hg
 AuthUserFile {home}/users
 Require valid-user
 """
+PROXY = """\
+LoadModule proxy_module {modules}/mod_proxy.so
+LoadModule proxy_http_module {modules}/mod_proxy_http.so
+ProxyPass / {inner}/
+"""
+MODULES = '/usr/lib/apache2/modules'
 
 
 def application(
@@ -112,24 +119,42 @@ def uwsgi(
 
 
 @contextlib.contextmanager
-def apache(
-    world: World, repository: Repository, *, password: bool = False
-) -> Iterator[str]:
-    """Debian's Apache with mod_wsgi; with PASSWORD it lets alice in alone."""
+def started_apache(world: World, configuration: str) -> Iterator[str]:
+    """Debian's Apache as the server account; its URL."""
     if not shutil.which('dpkg'):
         pytest.skip('this is no Debian')
     home, port = world.server.home, servers.free_port()
+    text = APACHE.format(port=port, home=home, modules=MODULES)
+    conf = world.server.write('apache.conf', text + configuration)
+    command = ['/usr/sbin/apache2', '-DFOREGROUND', '-d', str(home)]
+    with world.http([*command, '-f', str(conf)], port) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def apache(
+    world: World, repository: Repository, *, password: bool = False
+) -> Iterator[str]:
+    """Apache with mod_wsgi; with PASSWORD it lets alice in alone."""
+    home = world.server.home
     application(world, repository)
     digest = base64.b64encode(hashlib.sha1(b'secret').digest()).decode()
     world.server.write('users', f'alice:{{SHA}}{digest}\n')
-    text = APACHE.format(
-        port=port,
+    text = WSGI.format(
         home=home,
         modules=MODULES,
         prefix=Path(world.python).parent.parent,
         require=LOGIN.format(home=home) if password else 'Require all granted',
     )
-    conf = world.server.write('apache.conf', text)
-    command = ['/usr/sbin/apache2', '-DFOREGROUND', '-d', str(home)]
-    with world.http([*command, '-f', str(conf)], port) as url:
+    with started_apache(world, text) as url:
         yield f'{url}/{repository.path.name}'
+
+
+@contextlib.contextmanager
+def proxy(world: World, repository: Repository) -> Iterator[str]:
+    """Apache as a proxy in front of gunicorn."""
+    with gunicorn(world, repository, '--worker-class', 'gthread') as url:
+        inner, _slash, name = url.rpartition('/')
+        text = PROXY.format(modules=MODULES, inner=inner)
+        with started_apache(world, text) as outer:
+            yield f'{outer}/{name}'
