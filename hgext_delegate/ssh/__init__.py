@@ -7,6 +7,7 @@
 session      the session, and the only file that imports paramiko
 route        the way there, jump hosts included
 sshconfig    what ~/.ssh/config says of a host
+configtext   its text, as the reader of ssh_config takes it
 hostkey      which host key is right, and why another is not
 knownhosts   known_hosts, read as OpenSSH reads it
 identity     private keys and certificates, read as OpenSSH reads them

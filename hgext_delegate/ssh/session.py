@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import socket
 import subprocess
 import sys
 import time
@@ -55,6 +56,7 @@ with demandimport.deactivated():
             del _modules['invoke']
 
 SessionError = failure.SessionError
+ConfigurationError = failure.ConfigurationError
 Expired = failure.Expired
 End = inboxmod.End
 
@@ -102,6 +104,8 @@ class _Programs:
 
 
 paramiko.config.invoke = _Programs
+# It stands for %l, and is asked for with any IdentityFile: ssh asks no DNS.
+paramiko.config.LazyFqdn = lambda config, host=None: socket.gethostname()
 
 
 class _Packets(guard.Packets, paramiko.packet.Packetizer):
@@ -270,7 +274,7 @@ class Session:
         text = command.encode('utf-8', 'surrogateescape')
         if b'\0' in text or len(text) > _LONGEST_COMMAND:
             # sshd drops the connection at the one, execve fails at the other.
-            raise SessionError('the command has a NUL or is too long')
+            raise ConfigurationError('the command has a NUL or is too long')
         if not self._channel:
             self.prepare()
         opened, inbox = self._channel, self._inbox
@@ -377,7 +381,7 @@ def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
         refused = True
     if not refused:
         raise EOFError
-    raise SessionError(
+    raise ConfigurationError(
         f'{transport.trust.host.host} refused the key as {user}',
         'authorized_keys there needs its public half; the log of sshd says '
         'more',

@@ -10,14 +10,16 @@ its answers mean.
 
 from __future__ import annotations
 
+import getpass
 import os
 import pwd
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import failure, identity, knownhosts
+from . import configtext, failure, identity, knownhosts
 
 _GLOBAL = '/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2'
 _USER = '~/.ssh/known_hosts ~/.ssh/known_hosts2'
@@ -71,18 +73,21 @@ def find(
     # asked for stands first; %p and %r then mean it as well.
     given = (('Port', port), ('User', user))
     asked = ''.join(f'{key} {value}\n' for key, value in given if value)
-    text = asked + _read(path)
+    _check_account()
+    text = asked + configtext.read(path)
     try:
         return _destination(reader(text, host))
     except (ValueError, LookupError) as error:
-        raise _trouble(path, 'is damaged', detail=str(error)) from None
+        raise configtext.trouble(
+            path, 'is damaged', detail=str(error)
+        ) from None
 
 
 def parse_jump(text: str) -> tuple[str, int | None, str | None]:
     '''host, port and user of one hop of ProxyJump. Raises SessionError'''
     match = _JUMP.fullmatch(text.strip())
     if match is None:
-        raise failure.SessionError(
+        raise failure.ConfigurationError(
             f'ProxyJump {text} in the ssh config is damaged',
             'it is written [user@]host[:port]',
         )
@@ -105,7 +110,7 @@ def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
             if required:
                 words = f'cannot be read: {error.strerror}'
                 base = os.path.basename(path)
-                raise failure.SessionError(
+                raise failure.ConfigurationError(
                     f'known_hosts file {base} {words}', detail=path
                 ) from None
     return found
@@ -115,28 +120,6 @@ def default_identities() -> list[str]:
     '''those of OpenSSH's default names that exist'''
     paths = map(os.path.expanduser, _IDENTITIES)
     return [path for path in paths if os.path.exists(path)]
-
-
-def _read(path: str) -> str:
-    '''the text of an ssh_config file, '' where there is none
-
-    It can name programs to run, so one that others may write is refused, as
-    ssh refuses it.
-    '''
-    try:
-        status, content = identity.read_file(os.path.expanduser(path))
-    except (FileNotFoundError, NotADirectoryError):
-        return ''
-    except OSError as error:
-        words = f'cannot be read: {error.strerror}'
-        raise _trouble(path, words) from None
-    if status.st_uid not in (0, os.getuid()) or status.st_mode & 0o022:
-        raise _trouble(
-            path,
-            'may be written by others',
-            'let the account that runs hg own it, and chmod go-w',
-        )
-    return content.decode('utf-8', 'surrogateescape')
 
 
 def _destination(options: Mapping[str, Any]) -> Destination:
@@ -151,8 +134,8 @@ def _destination(options: Mapping[str, Any]) -> Destination:
     way = options.get(proxy) or 'none'
     if way.lower() == 'none':
         proxy = way = ''
-    files = options.get('userknownhostsfile', _USER).split()
-    files += options.get('globalknownhostsfile', _GLOBAL).split()
+    files = shlex.split(options.get('userknownhostsfile', _USER))
+    files += shlex.split(options.get('globalknownhostsfile', _GLOBAL))
     identities = options.get('identityfile', ())
     certificate = options.get('certificatefile', 'none')
     return Destination(
@@ -169,22 +152,24 @@ def _destination(options: Mapping[str, Any]) -> Destination:
     )
 
 
+def _check_account() -> None:
+    # the reader asks for it, and is stopped by nothing as much
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        raise _no_account('set LOGNAME in the environment of hg') from None
+
+
 def _account() -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
-        raise failure.SessionError(
-            f'no account has the number {os.getuid()}',
-            'name the user to log in as, in the URL of the target',
+        raise _no_account(
+            'name the user to log in as, in the URL of the target'
         ) from None
 
 
-def _trouble(
-    path: str, words: str, remedy: str = '', detail: str = ''
-) -> failure.SessionError:
-    path = os.path.abspath(os.path.expanduser(path))
-    return failure.SessionError(
-        f'ssh config file {os.path.basename(path)} {words}',
-        remedy,
-        detail=f'{path} {detail}'.strip(),
+def _no_account(remedy: str) -> failure.SessionError:
+    return failure.ConfigurationError(
+        f'no account has the number {os.getuid()}', remedy
     )
