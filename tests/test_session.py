@@ -322,6 +322,29 @@ def test_a_command_that_sshd_cannot_run_is_not_sent(
     assert not error.started
 
 
+def test_a_process_that_ends_with_a_session_open_says_nothing(
+    sshd: loopback.Sshd,
+) -> None:
+    code = (
+        'import sys\n'
+        'from hgext_delegate.ssh import session\n'
+        'port, identity, hostkey = sys.argv[1:]\n'
+        'opened = session.open("127.0.0.1", port=int(port),\n'
+        '    identity=identity, hostkeys=[hostkey], config_path="/none")\n'
+        'print(opened.is_alive())\n'
+    )
+    done = subprocess.run(
+        [
+            *(sys.executable, '-c', code, str(sshd.port)),
+            *(str(sshd.identity), sshd.hostkey()),
+        ],
+        cwd=Path(session.__file__).parents[2],
+        capture_output=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (b'True\n', b'')
+
+
 def test_importing_does_not_import_what_is_not_needed() -> None:
     code = (
         'import hgext_delegate.ssh.session, sys; print("invoke" in sys.modules)'

@@ -67,6 +67,8 @@ class Wire:
     def __init__(self, sock: Any, limit: Limit):
         self._sock = sock
         self._limit = limit
+        # paramiko looks at it when the process ends
+        self._closed = False
         over_tcp = getattr(sock, 'family', None) in _TCP
         self._is_quick = over_tcp and hasattr(socket, 'TCP_QUICKACK')
 
@@ -92,6 +94,7 @@ class Wire:
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        self._closed = True
         self._sock.close()
 
     def _check(self) -> None:
