@@ -241,7 +241,7 @@ def _end_remains(desk, row) -> None:
     for target in desk.targets:
         if target.name == row.target and target.receiver:
             delivery = eager.load('delivery')
-            state = delivery.tell_receiver(target, row)
+            state = delivery.end_remains(target, desk.journal, row)
             if state == journalmod.SUCCEEDED:
                 # It was over before we came.
                 fields = {'status': 0, 'reason': '', 'remedy': ''}

@@ -155,9 +155,9 @@ class Worker(threading.Thread):
             row = self._claim()
             if row is None:
                 return
-            state, fields = self._attempt(row)
+            state, fields, again = self._attempt(row)
             gone = self._leaving.is_set()
-            if state != journalmod.PENDING or not left or gone:
+            if state != journalmod.PENDING or not again or not left or gone:
                 self.journal.end(row.number, state, **fields)
                 return
             fields['reason'] += journalmod.TRYING_AGAIN % pause
@@ -177,6 +177,11 @@ class Worker(threading.Thread):
         last = self.journal.last(name, journalmod.SUCCEEDED)
         previous = last.node if last else None
         if mine.txn is None:
+            # What was asked for by hand goes back, but not behind what has
+            # been deployed since.
+            late = last and (last.began or 0.0) >= mine.created
+            if late and self._is_superseded(mine, last):
+                return None
             return self.journal.claim(mine, previous)
         if self._is_overtaken(mine):
             self.journal.end(mine.number, journalmod.SUPERSEDED)
@@ -190,18 +195,23 @@ class Worker(threading.Thread):
                     journalmod.CANCELLED,
                     reason='the changeset is no longer in the repository',
                 )
-            elif last and journalmod.supersedes(
-                last, row, self.history.is_ancestor
-            ):
-                self.journal.end(
-                    row.number, journalmod.SUPERSEDED, taken=last.number
-                )
-            else:
+            elif not self._is_superseded(row, last):
                 taken = [other.number for other in older]
                 claimed = self.journal.claim(row, previous, taken)
                 if claimed:
                     return claimed
         return None
+
+    def _is_superseded(
+        self, row: journalmod.Delegation, last: journalmod.Delegation | None
+    ) -> bool:
+        '''whether ``row`` is older than ``last``; then it is ended'''
+        if not last or not journalmod.supersedes(
+            last, row, self.history.is_ancestor
+        ):
+            return False
+        self.journal.end(row.number, journalmod.SUPERSEDED, taken=last.number)
+        return True
 
     def _is_overtaken(self, row: journalmod.Delegation) -> bool:
         '''whether a later push, of another process, has newer changesets
@@ -220,8 +230,9 @@ class Worker(threading.Thread):
 
     def _attempt(
         self, row: journalmod.Delegation
-    ) -> tuple[str, dict[str, Any]]:
-        '''one session: the state that it leaves and the fields to record'''
+    ) -> tuple[str, dict[str, Any], bool]:
+        '''one session: the state that it leaves, the fields to record, and
+        whether another attempt may come further'''
         log = output.Log(
             self.place.log(row.id),
             self.target.output_limit,
@@ -231,9 +242,11 @@ class Worker(threading.Thread):
         )
         drain = drainmod.Drain(log, self.target, self.news)
         began = time.monotonic()
+        broken: session.SessionError | None = None
         try:
             end = self._session(row, drain)
         except session.SessionError as exc:
+            broken = exc
             state, fields = self._broken(row, exc)
         else:
             state, fields = _verdict(end)
@@ -246,11 +259,28 @@ class Worker(threading.Thread):
                 'see who may write .hg/delegate/log, and how full the disk is',
             )
         stopper = self._stopper(row)
+        if broken and (stopper or isinstance(broken, session.Expired)):
+            state, fields = self._end_there(row, state, fields)
         if stopper and state != journalmod.SUCCEEDED:
             state = journalmod.CANCELLED
             fields['reason'] = 'cancelled by %s' % stopper
             fields['remedy'] = self._left_behind
         fields['seconds'] = time.monotonic() - began
+        again = not isinstance(broken, session.ConfigurationError)
+        return state, fields, again
+
+    def _end_there(
+        self, row: journalmod.Delegation, state: str, fields: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        '''end what the receiver goes on with without us; what that came to'''
+        if not self.target.receiver:
+            return state, fields
+        begun = bool(fields.get('asked', True))
+        said = end_remains(self.target, self.journal, row, begun)
+        if said == journalmod.SUCCEEDED:
+            return said, {'status': 0}
+        if not said:
+            self._left_behind = fields['remedy'] = NOT_ENDED
         return state, fields
 
     def _stopper(self, row: journalmod.Delegation) -> str | None:
@@ -281,7 +311,7 @@ class Worker(threading.Thread):
                 if target.receiver and not told_at:
                     told_at.append(time.monotonic())
                     # Where it cannot be told, the channel is closed later.
-                    tell_receiver(target, row)
+                    end_remains(target, self.journal, row)
                 elif not told_at:
                     self._left_behind = (
                         'the remote command may go on until its next output'
@@ -321,7 +351,28 @@ class Worker(threading.Thread):
         return journalmod.LOST, fields
 
 
-def tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> str:
+def end_remains(
+    target: targetmod.Target,
+    journal: journalmod.Journal,
+    row: journalmod.Delegation,
+    begun: bool = True,
+) -> str:
+    '''let our receiver end ``row``, if it has ``begun``, and what that takes
+
+    What became of ``row``, one of the journal's states; '' where something
+    may still go on.
+    '''
+    said = {
+        each.number: _tell_receiver(target, each)
+        for each in journal.carried(row.number)
+        if (begun if each.number == row.number else each.asked)
+    }
+    if not all(said.values()):
+        return ''
+    return said.get(row.number, journalmod.CANCELLED)
+
+
+def _tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> str:
     '''let our receiver end the process group of ``row``
 
     What it says became of that, one of the journal's states; '' if it cannot

@@ -14,7 +14,14 @@ TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.
 SPEAKERS = ['audience', 'desk', 'handover', 'policy', 'pushed', 'target']
 # Whose first argument is a reason, and whose second is a remedy.
-ERRORS = {'SessionError', 'Expired', 'JournalError', 'LockError', '_trouble'}
+ERRORS = {
+    'SessionError',
+    'ConfigurationError',
+    'Expired',
+    'JournalError',
+    'LockError',
+    'trouble',
+}
 # Folders whose modules no push comes to.
 OTHERS = {'receiver', 'setup'}
 
@@ -50,7 +57,7 @@ def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.Call):
             function = ast.unparse(node.func).rpartition('.')[2]
-            yield function, node
+            yield function.lstrip('_') or '_', node
 
 
 def translated() -> Iterator[str]:
@@ -80,7 +87,7 @@ def reasons() -> Iterator[str]:
     for name in filter(pushed, modules()):
         for function, node in calls(name):
             if function in ERRORS:
-                number = 1 if function == '_trouble' else 0
+                number = 1 if function == 'trouble' else 0
                 yield from patterns(node.args[number])
     for part in ast.walk(tree('ssh.failure')):
         if isinstance(part, ast.Return) and isinstance(part.value, ast.Tuple):

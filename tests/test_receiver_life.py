@@ -143,6 +143,21 @@ def test_one_runs_at_a_time_and_the_next_waits(
     assert receiver.all_runs() == [node, node]
 
 
+def test_those_who_wait_run_in_the_order_in_which_they_came(
+    receiver: Receiver, clone: Clone
+) -> None:
+    nodes = [commit(clone) for _ in range(6)]
+    receiver.todo(WAIT)
+    started = []
+    for node in nodes:
+        started.append(receiver.start(*protocols.deploy(node)))
+        read_until(started[-1], b'waiting' if started[1:] else b'begun')
+    receiver.account.write('go', '')
+    for process in started:
+        process.communicate(timeout=60)
+    assert receiver.all_runs() == nodes
+
+
 def test_who_waits_can_be_cancelled_and_waits_no_longer_than_it_may(
     receiver: Receiver, node: str
 ) -> None:

@@ -164,6 +164,65 @@ def test_what_cannot_be_cancelled_over_there_is_said(
     assert again.stderr.startswith(b'abort: delegation 1 is not running\n')
 
 
+def test_what_is_given_up_on_is_ended_on_the_far_side(
+    receiver: Receiver, clone: Clone
+) -> None:
+    configure(receiver, more='blog:idle-timeout = 1\n')
+    receiver.todo(WAIT)
+    clone.commit()
+    said = clone.push().remote
+    assert any(b'blog: failed: no output for 1 s' in line for line in said)
+    assert not any(b'may go on' in line for line in said)
+    assert not receiver.processes(f'{receiver.account.home}/script')
+    assert states(receiver) == [('failed', 1)]
+
+
+def test_what_is_cancelled_while_it_is_taken_up_again_is_ended_there(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    with proxy(receiver.world.port) as way:
+        configure(receiver, way.port)
+        clone.commit()
+        push = clone.start_push()
+        push.wait_for(b'blog| begun')
+        way.silent = True
+        way.cut()
+        push.wait_for(b'trying again in 1 s')
+        await_state(receiver, 'running')
+        said = receiver.repository.hg('delegate-cancel', '1').stdout
+        push.finish()
+        assert b'(the receiver has not ended it, it may go on: ' in said
+        way.silent = False
+        again = receiver.repository.hg('delegate-cancel', '1').stdout
+        assert b'delegation 1 is cancelled' in again
+        assert b'may go on' not in again
+    assert not receiver.processes(f'{receiver.account.home}/script')
+
+
+def test_what_goes_along_is_cancelled_there_as_well(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    kill_server(receiver)
+    push.finish(check=False)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'waiting for another delegation in this clone')
+    said = receiver.repository.hg('delegate-cancel', '2').stdout
+    assert b'delegation 2 is cancelled' in said
+    push.finish()
+    assert [state for state, _ in states(receiver)] == [
+        'superseded',
+        'cancelled',
+    ]
+    assert not receiver.processes(f'{receiver.account.home}/script')
+    assert len(receiver.all_runs()) == 1
+
+
 def test_what_had_not_begun_needs_no_receiver_to_be_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -213,12 +272,12 @@ def test_a_connection_that_is_cut_is_taken_up_again(
     receiver: Receiver, clone: Clone
 ) -> None:
     receiver.todo(WAIT)
-    with proxy(receiver.world.port) as (port, cut):
-        configure(receiver, port)
+    with proxy(receiver.world.port) as way:
+        configure(receiver, way.port)
         node = clone.commit()
         push = clone.start_push()
         push.wait_for(b'blog| begun')
-        cut()
+        way.cut()
         push.wait_for(b'trying again in 1 s')
         receiver.account.write('go', '')
         done = push.finish()
@@ -258,19 +317,24 @@ def test_the_time_limit_of_the_receiver_is_told(
     assert any(b'blog: failed: exit status 124' in line for line in said)
 
 
-@contextlib.contextmanager
-def proxy(port: int) -> Iterator[tuple[int, Callable[[], None]]]:
-    """A port that leads to PORT of this host, and what cuts all connections
-    that go there now."""
-    listener = socket.create_server(('127.0.0.1', 0))
-    ends: list[socket.socket] = []
-    threads: list[threading.Thread] = []
+class Way:
+    """A port of this host that leads to another; once it is SILENT, it takes
+    connections and goes nowhere with them."""
 
-    def start(target: Callable[..., None], *args: socket.socket) -> None:
-        threads.append(threading.Thread(target=target, args=args))
-        threads[-1].start()
+    def __init__(self, to: int) -> None:
+        self._to = to
+        self._listener = socket.create_server(('127.0.0.1', 0))
+        self.port = self._listener.getsockname()[1]
+        self.silent = False
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
 
-    def copy(source: socket.socket, sink: socket.socket) -> None:
+    def _start(self, target: Callable[..., None], *args: socket.socket) -> None:
+        self._threads.append(threading.Thread(target=target, args=args))
+        self._threads[-1].start()
+
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 sink.sendall(data)
@@ -278,27 +342,34 @@ def proxy(port: int) -> Iterator[tuple[int, Callable[[], None]]]:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def accept() -> None:
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _ = listener.accept()
-                far = socket.create_connection(('127.0.0.1', port))
-                ends.extend((near, far))
-                start(copy, near, far)
-                start(copy, far, near)
+                near, _ = self._listener.accept()
+                self._ends.append(near)
+                if self.silent:
+                    continue
+                far = socket.create_connection(('127.0.0.1', self._to))
+                self._ends.append(far)
+                self._start(self._copy, near, far)
+                self._start(self._copy, far, near)
 
-    def cut() -> None:
-        for end in ends:
+    def cut(self) -> None:
+        """End all connections that there are now."""
+        for end in self._ends:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    start(accept)
-    try:
-        yield listener.getsockname()[1], cut
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        cut()
-        for thread in threads:
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self.cut()
+        for thread in self._threads:
             thread.join()
-        for end in (listener, *ends):
+        for end in (self._listener, *self._ends):
             end.close()
+
+
+@contextlib.contextmanager
+def proxy(port: int) -> Iterator[Way]:
+    with contextlib.closing(Way(port)) as way:
+        yield way

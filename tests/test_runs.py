@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable
@@ -22,6 +23,22 @@ def put(kept: runs.Runs, number: int, state: str, time: int) -> runs.Run:
     run.write(runs.State(run.id, 'blog', '1' * 40, state=state))
     os.utime(os.path.join(run.path, 'state'), (time, time))
     return run
+
+
+def test_the_last_state_needs_no_more_room(kept: runs.Runs) -> None:
+    run = kept.get('a' * 32)
+    state = runs.State(run.id, 'blog', None, runs.RUNNING)
+    run.write(state)
+    reserved = os.stat(os.path.join(run.path, 'state.new'))
+    ended = dataclasses.replace(state, state=runs.LOST, reason='x' * 3000)
+    run.write(ended)
+    assert run.read() == ended
+    written = os.stat(os.path.join(run.path, 'state'))
+    assert (written.st_ino, written.st_size) == (
+        reserved.st_ino,
+        reserved.st_size,
+    )
+    assert sorted(os.listdir(run.path)) == ['state']
 
 
 def test_the_newest_hundred_are_kept_and_all_that_run(kept: runs.Runs) -> None:
@@ -75,7 +92,7 @@ def test_what_is_kept_is_for_its_account_alone(kept: runs.Runs) -> None:
     assert Path(kept.folder).stat().st_mode & 0o777 == 0o700
     assert Path(run.path).stat().st_mode & 0o777 == 0o700
     files = list(Path(run.path).iterdir())
-    assert len(files) == 4
+    assert len(files) == 5
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in files)
 
 

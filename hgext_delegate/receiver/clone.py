@@ -101,7 +101,10 @@ class Clone:
         shutil.rmtree(new, ignore_errors=True)
         if self._hg(run, 'init', '--', new):
             raise UnpreparedError('cannot make the clone %s' % self.path)
-        with open(os.path.join(new, '.hg', MARK), 'wb') as file:
+        # 0600: there may be a password in it
+        mark = os.path.join(new, '.hg', MARK)
+        fd = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(fd, 'wb') as file:
             file.write(os.fsencode(self.source) + b'\n')
         os.rename(os.path.join(new, '.hg'), os.path.join(self.path, '.hg'))
         os.rmdir(new)

@@ -45,6 +45,10 @@ EXIT_NOT_FOUND = 127
 
 KEEP = 100
 
+# A state is no longer than that, mostly, and has that much room on the disk
+# beforehand: what a script came to is kept also when it has filled the disk.
+_ROOM = 4096
+
 
 @dataclasses.dataclass(frozen=True)
 class State:
@@ -179,6 +183,13 @@ class Run:
                 return os.stat(path).st_mtime
         return 0.0
 
+    def arrival(self) -> int:
+        '''what puts runs in the order in which they were asked for'''
+        try:
+            return os.stat(self.object).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def is_over(self) -> bool:
         state = self.read()
         return state is not None and state.over
@@ -198,18 +209,23 @@ class Run:
 
     def write(self, state: State) -> None:
         '''replace the state, on the disk as well: it outlives a crash'''
+        new = self._state + '.new'
         data = json.dumps(dataclasses.asdict(state)).encode('ascii')
-        self._save(self._state + '.new', data)
-        os.rename(self._state + '.new', self._state)
+        self._save(new, data.ljust(_ROOM))
+        os.rename(new, self._state)
         _sync_folder(self.path)
+        if not state.over:
+            self._save(new, b' ' * _ROOM)
 
     def save_object(self, data: bytes) -> None:
         self._save(self.object, data)
 
     def _save(self, path: str, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        # not O_TRUNC, which would give the room away
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
         with open(os.open(path, flags, 0o600), 'wb') as file:
             file.write(data)
+            file.truncate()
             file.flush()
             os.fsync(file.fileno())
 

@@ -104,8 +104,9 @@ class Supervisor:
 
     def _internal(self) -> dict[str, Any]:
         path = os.path.join(self._run.path, 'traceback')
-        with open(path, 'w', encoding='utf-8', errors='replace') as file:
-            file.write(traceback.format_exc())
+        with contextlib.suppress(OSError), open(path, 'wb') as file:
+            text = traceback.format_exc()
+            file.write(text.encode('utf-8', 'replace'))
         reason = 'internal error: see %s' % path
         self._log.say(reason, 'please report it, with that file')
         return {
@@ -142,7 +143,9 @@ class Supervisor:
         while True:
             lock = states.acquire(self._runs.lock)
             if lock is not None:
-                break
+                if not self._is_overtaking():
+                    break
+                os.close(lock)
             self._check(
                 states.EXIT_WAITED, 'another delegation has the clone still'
             )
@@ -155,6 +158,14 @@ class Supervisor:
             yield
         finally:
             os.close(lock)
+
+    def _is_overtaking(self) -> bool:
+        '''whether one that has come before waits for the clone as well'''
+        mine = self._run.arrival()
+        return any(
+            run.id != self._run.id and run.arrival() < mine and run.is_open()
+            for run in self._runs.all()
+        )
 
     def _check(
         self, status: int = states.EXIT_TIMEOUT, what: str = 'not finished'

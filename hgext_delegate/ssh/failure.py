@@ -53,6 +53,11 @@ class SessionError(Exception):
         super().__init__(self.reason)
 
 
+class ConfigurationError(SessionError):
+    '''a key or the configuration of one side is wrong: until that is mended,
+    it fails again'''
+
+
 class Expired(SessionError):
     '''a command was given up on: no output, or no end, for too long'''
 

@@ -60,7 +60,9 @@ class Trust:
         '''judge the key that the host shows. Raises SessionError'''
         key = knownhosts.key_of(blob)
         if key.type not in _TYPES:
-            raise failure.SessionError(f'host key of {self.host} is damaged')
+            raise failure.ConfigurationError(
+                f'host key of {self.host} is damaged'
+            )
         if self._pins:
             if key not in self._pins:
                 raise self._not_pinned(key)
@@ -73,7 +75,7 @@ class Trust:
     def _pin(self, text: str) -> knownhosts.Key:
         key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
         if key is None:
-            raise failure.SessionError(
+            raise failure.ConfigurationError(
                 f'the key pinned for {self.host} is damaged',
                 'it is written as in known_hosts: ssh-ed25519 AAAA...',
             )
@@ -81,7 +83,7 @@ class Trust:
 
     def _not_pinned(self, key: knownhosts.Key) -> failure.SessionError:
         pinned = ' or '.join(map(_show, self._pins))
-        return failure.SessionError(
+        return failure.ConfigurationError(
             f'host key of {self.host} is not the one that is pinned',
             f'it shows {_show(key)}, pinned is {pinned}: if that is meant, '
             'pin the new one; if not, this is another host',
@@ -94,7 +96,7 @@ class Trust:
         entry = verdict.entry
         if entry is None:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
-            return failure.SessionError(
+            return failure.ConfigurationError(
                 f'host key of {host} is not known{named}',
                 f'it shows {_show(key)}: if that is right, the account that '
                 'runs hg learns it by ssh-keyscan '
@@ -104,12 +106,12 @@ class Trust:
         line = f'{os.path.basename(entry.path)}:{entry.line}'
         detail = f'{entry.path}:{entry.line}'
         if verdict.state == 'revoked':
-            return failure.SessionError(
+            return failure.ConfigurationError(
                 f'host key of {host} is revoked',
                 f'{_show(key)} is revoked by {line}: the host needs a new key',
                 detail=detail,
             )
-        return failure.SessionError(
+        return failure.ConfigurationError(
             f'host key of {host} has changed',
             f'it shows {_show(key)}, but {line} says {_show(entry.key)}: if '
             'that is meant, replace the line; if not, this is another host',

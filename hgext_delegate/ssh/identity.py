@@ -164,7 +164,7 @@ def _string(blob: bytes) -> tuple[bytes, bytes]:
 def _trouble(
     path: str, words: str, remedy: str = '', what: str = 'identity'
 ) -> failure.SessionError:
-    return failure.SessionError(
+    return failure.ConfigurationError(
         f'{what} file {os.path.basename(path)} {words}',
         remedy,
         detail=os.path.abspath(path),

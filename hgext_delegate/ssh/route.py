@@ -164,7 +164,7 @@ class Route:
     def _jump(self, jumps: tuple[str, ...], count: int) -> None:
         if count > _MOST_JUMPS:
             reason = f'more than {_MOST_JUMPS} jump hosts'
-            raise failure.SessionError(reason, 'check ProxyJump')
+            raise failure.ConfigurationError(reason, 'check ProxyJump')
         host = self.find(*sshconfig.parse_jump(jumps[-1]))
         if jumps[:-1]:
             host = dataclasses.replace(host, jumps=jumps[:-1], command='')
