@@ -37,29 +37,21 @@ The rest is told by::
 
 from __future__ import annotations
 
-import gettext
 import os
 import sys
 
-from mercurial import commands, demandimport, extensions, i18n, registrar
+from mercurial import commands, demandimport, extensions, registrar
 from mercurial.i18n import _
 
-from . import eager, hooks, metadata
+from . import catalogue, eager, hooks, metadata
 
 __version__ = metadata.__version__
 testedwith = metadata.testedwith
 minimumhgversion = metadata.minimumhgversion
 buglink = metadata.buglink
 
-# What Mercurial's catalogue does not know is looked up in ours. Before the
-# commands: their texts are translated when they are registered.
-i18n.t.add_fallback(
-    gettext.translation(
-        'hgext_delegate',
-        os.path.join(os.path.dirname(__file__), 'locale'),
-        fallback=True,
-    )
-)
+# Before the commands: their texts are translated when they are registered.
+catalogue.install(os.path.join(os.path.dirname(__file__), 'locale'))
 
 cmdtable: dict = {}
 command = registrar.command(cmdtable)
@@ -108,14 +100,16 @@ def _help(orig, ui, *names, **opts):
 
 
 def _is_web_server() -> bool:
-    '''whether hgweb is loaded, and not just promised, as it is in any hg'''
-    modules = (
-        sys.modules.get('mercurial.hgweb.' + name)
-        for name in ('hgweb_mod', 'hgweb_mod_inner')
-    )
+    '''whether hgweb is loaded, and not just promised, as it is in any hg
+
+    With demandimport, as in Mercurial's own example, only the part of it that
+    has come to load extensions is.
+    '''
     return any(
-        module and 'hgweb' in object.__getattribute__(module, '__dict__')
-        for module in modules
+        name in object.__getattribute__(module, '__dict__')
+        for name in ('hgweb', 'hgwebdir')
+        for place in ('_mod', '_mod_inner')
+        if (module := sys.modules.get(f'mercurial.hgweb.{name}{place}'))
     )
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mercurial import error
+from mercurial import encoding, error
 from mercurial.i18n import _
 
 from . import journal as journalmod, output, place as placemod
@@ -90,7 +90,8 @@ class Voice:
         if self._gone:
             return
         try:
-            write(line, label=label)
+            # since 6.9 a line would stand behind the bar, not in its place
+            write(line, label=label, keepprogressbar=False)
         except (error.StdioError, OSError):
             self._gone = True
         self.flush()
@@ -326,6 +327,17 @@ def recollection(row: journalmod.Delegation) -> tuple:
         time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii'),
         _(b'was lost') if row.state == journalmod.LOST else _(b'failed'),
         text(row.reason),
+    )
+
+
+def trouble(exc: journalmod.JournalError | OSError) -> tuple[bytes, bytes]:
+    '''what is wrong, and what to do'''
+    if isinstance(exc, journalmod.JournalError):
+        return text(exc.reason), text(exc.remedy)
+    line = _(b'cannot delegate now: %s')
+    return (
+        line % encoding.strtolocal(exc.strerror or ''),
+        _(b"later, 'hg delegate --pending' on the server does"),
     )
 
 

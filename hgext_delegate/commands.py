@@ -112,7 +112,8 @@ def _pending(ui, repo, desk, targets, dry_run: bool) -> bool:
             rehearsal.show_pending(ui, repo, desk, target)
         return True
     desk.record_all()
-    return _run(desk, [(t, n) for t in targets for n in desk.waiting(t)])
+    waiting = [(target, desk.waiting(target)) for target in targets]
+    return _run(desk, [(t, number) for t, number in waiting if number])
 
 
 def _wanted(repo, desk, targets, rev: bytes) -> Wanted:
@@ -215,7 +216,7 @@ def cancel(ui, repo, id: bytes) -> int:
         row = listing.named(desk, id)
         if not desk.is_open(row.number):
             ended = desk.journal.get(row.number) or row
-            if ended.remedy == eager.load('delivery').NOT_ENDED:
+            if ended.remedy == journalmod.NOT_ENDED:
                 _end_remains(desk, ended)
                 return _report_cancelled(desk, ended)
             raise error.StateError(
@@ -246,7 +247,7 @@ def _end_remains(desk, row) -> None:
                 # It was over before we came.
                 fields = {'status': 0, 'reason': '', 'remedy': ''}
             else:
-                fields = {'remedy': '' if state else delivery.NOT_ENDED}
+                fields = {'remedy': '' if state else journalmod.NOT_ENDED}
                 state = journalmod.CANCELLED
             desk.journal.end(row.number, state, **fields)
 

@@ -34,8 +34,6 @@ from .ssh import session
 # How long a delegation may take to end after it was told to, in seconds.
 GRACE = 10.0
 
-NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
-
 
 class History(Protocol):
     '''what a worker asks of the repository's history; nodes are 40 hex'''
@@ -176,24 +174,19 @@ class Worker(threading.Thread):
             return None
         last = self.journal.last(name, journalmod.SUCCEEDED)
         previous = last.node if last else None
-        if mine.txn is None:
-            # What was asked for by hand goes back, but not behind what has
-            # been deployed since.
-            late = last and (last.began or 0.0) >= mine.created
-            if late and self._is_superseded(mine, last):
-                return None
-            return self.journal.claim(mine, previous)
         if self._is_overtaken(mine):
             self.journal.end(mine.number, journalmod.SUPERSEDED)
             return None
-        older = [row for row in self.journal.pending(name) if row.txn]
+        older = self.journal.pending(name)
         while older:
-            row = older.pop()
+            row = self._newest(older)
+            older.remove(row)
             if not self.history.exists(row.node):
                 self.journal.end(
                     row.number,
                     journalmod.CANCELLED,
-                    reason='the changeset is no longer in the repository',
+                    reason='the changeset is gone from the repository',
+                    remedy='it was stripped, or is hidden by now: push again',
                 )
             elif not self._is_superseded(row, last):
                 taken = [other.number for other in older]
@@ -201,6 +194,19 @@ class Worker(threading.Thread):
                 if claimed:
                     return claimed
         return None
+
+    def _newest(
+        self, rows: list[journalmod.Delegation]
+    ) -> journalmod.Delegation:
+        '''the last of ``rows``, which takes the others along'''
+        row = rows[-1]
+        for other in rows[:-1]:
+            # With the classic hook line alone, pushes are in the order in
+            # which their hooks have begun.
+            if other.txn and outbox.MARK in other.txn:
+                if self.history.is_ancestor(row.node, other.node):
+                    row = other
+        return row
 
     def _is_superseded(
         self, row: journalmod.Delegation, last: journalmod.Delegation | None
@@ -280,7 +286,7 @@ class Worker(threading.Thread):
         if said == journalmod.SUCCEEDED:
             return said, {'status': 0}
         if not said:
-            self._left_behind = fields['remedy'] = NOT_ENDED
+            self._left_behind = fields['remedy'] = journalmod.NOT_ENDED
         return state, fields
 
     def _stopper(self, row: journalmod.Delegation) -> str | None:
@@ -318,7 +324,7 @@ class Worker(threading.Thread):
                     )
                     opened.cancel()
                 elif time.monotonic() - told_at[0] > GRACE:
-                    self._left_behind = NOT_ENDED
+                    self._left_behind = journalmod.NOT_ENDED
                     opened.cancel()
 
             self.journal.asked(row.number)

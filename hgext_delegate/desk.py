@@ -183,17 +183,16 @@ class Desk:
     def record_all(self) -> None:
         self.record(outbox.committed(self._repo), sys.maxsize)
 
-    def waiting(self, target: targetmod.Target) -> list[int]:
-        '''what to run for ``target``; the newest push takes the others'''
+    def waiting(self, target: targetmod.Target) -> int | None:
+        '''what to run for ``target``: the newest, which takes the others'''
         rows = self.journal.pending(target.name)
-        pushed = [row.number for row in rows if row.txn]
-        return [row.number for row in rows if not row.txn] + pushed[-1:]
+        there = [row for row in rows if self.history.exists(row.node)]
+        return next((row.number for row in reversed(there or rows)), None)
 
-    def pushes(self, row: journalmod.Delegation) -> list[dict]:
-        '''what a run of ``row`` would tell the deploy side of'''
+    def pushes(self, rows: Sequence[journalmod.Delegation]) -> list[dict]:
+        '''what a run of ``rows`` would tell the deploy side of'''
         box = outbox.read(self._repo)
-        rows = self.journal.pending(row.target) if row.txn else []
-        found = [box.find(other.txn) for other in rows if other.txn]
+        found = [box.find(row.txn) for row in rows if row.txn]
         return [entry.push for entry in found if entry]
 
     def unrecorded(
@@ -284,7 +283,7 @@ class Desk:
 
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''
-        keep = targetmod.keep(self.ui)
+        keep = targetmod.keep(policy.setting(self._repo, b'keep'))
         box = outbox.read(self._repo)
         first = min((e.sequence for e in box.entries), default=box.following)
         for target in self.targets:

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from mercurial import pycompat, ui as uimod
+from mercurial import extensions, pycompat, ui as uimod
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
@@ -26,7 +27,7 @@ _HG = (
     'from mercurial import dispatch; dispatch.run()'
 )
 # what decides whether and where it delegates
-_SECTIONS = (b'extensions', b'trusted', targetmod.SECTION)
+_SECTIONS = (b'extensions', b'revsetalias', b'trusted', targetmod.SECTION)
 
 
 def run(desk: deskmod.Desk, jobs: deskmod.Jobs) -> bool:
@@ -40,15 +41,8 @@ def start(
     desk: deskmod.Desk, jobs: deskmod.Jobs, news: threading.Event
 ) -> list[audience.Follower]:
     '''start a worker for each of ``jobs``; none if that is impossible'''
-    if not jobs:
-        return []
-    try:
-        delivery = eager.load('delivery')
-    except ImportError as exc:
-        desk.voice.warn(
-            _(b'cannot log in anywhere: %s') % stringutil.forcebytestr(exc),
-            _(b'install paramiko for the Python that runs hg'),
-        )
+    delivery = _delivery(desk) if jobs else None
+    if not delivery:
         return []
     for target, number in jobs:
         desk.prepare(target, number)
@@ -72,6 +66,18 @@ def start(
     return followers
 
 
+def _delivery(desk: deskmod.Desk) -> Any:
+    '''the module that delegates; None, which is said, without paramiko'''
+    try:
+        return eager.load('delivery')
+    except ImportError as exc:
+        desk.voice.warn(
+            _(b'cannot log in anywhere: %s') % stringutil.forcebytestr(exc),
+            _(b'install paramiko for the Python that runs hg'),
+        )
+        return None
+
+
 def watch(desk: deskmod.Desk, jobs: deskmod.Jobs) -> bool:
     '''delegate in a process of its own and follow it
 
@@ -79,6 +85,8 @@ def watch(desk: deskmod.Desk, jobs: deskmod.Jobs) -> bool:
     '''
     if not jobs or not desk.journal.persistent:
         return run(desk, jobs)
+    if not _delivery(desk):
+        return False
     process = _detach(desk, jobs)
     followers = [
         desk.follower(target.name, number, lambda: process.poll() is None)
@@ -89,8 +97,11 @@ def watch(desk: deskmod.Desk, jobs: deskmod.Jobs) -> bool:
 
 def leave(desk: deskmod.Desk, jobs: deskmod.Jobs) -> None:
     '''let a process of its own delegate ``jobs``, and wait for nothing'''
-    if jobs:
-        _detach(desk, jobs)
+    if not jobs or not _delivery(desk):
+        return
+    process = _detach(desk, jobs)
+    # A server process would keep what is left of it.
+    threading.Thread(target=process.wait, daemon=True).start()
     for target, number in jobs:
         desk.voice.say(
             _(b'%s: handed over as delegation %d')
@@ -122,6 +133,7 @@ def _detach(desk: deskmod.Desk, jobs: deskmod.Jobs) -> subprocess.Popen[bytes]:
             *('delegate', '--pending', '--', *names),
         ],
         cwd='/',
+        env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -137,12 +149,35 @@ def _python() -> str:
     return os.path.join(sys.prefix, 'bin', 'python3')
 
 
+def _environment() -> dict[str, str]:
+    environ = dict(os.environ)
+    if environ.get('HGRCPATH'):
+        # it may be relative to where this process is
+        paths = environ['HGRCPATH'].split(os.pathsep)
+        environ['HGRCPATH'] = os.pathsep.join(
+            # Mercurial expands the one, and passes over what is empty
+            os.path.abspath(path) if path and path[0] not in '~$' else path
+            for path in paths
+        )
+    return environ
+
+
 def _overrides(baseui) -> Iterator[str]:
-    '''what was given with --config or in a web server's own file'''
+    '''what was given with --config or in a web server's own file, and that
+    this extension is enabled, which the classic hook line does without'''
     again = uimod.ui.load()
     for section in _SECTIONS:
         known = dict(again.configitems(section))
         for key, value in baseui.configitems(section):
             if known.get(key) != value:
-                item = b'%s.%s=%s' % (section, key, value)
-                yield from ('--config', os.fsdecode(item))
+                yield from _config(section, key, value)
+    ours = eager.extension()
+    name = next((n for n, m in extensions.extensions() if m is ours), None)
+    (folder,) = ours.__path__
+    if name is None or again.config(b'extensions', name) is None:
+        name = name or b'hgext_delegate'
+        yield from _config(b'extensions', name, os.fsencode(folder))
+
+
+def _config(section: bytes, key: bytes, value: bytes) -> tuple[str, str]:
+    return '--config', os.fsdecode(b'%s.%s=%s' % (section, key, value))

@@ -28,18 +28,21 @@ class History:
         self._ui = repo.baseui.copy()
         self._root = repo.root
         self._known: dict[tuple[str, str], bool] = {}
+        self._served: set[str] = set()
 
     def learn(self, repo, node: str, other: str) -> None:
-        '''keep what ``repo`` knows of the two, where it knows both'''
+        '''keep what ``repo`` knows of ``node``, and of the two if it can'''
+        if _is_served(repo, node):
+            self._served.add(node)
         with contextlib.suppress(error.LookupError):
             self._known[node, other] = _is_ancestor(repo, node, other)
 
     def exists(self, node: str) -> bool:
-        if any(node in pair for pair in self._known):
+        '''whether ``node`` is there for whoever pulls'''
+        if node in self._served:
             return True
         with _OPENING:
-            repo = self._open()
-            return repo.changelog.hasnode(bin(node))
+            return _is_served(self._open(), node)
 
     def is_ancestor(self, node: str, other: str) -> bool:
         '''whether ``node`` is ``other`` or an ancestor of it'''
@@ -58,6 +61,14 @@ class History:
         # what it has to say has been said by the hook's own repository
         ui.pushbuffer(error=True)
         return hg.repository(ui, self._root).unfiltered()
+
+
+def _is_served(repo, node: str) -> bool:
+    try:
+        repo.filtered(b'served').changelog.rev(bin(node))
+    except (error.LookupError, error.RepoLookupError):
+        return False
+    return True
 
 
 def _is_ancestor(repo, node: str, other: str) -> bool:

@@ -36,6 +36,9 @@ TRYING_AGAIN = '; trying again in %d s'
 
 _ABANDONED = 'the server process was killed, or could not record the end'
 
+# the remedy of one that was cancelled while the receiver could not be told
+NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
+
 JournalError = database.JournalError
 
 
@@ -82,11 +85,13 @@ def supersedes(
     '''whether ``last``, which succeeded, leaves nothing to do for ``row``
 
     What was deployed before may be delegated again: its bookmark or its
-    phase has moved.
+    phase has moved. And what was asked for by hand may go back, but not
+    behind what has begun since.
     '''
-    if row.node == last.node:
-        return (last.began or 0.0) >= row.created
-    return is_ancestor(row.node, last.node)
+    if row.node == last.node or row.txn is None:
+        if (last.began or 0.0) < row.created:
+            return False
+    return row.node == last.node or is_ancestor(row.node, last.node)
 
 
 def open(path: str, mode: int | None = None) -> Journal:
@@ -172,12 +177,14 @@ class Journal:
         )
 
     def pending(self, target: str) -> list[Delegation]:
-        '''what waits for ``target``, in push order'''
-        return self._select(
-            'target = ? AND state = ? ORDER BY sequence, number',
-            target,
-            PENDING,
+        '''what waits for ``target``: pushes in their order, and what was
+        asked for by hand between them, where it came'''
+        rows = self._select(
+            'target = ? AND state = ? ORDER BY number', target, PENDING
         )
+        pushed = [row for row in rows if row.txn]
+        pushes = iter(sorted(pushed, key=lambda row: row.sequence or 0))
+        return [next(pushes) if row.txn else row for row in rows]
 
     def running(self, target: str) -> Delegation | None:
         rows = self._select('target = ? AND state = ?', target, RUNNING)
@@ -328,8 +335,9 @@ class Journal:
                 ),
             ).rowcount
             db.execute(
-                'UPDATE delegation SET stopper = ? WHERE number = ?',
-                (stopper, number),
+                'UPDATE delegation SET stopper = ? WHERE number = ? '
+                'AND state IN (?, ?)',
+                (stopper, number, RUNNING, CANCELLED),
             )
         return bool(done)
 
@@ -342,13 +350,16 @@ class Journal:
         waits again; so does what it can be asked about (``resumable``).
         '''
         row = self.running(target)
-        if row is not None:
-            again = resumable or row.asked is None
-            self.end(
-                row.number,
-                PENDING if again else LOST,
-                reason=reason,
-            )
+        if row is None:
+            return
+        if row.stopper:
+            # nobody was left to see that it was to end
+            left = NOT_ENDED if resumable and row.asked else ''
+            reason = 'cancelled by %s' % row.stopper
+            self.end(row.number, CANCELLED, reason=reason, remedy=left)
+            return
+        again = resumable or row.asked is None
+        self.end(row.number, PENDING if again else LOST, reason=reason)
 
     def end(self, number: int, state: str, **fields: Any) -> None:
         '''close ``number`` and what it took, in a final state
@@ -359,7 +370,6 @@ class Journal:
         also: dict[str, Any] = {'state': SUPERSEDED, 'ended': now}
         if state == PENDING:
             also = {'taken': None}
-            fields.update(turn=None)
         else:
             fields.update(ended=now)
         self._change(number, also, state=state, **fields)

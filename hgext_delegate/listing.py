@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import threading
@@ -210,7 +211,9 @@ def _working(desk, row) -> Callable[[], bool]:
     def working() -> bool:
         if not desk.is_open(row.number):
             return False
-        with placemod.turn(desk.place, row.target, 0, lambda: False) as free:
+        turn = placemod.turn(desk.place, row.target, 0, lambda: False)
+        # where nobody can look, it goes by the journal alone
+        with contextlib.suppress(placemod.LockError), turn as free:
             if not free:
                 seen[0] = time.monotonic()
         return time.monotonic() - seen[0] < _HANDOVER

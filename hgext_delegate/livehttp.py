@@ -12,6 +12,7 @@ the reply, a small part for each few lines. Stock clients show each at once.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from typing import Any
 
 from mercurial import bundle2, exchange, extensions, wireprotoserver
 
-from . import audience
+from . import audience, journal
 
 # Proxies give up on a reply that is silent for too long (nginx after a
 # minute), and only sending something tells that the client is gone.
@@ -72,8 +73,9 @@ class Broadcast:
     '''what is said of some delegations, as text, when it is asked for
 
     It takes the place of ``ui`` for a Voice. When all of them have ended and
-    been told, ``finish`` is called, which may still speak, and then ``close``.
-    If nobody listens to the end, both are left out: the workers go on alone.
+    been told, ``finish`` is called, which may still speak. If nobody listens
+    to the end, that is left out: the workers go on alone. ``told`` is set as
+    soon as nobody listens any more.
     '''
 
     def __init__(self, ui):
@@ -81,21 +83,21 @@ class Broadcast:
         self.verbose = ui.verbose
         self.followers: list[audience.Follower] = []
         self.news = threading.Event()
+        self.told = threading.Event()
         self.finish: Callable[[], None] = lambda: None
-        self.close: Callable[[], None] = lambda: None
         self._said: list[bytes] = []
 
-    # ``label`` is for ui's colours, which no hgweb sends
+    # The options of ui, such as label, are for a terminal.
 
-    def status(self, *messages: bytes, label: bytes = b'') -> None:
+    def status(self, *messages: bytes, **options: Any) -> None:
         if not self.quiet:
             self._said.extend(messages)
 
-    def note(self, *messages: bytes, label: bytes = b'') -> None:
+    def note(self, *messages: bytes, **options: Any) -> None:
         if self.verbose:
             self._said.extend(messages)
 
-    def warn(self, *messages: bytes, label: bytes = b'') -> None:
+    def warn(self, *messages: bytes, **options: Any) -> None:
         self._said.extend(messages)
 
     def flush(self) -> None:
@@ -108,18 +110,35 @@ class Broadcast:
         try:
             while left:
                 self.news.clear()
-                left = [f for f in left if not f.poll()]
+                left = self._polled(left)
                 if self._said or time.monotonic() - spoke > HEARTBEAT:
                     yield self._taken()
                     spoke = time.monotonic()
                 if left:
                     self.news.wait(audience.GLANCE)
-            self.finish()
-            self.close()
+            with self._warning():
+                self.finish()
             yield self._taken()
         finally:
             for follower in self.followers:
                 follower.close()
+            self.told.set()
+
+    def _polled(
+        self, followers: list[audience.Follower]
+    ) -> list[audience.Follower]:
+        '''those of ``followers`` who have more to tell'''
+        with self._warning():
+            return [each for each in followers if not each.poll()]
+        return []
+
+    @contextlib.contextmanager
+    def _warning(self) -> Iterator[None]:
+        '''say what is wrong with the journal: the reply must come to its end'''
+        try:
+            yield
+        except (journal.JournalError, OSError) as exc:
+            audience.Voice(self).warn(*audience.trouble(exc))
 
     def _taken(self) -> bytes:
         said, self._said = self._said, []

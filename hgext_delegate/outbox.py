@@ -29,6 +29,10 @@ FORMAT = 1
 # bounds the file where the journal cannot say what is done.
 MAX_ENTRIES = 1000
 
+# In the name of an entry that the classic hook line alone has made, for one
+# of perhaps several changegroups of a transaction.
+MARK = '#'
+
 _NODE = re.compile('[0-9a-f]{40}')
 
 
@@ -48,11 +52,13 @@ class Entry:
 
     @property
     def nodes(self) -> list[str]:
-        '''the newest changesets that it is about, 40 hex digits, if any'''
-        last = [
-            pair[-1] for ranges in self.moved.values() for pair in ranges[-1:]
-        ]
-        return [self.push['node_last']] if self.push['node_last'] else last
+        '''changesets that it is about, 40 hex digits, the newest at the end'''
+        pairs = [pair for pairs in self.moved.values() for pair in pairs]
+        found = [node for pair in pairs for node in pair]
+        if self.push['node_last']:
+            heads = [head['node'] for head in self.push.get('heads', ())]
+            found += [self.push['node'], *heads, self.push['node_last']]
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,14 @@ def refused(repo) -> list[targetmod.Mistake]:
     return mistakes
 
 
+def setting(repo, name: bytes) -> bytes | None:
+    '''what one of the settings is, whoever may say it'''
+    ui = repo.ui
+    if name in (mistake.item for mistake in refused(repo)):
+        ui = repo.baseui
+    return dict(ui.configitems(targetmod.SECTION)).get(name)
+
+
 def _own_items(repo) -> dict[bytes, bytes]:
     '''what [delegate] has only because of the repository's hgrc'''
     host = dict(repo.baseui.configitems(targetmod.SECTION))

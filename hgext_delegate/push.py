@@ -11,12 +11,11 @@ bounded here, once.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mercurial import (
@@ -29,7 +28,7 @@ from mercurial import (
     smartset,
     util,
 )
-from mercurial.node import bin, hex
+from mercurial.node import bin, hex, nullid
 
 # What one push may take in the outbox and in the object, whatever was pushed:
 # characters of a text (up to 12 bytes each in JSON), items, bytes in all. One
@@ -37,6 +36,9 @@ from mercurial.node import bin, hex
 MAX_TEXT = 500
 MAX_ITEMS = 100
 MAX_BYTES = 64 * 1024
+
+# What a push without changesets may have moved.
+MOVES = ('bookmark', 'phase')
 
 # The most ranges of changesets that are kept of each kind of move.
 MAX_RANGES = 500
@@ -273,18 +275,32 @@ def moves(repo, changes) -> dict[str, list[list[str]]]:
     By trigger, as [first, last] of ranges of revision numbers in their
     order, 40 hex digits each.
     '''
-    rev = repo.unfiltered().changelog.rev
+    changelog = repo.unfiltered().changelog
     ends = (changes.get(b'bookmarks') or {}).values()
-    points = {rev(new) for _old, new in ends if new}
+    # a client may name a changeset that is not there, or none
+    points = {
+        changelog.rev(new)
+        for _old, new in ends
+        if new and new != nullid and changelog.hasnode(new)
+    }
     found = {
         'bookmark': [range(point, point + 1) for point in sorted(points)],
         'phase': sorted(_published(changes), key=min),
     }
     return {
-        trigger: [_ends(repo, revs) for revs in ranges[-MAX_RANGES:]]
+        trigger: [_ends(repo, revs) for revs in _merged(ranges)]
         for trigger, ranges in found.items()
         if ranges
     }
+
+
+def _merged(ranges: list[range]) -> list[range]:
+    '''at most MAX_RANGES; if there are more, the first covers the oldest'''
+    many = len(ranges) - MAX_RANGES
+    if many <= 0:
+        return ranges
+    oldest, others = ranges[: many + 1], ranges[many + 1 :]
+    return [range(oldest[0].start, oldest[-1].stop), *others]
 
 
 def _ends(repo, revs) -> list[str]:
@@ -308,18 +324,41 @@ def brought(
     ``moved`` is what moves() said of it. None where nothing of that is in
     the repository: not yet, or not any more.
     '''
-    ranges = [pair for name in triggers for pair in moved.get(name, ())]
+    pairs = {name: moved.get(name, []) for name in triggers}
     if 'changegroup' in triggers and push['node']:
-        ranges.append([push['node'], push['node_last']])
-    rev = repo.unfiltered().changelog.rev
-    found = []
-    for first, last in ranges:
-        with contextlib.suppress(error.LookupError):
-            found.append(range(rev(bin(first)), rev(bin(last)) + 1))
-    if ranges and not found:
+        pairs['changegroup'] = [[push['node'], push['node_last']]]
+    found: list[Iterable[int]] = []
+    for name, ends in pairs.items():
+        revs = list(_between(repo, ends))
+        if len(ends) == MAX_RANGES and revs:
+            # the first may cover more than what has moved
+            revs[0] = set(revs[0]).intersection(eligible(repo, [name]) or ())
+        found += revs
+    if any(pairs.values()) and not found:
         return None
     # one range stays lazy, however long it is
     return found[0] if len(found) == 1 else sorted(set().union(*found))
+
+
+def _between(repo, pairs: Iterable[list[str]]) -> Iterator[Iterable[int]]:
+    '''the revisions from the first to the last of each of ``pairs``
+
+    Where an end of one was stripped, what is left of it; where both were,
+    nothing.
+    '''
+    changelog = repo.unfiltered().changelog
+    for pair in map(_bins, pairs):
+        known = [changelog.rev(end) for end in pair if changelog.hasnode(end)]
+        if len(known) == 2:
+            yield range(known[0], known[1] + 1)
+        elif known and changelog.hasnode(pair[0]):
+            yield range(known[0], len(changelog))
+        elif known:
+            yield range(known[0], known[0] + 1)
+
+
+def _bins(pair: list[str]) -> list[bytes]:
+    return [bin(end) for end in pair]
 
 
 def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
@@ -329,8 +368,8 @@ def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
     unfiltered = repo.unfiltered()
     revs: set[int] = set()
     if 'bookmark' in triggers:
-        points = unfiltered._bookmarks.values()
-        revs.update(map(unfiltered.changelog.rev, points))
+        points = map(unfiltered.changelog.rev, unfiltered._bookmarks.values())
+        revs.update(point for point in points if point >= 0)
     if 'phase' in triggers:
         revs.update(unfiltered.revs(b'public()'))
     return sorted(revs)

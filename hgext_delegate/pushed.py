@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,9 +30,13 @@ from . import (
     handover,
     journal,
     outbox,
+    policy,
     push,
     target as targetmod,
 )
+
+# How long a pusher over HTTP may take to read the end, in seconds.
+_PATIENCE = 60.0
 
 
 def note(ui, repo, hookargs: dict[str, Any]) -> None:
@@ -42,7 +48,8 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     first = transaction.changes[b'origrepolen']
     last = len(repo.unfiltered().changelog) - 1
     moved = push.moves(repo, transaction.changes)
-    names = _wanted(ui, [*moved, *['changegroup'] * (first <= last)], hookargs)
+    moves = [*moved, *['changegroup'] * (first <= last)]
+    names = _wanted(repo, moves, hookargs)
     if not names:
         return
     pushed = _push(ui, repo, first, last, hookargs)
@@ -58,12 +65,16 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     outbox.write_with(transaction, _extended(box, names, pushed, moved))
 
 
-def _wanted(ui, moves: Iterable[str], hookargs) -> list[bytes]:
+def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
+    return targetmod.concerned(repo.ui, moves, policy.refused(repo))
+
+
+def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
     '''the targets that ``moves`` concern, and that the pusher lets have them
 
     Raises error.Abort for a wish that cannot be followed.
     '''
-    names = targetmod.concerned(ui, moves)
+    names = _concerned(repo, moves)
     wish = hookargs.get('USERVAR_DELEGATE')
     if wish is None or not names:
         return names
@@ -71,7 +82,7 @@ def _wanted(ui, moves: Iterable[str], hookargs) -> list[bytes]:
         return []
     only, _colon, listed = wish.partition(b':')
     wanted = targetmod.words(listed)
-    known = targetmod.names(ui)
+    known = targetmod.names(repo.ui)
     if only != b'only' or not wanted or not set(wanted) <= set(known):
         raise error.Abort(
             _(b"delegate: DELEGATE=%s is not understood")
@@ -82,7 +93,7 @@ def _wanted(ui, moves: Iterable[str], hookargs) -> list[bytes]:
 
 
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
-    named = targetmod.user_variables(ui)
+    named = targetmod.words(policy.setting(repo, b'user-variables') or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
     return push.make(repo, first, last, hookargs, who)
 
@@ -124,6 +135,7 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
             entry
             for entry in box.entries
             if any((entry.txn, name) not in settled for name in entry.targets)
+            # stripped is what has none of them any more
             and any(hasnode(bin(node)) for node in entry.nodes)
         ),
     )
@@ -131,35 +143,33 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
 
 def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
     '''delegate the push of a changegroup hook; False if something went wrong'''
-    entry = _noted(ui, repo, hookargs)
-    # The classic line and the extension's own hook may both be there.
-    txn = entry.txn if entry else pycompat.sysstr(hookargs['txnid'])
-    done = getattr(repo, '_delegated', None) == txn
-    repo._delegated = txn
-    if done or entry is None:
-        if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
-            ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
-        return True
     try:
-        with contextlib.ExitStack() as stack:
-            desk = stack.enter_context(deskmod.open(ui, repo))
-            jobs = _ready(desk, entry)
-            broadcasts = getattr(repo, '_delegate_broadcasts', None)
-            if broadcasts is None:
-                return _serve(desk, entry, jobs)
-            broadcasts.append(_serve_live(desk, jobs, stack.pop_all().close))
-            return not desk.mistaken
-    except journal.JournalError as exc:
-        ui.warn(b'delegate: %s\n' % audience.text(exc.reason))
-        ui.warn(b'(%s)\n' % audience.text(exc.remedy))
+        entry = _noted(ui, repo, hookargs)
+        # The classic line and the extension's own hook may both be there.
+        txn = entry.txn if entry else pycompat.sysstr(hookargs['txnid'])
+        done = getattr(repo, '_delegated', None) == txn
+        repo._delegated = txn
+        if entry and not done:
+            return _delegate(ui, repo, entry)
+        if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
+            moves = ['changegroup'] if 'node' in hookargs else push.MOVES
+            if _concerned(repo, moves):
+                ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
+        return True
+    except (journal.JournalError, OSError) as exc:
+        audience.Voice(ui).warn(*audience.trouble(exc))
         return False
-    except OSError as exc:
-        ui.warn(
-            _(b'delegate: cannot delegate now: %s\n')
-            % encoding.strtolocal(exc.strerror or '')
-        )
-        ui.warn(_(b"(later, 'hg delegate --pending' on the server does)\n"))
-        return False
+
+
+def _delegate(ui, repo, entry: outbox.Entry) -> bool:
+    with contextlib.ExitStack() as stack:
+        desk = stack.enter_context(deskmod.open(ui, repo))
+        jobs = _ready(desk, entry)
+        broadcasts = getattr(repo, '_delegate_broadcasts', None)
+        if broadcasts is None:
+            return _serve(desk, entry, jobs)
+        broadcasts.append(_serve_live(desk, jobs, stack.pop_all().close))
+        return not desk.mistaken
 
 
 def _ready(desk: deskmod.Desk, entry: outbox.Entry) -> deskmod.Jobs:
@@ -192,9 +202,28 @@ def _serve_live(
     broadcast = eager.load('livehttp').Broadcast(desk.ui)
     broadcast.followers = handover.start(desk, jobs, broadcast.news)
     broadcast.finish = finish
-    broadcast.close = close
     desk.voice.speak_to(broadcast)
+    # Not left to the reply: a pusher may go away before it has begun.
+    threading.Thread(
+        target=_close, args=(desk.workers, broadcast.told, close)
+    ).start()
     return broadcast
+
+
+def _close(
+    workers: Iterable[threading.Thread],
+    told: threading.Event,
+    close: Callable[[], None],
+) -> None:
+    '''let go of what the workers need, once they have ended'''
+    for worker in workers:
+        worker.join()
+    # whoever still reads what became of them needs it as well
+    give_up = time.monotonic() + _PATIENCE
+    while not told.wait(0.5) and time.monotonic() < give_up:
+        if not threading.main_thread().is_alive():
+            break
+    close()
 
 
 def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
@@ -205,11 +234,16 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     if 'node' not in hookargs:
         return box.find(txn)
     # A bundle may have several changegroups, and then each has its own hook.
-    suffix = '#' + pycompat.sysstr(hookargs['node_last'])
+    suffix = outbox.MARK + pycompat.sysstr(hookargs['node_last'])
     entry = box.find(txn) or box.find(txn + suffix)
     if entry:
         return entry
-    names = _wanted(ui, ['changegroup'], hookargs)
+    try:
+        names = _wanted(repo, ['changegroup'], hookargs)
+    except error.Abort as exc:
+        # too late to refuse the push
+        ui.warn(b'%s\n' % exc.message)
+        names = _concerned(repo, ['changegroup'])
     if not names:
         return None
     rev = repo.changelog.rev

@@ -12,8 +12,7 @@ import sqlite3
 import tempfile
 import types
 import urllib.parse
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 from mercurial import pycompat
 from mercurial.i18n import _
@@ -70,33 +69,24 @@ def show(ui, desk, target: targetmod.Target, node: str) -> None:
     row = types.SimpleNamespace(
         id=None, target=target.name, node=node, attempt=0
     )
-    _show(ui, desk, target, row, [])
+    rows = desk.journal.pending(target.name)
+    _show(ui, desk, target, row, desk.pushes(rows))
 
 
 def show_pending(ui, repo, desk, target: targetmod.Target) -> None:
     '''what ``hg delegate --pending`` would send'''
     desk.record_all()
     rows = desk.journal.pending(target.name)
-    for row in rows:
-        if not row.txn:
-            _show(ui, desk, target, row, [])
-    pushed = [row for row in rows if row.txn]
     last = desk.journal.last(target.name, journalmod.SUCCEEDED)
-    while pushed and last:
+    while rows and last:
         known = desk.history.is_ancestor
-        if not journalmod.supersedes(last, pushed[-1], known):
+        if not journalmod.supersedes(last, rows[-1], known):
             break
         line = _(b'%s: %s is superseded by %s\n')
-        nodes = audience.short(pushed.pop().node), audience.short(last.node)
+        nodes = audience.short(rows.pop().node), audience.short(last.node)
         ui.write(line % (pycompat.sysbytes(target.name), *nodes))
-    if pushed:
-        _show(ui, desk, target, pushed[-1], _pushes(repo, pushed))
-
-
-def _pushes(repo, rows: Sequence[journalmod.Delegation]) -> list[Any]:
-    box = outbox.read(repo)
-    found = [box.find(row.txn or '') for row in rows]
-    return [entry.push for entry in found if entry]
+    if rows:
+        _show(ui, desk, target, rows[-1], desk.pushes(rows))
 
 
 def _show(ui, desk, target: targetmod.Target, row, pushes) -> None:

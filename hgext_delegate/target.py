@@ -277,16 +277,27 @@ def names(ui) -> list[bytes]:
     return [key for key, value in items if value and is_name(key)]
 
 
-def concerned(ui, moves: Iterable[str]) -> list[bytes]:
-    '''the names of the targets with one of the triggers ``moves``'''
+def concerned(
+    ui, moves: Iterable[str], refused: Iterable[Mistake] = ()
+) -> list[bytes]:
+    '''the names of the targets with one of the triggers ``moves``
+
+    One whose triggers are not known is among them: its pushes wait until what
+    is wrong or ``refused`` there is mended.
+    '''
+    moved = set(map(pycompat.sysbytes, moves))
+    if not moved:
+        return []
     items = dict(ui.configitems(SECTION))
     default = items.get(b'*:trigger') or b'changegroup'
-    return [
-        name
-        for name in names(ui)
-        if set(words(items.get(name + b':trigger') or default))
-        & set(map(pycompat.sysbytes, moves))
-    ]
+    unknown = {mistake.item.partition(b':')[0] for mistake in refused}
+    found = []
+    for name in names(ui):
+        asked = set(words(items.get(name + b':trigger') or default))
+        mistaken = not asked <= set(map(pycompat.sysbytes, TRIGGERS))
+        if asked & moved or mistaken or unknown & {name, b'*'}:
+            found.append(name)
+    return found
 
 
 def is_name(word: bytes) -> bool:
@@ -353,15 +364,9 @@ def _known(item: bytes, items) -> None:
         )
 
 
-def keep(ui) -> int:
-    '''how many records of each target are kept'''
-    value = dict(ui.configitems(SECTION)).get(b'keep', b'100')
-    return max(1, int(value)) if value.isdigit() else 100
-
-
-def user_variables(ui) -> list[bytes]:
-    '''the environment variables that the administrator says name the pusher'''
-    return words(dict(ui.configitems(SECTION)).get(b'user-variables', b''))
+def keep(value: bytes | None) -> int:
+    '''how many records of each target are kept, as ``keep`` says'''
+    return max(1, int(value)) if value and value.isdigit() else 100
 
 
 def words(value: bytes) -> list[bytes]:

@@ -162,7 +162,8 @@ def cheap(world: World, repository: Repository) -> None:
     for name in ('paramiko', 'cryptography', 'sqlite3', 'threads'):
         assert name not in names
     own = [name.partition('_delegate')[2] for name in names if 'hgext_' in name]
-    assert set(own) <= {'', '.ahead', '.eager', '.hooks', '.metadata'}
+    light = {'', '.ahead', '.catalogue', '.eager', '.hooks', '.metadata'}
+    assert set(own) <= light
     assert not (repository.path / '.hg' / 'delegate').exists()
     assert not (repository.path / '.hg' / 'store/delegate-outbox').exists()
 

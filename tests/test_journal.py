@@ -267,3 +267,56 @@ def test_a_row_is_what_the_schema_says() -> None:
     fields = [field.name for field in dataclasses.fields(journal.Delegation)]
     assert [column[1] for column in columns] == fields
     opened.close()
+
+
+def test_what_had_succeeded_after_all_is_the_last(path: str) -> None:
+    opened = journal.open(path)
+    number = opened.record('blog', A, 'alice', 'T1', 1)
+    claim(opened, number)
+    opened.asked(number)
+    opened.close_abandoned('blog', resumable=True)
+    opened.end(number, journal.SUCCEEDED, status=0)
+    last = opened.last('blog', journal.SUCCEEDED)
+    assert last and last.number == number
+    opened.close()
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_what_was_to_be_cancelled_when_its_process_was_killed_is(
+    path: str, asked: bool
+) -> None:
+    opened = journal.open(path)
+    number = opened.record('blog', A, 'alice', 'T1', 1)
+    claim(opened, number)
+    if asked:
+        opened.asked(number)
+    assert not opened.cancel(number, 'bob')
+    opened.close_abandoned('blog', resumable=True)
+    row = opened.get(number)
+    assert row and (row.state, row.reason) == ('cancelled', 'cancelled by bob')
+    assert row.remedy == (journal.NOT_ENDED if asked else '')
+    opened.close()
+
+
+def test_what_has_ended_is_not_marked_as_cancelled(path: str) -> None:
+    opened = journal.open(path)
+    number = ended(opened, 'T1', 1)
+    assert not opened.cancel(number, 'bob')
+    row = opened.get(number)
+    assert row and row.stopper is None
+    opened.close()
+
+
+def test_what_waits_is_in_the_order_in_which_it_was_asked_for(
+    path: str,
+) -> None:
+    opened = journal.open(path)
+    numbers = [
+        opened.record('blog', A, None, 'T2', 2),
+        opened.record('blog', A, None),
+        opened.record('blog', A, None, 'T1', 1),
+        opened.record('blog', A, None),
+    ]
+    order = [row.number for row in opened.pending('blog')]
+    assert order == [numbers[2], numbers[1], numbers[0], numbers[3]]
+    opened.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import urllib.request
 
 import pytest
 from mercurial import bundle2, ui as uimod
 from repositories import Clone, Repository
+from test_ahead import until
 from test_deploy import LAST, targets
 from test_pending import log
 from world import World
@@ -128,3 +131,57 @@ def test_without_wait_the_reply_is_complete_at_once(
         world.deploy.write('go', '')
         while log(repository)[0]['state'] != 'succeeded':
             pass
+
+
+def test_who_goes_away_while_he_waits_is_delegated_all_the_same(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(
+        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
+    )
+    ready.commit()
+    with world.hgweb([repository]) as url:
+        page = f'{url}/{repository.path.name}'
+        first = ready.start_push()
+        first.wait_for(b'blog| begun')
+        other = world.clone(repository)
+        node = other.commit()
+        second = other.start_push(page)
+        second.wait_for(b'waiting for delegation 1')
+        second.kill()
+        # the server learns of it when it next sends, and cleans up later
+        for _ in range(100):
+            urllib.request.urlopen(f'{page}/log').read()
+        world.deploy.write('go', '')
+        first.finish()
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+    assert log(repository)[0]['node'] == node
+
+
+def test_a_reply_comes_to_its_end_whatever_is_wrong_with_the_journal(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world, more='keep = 1\n'))
+    world.forced_command(
+        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
+    )
+    with world.hgweb([repository]) as url:
+        page = f'{url}/{repository.path.name}'
+        world.deploy.write('go', '')
+        for _ in range(2):
+            ready.commit()
+            ready.push(page)
+        (world.deploy.home / 'go').unlink()
+        ready.commit()
+        push = ready.start_push(page)
+        push.wait_for(b'blog| begun')
+        path = repository.path / '.hg' / 'delegate' / 'journal'
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute('BEGIN IMMEDIATE')
+            world.deploy.write('go', '')
+            done = push.finish()
+            other.rollback()
+    assert any(
+        b'delegate: the journal cannot be used' in x for x in done.remote
+    )
+    assert b'blog: deployed' in b'\n'.join(done.remote)

@@ -208,3 +208,18 @@ def test_what_is_too_much_is_counted(
     told = [line[6:].decode() for line in push.remote if line[:5] == b'blog|']
     assert told == shown
     assert b': deployed ' in push.remote[-1]
+
+
+def test_a_lock_that_cannot_be_looked_at_is_no_reason_to_end(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    lock = repository.path / '.hg' / 'delegate' / 'blog.lock'
+    lock.unlink()
+    lock.symlink_to('elsewhere')
+    said = repository.hg('delegate-log', '1', '--follow', check=False)
+    assert said.returncode == 1
+    assert b'pending: connection refused' in said.stderr
+    assert b'Traceback' not in said.stderr

@@ -136,20 +136,61 @@ def test_a_waiting_push_says_so_and_sees_its_outcome(
     assert runs[1].started > (runs[0].ended or 0)
 
 
-def test_what_is_older_than_what_is_deployed_is_superseded(
+def test_what_waits_goes_along_with_what_is_asked_for_by_hand(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     repository.hgrc(unreachable(world, 'retries = 0'))
+    first = clone.commit()
+    clone.push()
     clone.commit()
     clone.push()
+    repository.hgrc(targets(world))
+    repository.hg('delegate', 'blog', '-r', first)
+    repository.hg('delegate', '--pending')
+    (deploy,) = world.deploys()
+    assert deploy.context['node'] == first
+    assert len(deploy.context['pushes']) == 2
+    assert states(repository) == ['superseded', 'superseded', 'succeeded']
+
+
+def test_what_was_asked_for_by_hand_and_waits_is_overtaken_by_a_push(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    first = clone.commit()
+    clone.push()
+    for _ in range(2):
+        repository.hg('delegate', 'blog', '-r', first, check=False)
     newest = clone.commit()
     clone.push()
     repository.hgrc(targets(world))
-    repository.hg('delegate', 'blog')
-    said = repository.hg('delegate', '--pending').stdout
-    assert b'blog: superseded by ' + newest[:12].encode() in said
-    assert len(world.deploys()) == 1
-    assert states(repository) == ['superseded', 'superseded', 'succeeded']
+    repository.hg('delegate', '--pending')
+    repository.hg('delegate', '--pending')
+    (deploy,) = world.deploys()
+    assert deploy.context['node'] == newest
+    assert states(repository) == ['superseded'] * 3 + ['succeeded']
+
+
+def test_what_waits_does_not_go_back_behind_what_has_come_since(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    """By hand before the push, and the push was delegated all the same: a
+    target of the same name was elsewhere meanwhile."""
+    repository.hgrc(targets(world))
+    first = clone.commit()
+    clone.push()
+    clone.commit()
+    record = (
+        'import os, sys\n'
+        'from hgext_delegate import journal\n'
+        'journal.open(sys.argv[1]).record("blog", sys.argv[2], None)\n'
+    )
+    path = repository.path / '.hg' / 'delegate' / 'journal'
+    world.server.run([world.python, '-c', record, str(path), first])
+    push = clone.push()
+    assert b'deployed' in push.remote[-1]
+    assert states(repository) == ['succeeded', 'superseded', 'succeeded']
+    assert repository.hg('delegate', '--pending').stdout == b''
 
 
 def test_divergent_heads_are_deployed_in_push_order(

@@ -172,3 +172,14 @@ def test_an_untrusted_hgrc_neither_adds_nor_changes_nor_silences(
     assert b': deployed ' in push.remote[-1]
     assert not [line for line in push.remote if b'more' in line]
     assert len(world.deploys()) == 1
+
+
+def test_what_names_the_pusher_is_refused_as_well(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    host_says(world, f'allow-targets = ssh://{world.deploy.name}@localhost:*\n')
+    repository.hgrc(targets(world, more='user-variables = HOME\n'))
+    clone.commit()
+    clone.push()
+    (push,) = world.deploys()[0].context['pushes']
+    assert push['pusher'] is None

@@ -50,7 +50,8 @@ def named(
         if rules is not None:
             module = types.SimpleNamespace(rules=rules)
             patch.setitem(sys.modules, RULES, module)
-        return push.pusher(ui, url, source, target.user_variables(ui))
+        named = dict(ui.configitems(b'delegate')).get(b'user-variables', b'')
+        return push.pusher(ui, url, source, target.words(named))
 
 
 @pytest.mark.parametrize('first', range(len(SOURCES)))

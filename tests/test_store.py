@@ -186,3 +186,21 @@ def test_what_is_left_behind_has_nothing_of_the_connection(
     assert os.getsid(left_behind) == left_behind
     sessions = [c for c in world.living().values() if 'serve --stdio' in c]
     assert sessions == []
+
+
+def test_what_is_left_of_a_push_that_was_partly_stripped_is_delegated(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    when = "blog:when = file('path:docs')\n"
+    wrong = targets(world, more=when + 'blog:color = perhaps\n')
+    repository.hgrc(wrong)
+    kept = clone.commit(files={'docs/page': '1'})
+    gone = clone.commit()
+    clone.push()
+    for each in (repository, clone):
+        each.hg('--config', 'extensions.strip=', 'strip', '-r', gone)
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world, more=when))
+    repository.hg('delegate', '--pending')
+    assert [deploy.context['node'] for deploy in world.deploys()] == [kept]

@@ -316,3 +316,82 @@ def test_a_wish_is_nothing_where_the_server_takes_none(
     new = clone.commit()
     clone.push('--pushvars', 'DELEGATE=skip')
     assert nodes(world) == [new]
+
+
+@pytest.mark.parametrize('word', ['bookmarks', 'push', 'Changegroup'])
+def test_a_push_waits_for_a_trigger_that_is_set_wrongly(
+    world: World, repository: Repository, clone: Clone, word: str
+) -> None:
+    repository.hgrc(targets(world, more=f'blog:trigger = {word}\n'))
+    node = clone.commit()
+    said = b'\n'.join(clone.push().remote)
+    assert f"'{word}' is not a list of triggers".encode() in said
+    repository.hgrc(targets(world))
+    repository.hg('delegate', '--pending')
+    assert nodes(world) == [node]
+
+
+def test_a_push_waits_for_a_trigger_that_the_host_refuses(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    world.server.write('.hgrc', '[delegate]\nallow-repository-config = when\n')
+    repository.hgrc(sites(world, 'bookmark'))
+    node = clone.commit()
+    said = b'\n'.join(clone.push().remote)
+    assert b"'trigger' is not for a repository's hgrc" in said
+    repository.hgrc(targets(world))
+    repository.hg('delegate', '--pending')
+    assert nodes(world) == [node]
+
+
+def test_a_bookmark_at_what_is_not_there_delegates_nothing(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    evolution = DRAFTS + '[experimental]\nevolution = all\n'
+    repository.hgrc(targets(world) + evolution)
+    with open(clone.path / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(evolution)
+    first = clone.commit()
+    clone.push()
+    pruned = clone.commit()
+    clone.hg('bookmark', '-i', 'keep')
+    clone.hg('update', '-q', first)
+    clone.hg('debugobsolete', pruned)
+    # hg pushes the bookmark, and not the changeset that it is at
+    push = clone.push('-f', '-r', pruned, '-B', 'keep', check=False)
+    assert push.returncode == 1
+    assert nodes(world) == [first]
+
+
+def test_a_bookmark_at_no_changeset_delegates_nothing(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'bookmark'))
+    shared.hg('bookmark', '-f', '-i', '-r', 'null', 'none')
+    shared.push('-B', 'none', check=False)
+    assert not world.deploys()
+    repository.hg('delegate')
+    assert nodes(world) == [node(shared, 'live')]
+
+
+def test_what_is_hidden_before_its_turn_is_not_deployed(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    evolution = DRAFTS + '[experimental]\nevolution = all\n'
+    repository.hgrc(targets(world) + evolution)
+    with open(clone.path / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(evolution)
+    repository.hgrc(unreachable(world, 'retries = 0') + evolution)
+    kept = clone.commit()
+    clone.push()
+    pruned = clone.commit()
+    clone.push()
+    clone.hg('update', '-q', kept)
+    clone.hg('debugobsolete', '--record-parents', pruned)
+    clone.push(check=False)
+    repository.hgrc(targets(world) + evolution)
+    said = repository.hg('delegate', '--pending', check=False)
+    assert b'blog: deployed ' + kept[:12].encode() in said.stdout
+    assert nodes(world) == [kept]
+    cancelled = repository.hg('delegate-log', '-v', '2').stdout
+    assert b'cancelled' in cancelled and b'is hidden by now' in cancelled

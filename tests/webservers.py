@@ -14,7 +14,9 @@ import servers
 from repositories import Repository
 from world import World
 
+# As Mercurial's own example has it.
 APPLICATION = """\
+from mercurial import demandimport; demandimport.enable()
 from mercurial.hgweb import hgweb
 application = hgweb({config!r})
 """
