@@ -330,7 +330,7 @@ def recollection(row: journalmod.Delegation) -> tuple:
     )
 
 
-def trouble(exc: journalmod.JournalError | OSError) -> tuple[bytes, bytes]:
+def wording(exc: journalmod.JournalError | OSError) -> tuple[bytes, bytes]:
     '''what is wrong, and what to do'''
     if isinstance(exc, journalmod.JournalError):
         return text(exc.reason), text(exc.remedy)

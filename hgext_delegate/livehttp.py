@@ -138,7 +138,7 @@ class Broadcast:
         try:
             yield
         except (journal.JournalError, OSError) as exc:
-            audience.Voice(self).warn(*audience.trouble(exc))
+            audience.Voice(self).warn(*audience.wording(exc))
 
     def _taken(self) -> bytes:
         said, self._said = self._said, []

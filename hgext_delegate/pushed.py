@@ -157,7 +157,7 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
                 ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
         return True
     except (journal.JournalError, OSError) as exc:
-        audience.Voice(ui).warn(*audience.trouble(exc))
+        audience.Voice(ui).warn(*audience.wording(exc))
         return False
 
 

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import shutil
+from collections.abc import Callable
 
 import messages
 import pytest
@@ -206,10 +207,13 @@ def test_the_template_for_translators_is_up_to_date() -> None:
     assert committed.read_text('utf-8') == made, "'make pot' writes it anew"
 
 
-def test_a_catalogue_beside_the_extension_is_used(
-    world: World, repository: Repository, ready: Clone
-) -> None:
+def translated(
+    world: World, translate: Callable[[str], str], content: bytes | None = None
+) -> str:
+    """What enables a copy of the extension with a German catalogue: each
+    message as TRANSLATE has it, or a file with CONTENT."""
     extension = world.base / 'translated' / 'hgext_delegate'
+    shutil.rmtree(extension, ignore_errors=True)
     shutil.copytree(world.extension, extension)
     folder = extension / 'locale' / 'de' / 'LC_MESSAGES'
     folder.mkdir(parents=True)
@@ -217,13 +221,26 @@ def test_a_catalogue_beside_the_extension_is_used(
         catalog = pofile.read_po(template, locale='de')
     for message in catalog:
         if message.id:
-            words = str(message.id).replace('deployed', 'verteilt')
-            message.string = words.replace('delegate this', 'diese')
+            message.string = translate(str(message.id))
     with open(folder / 'hgext_delegate.mo', 'wb') as file:
-        mofile.write_mo(file, catalog)
+        if content is None:
+            mofile.write_mo(file, catalog)
+        else:
+            file.write(content)
+    return f'extensions.hgext_delegate={extension}'
+
+
+def test_a_catalogue_beside_the_extension_is_used(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    def translate(text: str) -> str:
+        words = text.replace('deployed', 'verteilt')
+        words = words.replace('It runs now', 'Es geht gerade')
+        return words.replace('delegate this', 'diese')
+
+    enabled = translated(world, translate)
 
     def said(*words: str, lang: str, **env: str) -> bytes:
-        enabled = f'extensions.hgext_delegate={extension}'
         env['LANG'] = lang
         return repository.hg(*words, '--config', enabled, env=env).stdout
 
@@ -233,5 +250,30 @@ def test_a_catalogue_beside_the_extension_is_used(
     assert b'delegate: blog: deployed ' in said('delegate', lang='fr')
     # what is looked up while the extension is loaded
     assert b'diese revision' in said('help', 'delegate', lang='de')
+    assert b'Es geht gerade' in said('help', 'delegate.states', lang='de')
     # HGPLAIN, as scripts use it, is English
     assert b'deployed ' in said('delegate', lang='de', HGPLAIN='1')
+
+
+@pytest.mark.parametrize('damage', [b'', b'nonsense', b'\xde\x12\x04\x95' * 9])
+def test_a_damaged_catalogue_is_as_good_as_none(
+    world: World, repository: Repository, ready: Clone, damage: bytes
+) -> None:
+    enabled = translated(world, str, damage)
+    ready.commit()
+    ready.push()
+    said = repository.hg('delegate', '--config', enabled, env={'LANG': 'de'})
+    assert b'delegate: blog: deployed ' in said.stdout and not said.stderr
+
+
+def test_a_translation_with_other_values_is_as_good_as_none(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    def translate(text: str) -> str:
+        return text.replace('%.1f', '%s').replace('waiting for %s', 'warten')
+
+    enabled = translated(world, translate)
+    ready.commit()
+    ready.push()
+    said = repository.hg('delegate', '--config', enabled, env={'LANG': 'de'})
+    assert b'delegate: blog: deployed ' in said.stdout and not said.stderr
