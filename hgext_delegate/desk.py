@@ -266,13 +266,7 @@ class Desk:
 
     def remind(self, target: targetmod.Target) -> None:
         '''say that the last delegation to ``target`` went wrong, if it did'''
-        row = self.journal.last(
-            target.name,
-            journalmod.SUCCEEDED,
-            journalmod.FAILED,
-            journalmod.LOST,
-            journalmod.CANCELLED,
-        )
+        row = self.journal.last(target.name, *journalmod.RUN)
         if row and row.state != journalmod.SUCCEEDED:
             line = _(b'%s: the last delegation, %d of %s at %s, %s: %s')
             self.voice.warn(

@@ -30,6 +30,8 @@ LOST = 'lost'
 SUPERSEDED = 'superseded'
 CANCELLED = 'cancelled'
 OPEN = (PENDING, RUNNING)
+# how one that was run can have ended
+RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
 
 # ends the reason of one that is PENDING only for that long, in seconds
 TRYING_AGAIN = '; trying again in %d s'

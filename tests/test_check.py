@@ -84,7 +84,8 @@ def test_nothing_is_said_against_a_host_that_is_set_up_well(
     )
     assert 'is pinned' in said(findings, topic='server')[-2]
     assert 'curve25519' in said(findings, topic='server')[-1]
-    (refusals,) = said(findings, topic='boundary')
+    refusals, forced = said(findings, topic='boundary')
+    assert forced == 'the key may run one command alone, says sshd'
     assert refusals == (
         'refused, when asked for: a pty, agent forwarding, X11 forwarding, '
         'local port forwarding, remote port forwarding'

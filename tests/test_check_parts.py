@@ -159,15 +159,46 @@ def test_without_paramiko_the_rest_is_looked_at(
 
 
 def suppose(
-    monkeypatch: pytest.MonkeyPatch, uid: int = 4_000_001, *groups: int
+    monkeypatch: pytest.MonkeyPatch,
+    uid: int = 4_000_001,
+    *groups: int,
+    **more: str,
 ) -> None:
-    made = rights.Account('hg-blog', uid, frozenset(groups))
+    made = rights.Account('hg-blog', uid, frozenset(groups), **more)
     monkeypatch.setattr(rights, 'account', lambda name: made)
 
 
 def of_account(ui: Any, repo: Any, *keys: Path) -> list[finding.Finding]:
     paths = [str(key) for key in keys]
     return [*account.check(ui, repo, TARGET, 'hg-blog', paths)]
+
+
+@pytest.mark.parametrize(
+    ('what', 'said'),
+    [
+        (
+            {'shell': '/usr/sbin/nologin'},
+            b'the shell of hg-blog, /usr',
+        ),
+        ({'shell': '/no/shell'}, b'the shell of hg-blog, /no/shell, runs no'),
+        (
+            {'home': '/nonexistent'},
+            b'the home of hg-blog, /none',
+        ),
+    ],
+)
+def test_an_account_in_which_nothing_can_run_is_named(
+    ui: Any,
+    repo: Any,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    what: dict[str, str],
+    said: bytes,
+) -> None:
+    suppose(monkeypatch, 4_000_001, **what)
+    bad, good = of_account(ui, repo)
+    assert bad.level == finding.ERROR and bad.message.startswith(said)
+    assert good.level == finding.OK
 
 
 def test_an_account_without_any_rights_is_fine(

@@ -18,8 +18,17 @@ from mercurial import dispatch, ui as uimod  # noqa: F401 - 7.2 needs it first
 from hgext_delegate import target as targetmod
 from hgext_delegate.check import finding, server
 from hgext_delegate.setup import addresses
-from hgext_delegate.ssh import failure, inbox, knownhosts, probe, session
+from hgext_delegate.ssh import (
+    failure,
+    guard,
+    inbox,
+    knownhosts,
+    probe,
+    session,
+)
 
+# What a line begins with that lets its key do one thing.
+ALONE = 'restrict,command="true"'
 ME = pwd.getpwuid(os.getuid()).pw_name
 
 
@@ -73,12 +82,30 @@ def worst(findings: list[finding.Finding]) -> finding.Finding:
 def test_all_is_well_with_a_restricted_key_and_a_pinned_host(
     sshd: loopback.Sshd,
 ) -> None:
-    sshd.authorize('restrict ' + loopback.public(sshd.identity))
+    sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
     findings = found(target(sshd))
     assert {f.level for f in findings} == {finding.OK}
     assert [f.topic for f in findings] == [
-        *(b'key', b'server', b'server', b'server', b'boundary')
+        *(b'key', b'server', b'server', b'server', b'boundary', b'boundary')
     ]
+
+
+def test_a_key_that_may_run_anything_is_an_error(sshd: loopback.Sshd) -> None:
+    sshd.authorize('restrict ' + loopback.public(sshd.identity))
+    bad = worst(found(target(sshd)))
+    assert (bad.level, bad.topic) == (finding.ERROR, b'boundary')
+    assert bad.message == b'the key may run any command'
+    assert b'needs command=' in bad.remedy
+
+
+def test_what_sshd_does_not_say_is_not_known(
+    sshd: loopback.Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
+    monkeypatch.setattr(guard, '_MOST_REMARKS', 0)
+    bad = worst(found(target(sshd)))
+    assert (bad.level, bad.topic) == (finding.WARNING, b'boundary')
+    assert bad.message.startswith(b'sshd does not say ')
 
 
 @pytest.mark.parametrize(
@@ -216,7 +243,7 @@ def test_a_host_that_goes_away_instead_of_an_answer_has_not_refused(
 def test_a_host_key_that_is_not_pinned_is_said_with_the_line_that_pins_it(
     sshd: loopback.Sshd, home: Path
 ) -> None:
-    sshd.authorize('restrict ' + loopback.public(sshd.identity))
+    sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
     known = home / '.ssh' / 'known_hosts'
     known.write_text(f'{sshd.name} {sshd.hostkey()}\n', 'ascii')
     bad = worst(found(target(sshd, hostkey=())))
@@ -247,7 +274,7 @@ def test_an_unknown_or_changed_host_key_is_an_error(
 def test_a_key_that_is_refused_is_an_error_and_says_from_where_it_was_tried(
     sshd: loopback.Sshd,
 ) -> None:
-    options = 'restrict,from="192.0.2.1"'
+    options = f'{ALONE},from="192.0.2.1"'
     sshd.authorize(f'{options} {loopback.public(sshd.identity)}')
     bad = worst(found(target(sshd)))
     assert (bad.level, bad.topic) == (finding.ERROR, b'server')
@@ -261,7 +288,7 @@ def test_a_key_that_one_family_of_addresses_refuses_is_told_from_another(
     there = [a for a in servers.LOOPBACK if servers._usable(a)]
     other = [a for a in there if a != '127.0.0.1']
     sshd = loopback.Sshd(tmp_path, '::' if other else '0.0.0.0')
-    options = 'restrict,from="127.0.0.1"'
+    options = f'{ALONE},from="127.0.0.1"'
     sshd.authorize(f'{options} {loopback.public(sshd.identity)}')
     checked = target(sshd, host='localhost')
     host = session.find('localhost', sshd.port, None)
@@ -302,7 +329,7 @@ def test_an_address_where_nobody_listens_is_an_error_if_there_is_no_other(
     sshd: loopback.Sshd,
 ) -> None:
     # 127.0.0.9 is this machine as well, and sshd does not listen there
-    sshd.authorize('restrict ' + loopback.public(sshd.identity))
+    sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
     refused = f'connection refused by 127.0.0.9 port {sshd.port}'
     bad = worst(found(target(sshd), '127.0.0.9'))
     assert (bad.level, bad.message.decode()) == (finding.ERROR, refused)

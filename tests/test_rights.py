@@ -88,7 +88,7 @@ def test_an_acl_counts_instead_of_the_group(
     assert rights.allowed(OTHER, shown, acl(*entries)) == rights_
 
 
-def test_a_file_is_read_by_its_mode_and_only_past_open_folders(
+def test_a_file_is_read_by_its_mode_and_only_past_folders(
     folder: Path,
 ) -> None:
     key = make(folder / 'ssh' / 'key', 0o604)
@@ -160,3 +160,20 @@ def test_an_account_has_all_its_groups() -> None:
     found = rights.account('root')
     assert found and found.uid == 0 and 0 in found.groups
     assert rights.account('no-such-account') is None
+
+
+def test_each_link_of_a_chain_is_on_the_way(folder: Path) -> None:
+    data = folder / 'data'
+    data.mkdir()
+    (data / 'key').touch()
+    free = folder / 'free'
+    free.mkdir()
+    free.chmod(0o777)
+    (free / 'second').symlink_to('../data')
+    (folder / 'first').symlink_to('free/second')
+    nobody = rights.Account('nobody', 4_000_001, frozenset())
+    found = rights.hole(nobody, str(folder / 'first/key'), rights.WRITE)
+    assert found and found.path == str(free)
+    (folder / 'circle').symlink_to('circle')
+    path = str(folder / 'circle' / 'key')
+    assert rights.hole(nobody, path, rights.WRITE) is None

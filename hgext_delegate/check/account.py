@@ -59,6 +59,7 @@ def check(
             _(b'make another account to deploy with'),
         )
     else:
+        yield from _usable(about, who)
         holes = [*_readable(about, who, keys), *_writable(about, who, ui, repo)]
         yield from holes
         if not holes:
@@ -67,6 +68,26 @@ def check(
                 b'configuration'
             )
             yield about.ok(line % name)
+
+
+def _usable(
+    about: finding.About, who: rights.Account
+) -> Iterator[finding.Finding]:
+    '''what sshd needs to run a forced command there'''
+    name = audience.text(who.name)
+    idle = os.path.basename(who.shell) in ('nologin', 'false')
+    if idle or not os.access(who.shell, os.X_OK):
+        yield about.error(
+            _(b'the shell of %s, %s, runs no command')
+            % (name, os.fsencode(who.shell)),
+            _(b'chsh -s /bin/sh %s') % name,
+        )
+    if not os.path.isdir(who.home):
+        yield about.error(
+            _(b'the home of %s, %s, is not there')
+            % (name, os.fsencode(who.home)),
+            _(b'make it: authorized_keys and the clone are below it'),
+        )
 
 
 def _readable(

@@ -77,6 +77,19 @@ def check(repo, names: Sequence[bytes]) -> Findings:
         yield _ABOUT.ok(line % database.VERSION)
     for name in names:
         yield from _of_target(folder, name, abandoned, waiting)
+        yield from _last(folder, name)
+
+
+def _last(folder: str, name: bytes) -> Findings:
+    '''how the last delegation ended, if not well'''
+    with _copy(folder) as journal:
+        row = journal.last(pycompat.sysstr(name), *journalmod.RUN)
+    if row and row.state != journalmod.SUCCEEDED:
+        _name, *words = audience.recollection(row)
+        yield finding.About(name, _ABOUT.topic).warning(
+            _(b'the last delegation, %d of %s at %s, %s: %s') % tuple(words),
+            _(b"'hg delegate-log %d' shows more") % row.number,
+        )
 
 
 def _of_target(folder: str, name: bytes, abandoned, waiting) -> Findings:

@@ -15,12 +15,18 @@ import os
 import pwd
 import stat
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 READ = 4
 WRITE = 2
 SEARCH = 1
 _ALL = READ | WRITE | SEARCH
+
+# what leads nowhere, or not for us either
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
+# As many as Linux follows, path_resolution(7).
+_MOST_LINKS = 40
 
 # acl(5) as Linux stores it: a version, then entries of tag, rights and id.
 _ACL = 'system.posix_acl_access'
@@ -35,6 +41,8 @@ class Account:
     name: str
     uid: int
     groups: frozenset[int]
+    home: str = '/'
+    shell: str = '/bin/sh'
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,13 @@ def account(name: str) -> Account | None:
     except KeyError:
         return None
     groups = os.getgrouplist(name, found.pw_gid)
-    return Account(name, found.pw_uid, frozenset(groups))
+    return Account(
+        name,
+        found.pw_uid,
+        frozenset(groups),
+        found.pw_dir,
+        found.pw_shell or '/bin/sh',
+    )
 
 
 def hole(who: Account, path: str, want: int) -> Hole | None:
@@ -63,11 +77,29 @@ def hole(who: Account, path: str, want: int) -> Hole | None:
     Whoever may write a folder on the way can put another thing in the place
     of what is in it. Nobody passes through a folder without SEARCH.
     '''
-    for way in dict.fromkeys((os.path.abspath(path), os.path.realpath(path))):
+    for way in _ways(os.path.abspath(path)):
         found = _on_the_way(who, way, want)
         if found:
             return found
     return None
+
+
+def _ways(path: str) -> Iterator[str]:
+    '''``path``, and where its links lead, one link after the other'''
+    real = os.path.realpath(path)
+    for _ in range(_MOST_LINKS):
+        yield path
+        parts = path.split('/')
+        for number in range(2, len(parts) + 1):
+            link = '/'.join(parts[:number])
+            if os.path.islink(link):
+                there = os.path.join(os.path.dirname(link), os.readlink(link))
+                path = os.path.join(os.path.normpath(there), *parts[number:])
+                break
+        else:
+            break
+    if path != real:
+        yield real
 
 
 def _on_the_way(who: Account, path: str, want: int) -> Hole | None:
@@ -82,8 +114,10 @@ def _on_the_way(who: Account, path: str, want: int) -> Hole | None:
             if replaces and not _kept(who, folder, below):
                 return _hole(who, folder)
             os.stat(below)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return None
+        except OSError as exc:
+            if exc.errno in _NOWHERE:
+                return None
+            raise
         folder = below
     if allowed(who, os.stat(path), _acl(path)) & want:
         return _hole(who, path)

@@ -30,12 +30,14 @@ Findings = Iterator[finding.Finding]
 class Attempt:
     '''a login by one ``way`` (None: it is not known, or there are more)
 
-    With what it was made and what was granted to it; ``error`` says why not.
+    With what it was made and what was granted to it, and whether it runs one
+    command alone; ``error`` says why not.
     '''
 
     way: addresses.Way | None
     agreed: session.Agreed | None = None
     granted: Sequence[str] = ()
+    forced: bool | None = None
     error: session.SessionError | None = None
 
     @property
@@ -99,7 +101,7 @@ def keys(
             % about.target,
         )]  # fmt: skip
     make = about.warning if found else about.error
-    remedy = _(b'name the private key of the server account')
+    remedy = _(b'let the account that runs hg own it, with mode 0600')
     return found + [make(*worded(error, remedy)) for error in errors]
 
 
@@ -147,7 +149,7 @@ def _attempt(target: targetmod.Target, way: addresses.Way | None) -> Attempt:
             address=way.there if way else None,
         ) as opened:
             agreed = opened.agreed()
-            return Attempt(way, agreed, opened.granted())
+            return Attempt(way, agreed, opened.granted(), opened.forced())
     except session.SessionError as error:
         return Attempt(way, agreed, error=error)
 
@@ -171,9 +173,9 @@ def login(
         make = about.warning
         if decisive in (None, attempt):
             make = about.error
-        line, remedy = worded(
-            attempt.error, _(b'see what routes and firewalls are on the way')
-        )
+        line, remedy = worded(attempt.error)
+        if attempt.error.step == failure.CONNECTING:
+            remedy = remedy or _(b'see what routes and firewalls are there')
         if attempt.way and attempt.error.step == failure.LOGIN:
             source = audience.text(attempt.way.here)
             remedy += _(b'; if the line there has from=, it must allow %s')
@@ -240,3 +242,19 @@ def boundary(
     if logins and not granted:
         line = _(b'refused, when asked for: %s')
         yield about.ok(line % audience.text(', '.join(probe.GRANTS)))
+    if logins:
+        forced = {attempt.forced for attempt in logins}
+        yield _command(about, audience.text(user), forced)
+
+
+def _command(
+    about: finding.About, user: bytes, forced: set[bool | None]
+) -> finding.Finding:
+    '''whether the key may run one command alone, by what sshd says of it'''
+    if forced == {True}:
+        return about.ok(_(b'the key may run one command alone, says sshd'))
+    remedy = _(b"its line in %s's authorized_keys needs command=\"...\"") % user
+    if False in forced:
+        return about.error(_(b'the key may run any command'), remedy)
+    line = _(b'sshd does not say whether the key may run any command')
+    return about.warning(line, remedy)

@@ -26,6 +26,8 @@ PACKET = 32 * 1024
 _LONGEST_PACKET = 256 * 1024 + 64
 _LONGEST_BANNER = 64 * 1024
 _MOST_EXTENSIONS = 64
+_MOST_REMARKS = 20
+_LONGEST_REMARK = 1000
 
 # RFC 4250 4.1.2, RFC 8308 2.3
 _SERVICE_ACCEPT = 6
@@ -137,6 +139,8 @@ class Transport:
         self.set_log_channel(_LOG)  # type: ignore[attr-defined]
         self.auth_timeout = None
         self.trust = trust
+        # what sshd says for debugging, as ssh -v shows it
+        self.remarks: list[bytes] = []
         self._inbox: inboxmod.Inbox | None = None
         self._channel_handler_table = {
             **self._channel_handler_table,
@@ -206,6 +210,11 @@ class Transport:
         if isinstance(error, self.errors):
             return error
         return inboxmod.ViolationError(f'what makes a {type(error).__name__}')
+
+    def _parse_debug(self, message: Any) -> None:
+        message.get_boolean()
+        if len(self.remarks) < _MOST_REMARKS:
+            self.remarks.append(message.get_string()[:_LONGEST_REMARK])
 
     def _verify_key(self, blob: bytes, signature: Any) -> None:
         # Before the signature, and before anything is sent with these keys;

@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -336,6 +337,19 @@ class Session:
 
         with way.worded():
             return probe.granted(way.transport, send, paramiko.ChannelException)
+
+    def forced(self) -> bool | None:
+        '''whether sshd says that the key may run one command alone
+
+        None where it says nothing of the key. It has, once granted() is
+        through.
+        '''
+        found = [
+            match[1].split()
+            for remark in self._route.transport.remarks
+            if (match := re.search(rb'key options:(.*)', remark))
+        ]
+        return any(b'command' in words for words in found) if found else None
 
     def is_alive(self) -> bool:
         '''whether the connection is still there, as far as is known'''
