@@ -40,7 +40,7 @@ from __future__ import annotations
 import os
 import sys
 
-from mercurial import commands, demandimport, extensions, registrar
+from mercurial import commands, demandimport, error, extensions, registrar
 from mercurial.i18n import _
 
 from . import catalogue, eager, hooks, metadata
@@ -353,7 +353,14 @@ def delegate_setup(ui, repo, target, url, **opts):
 
     Returns 0 on success.
     '''
-    return eager.load('setup.command').run(ui, repo, target, url, opts)
+    try:
+        setup = eager.load('setup.command')
+    except ImportError as exc:
+        raise error.Abort(
+            _(b'cannot log in anywhere: %s') % str(exc).encode('ascii'),
+            hint=_(b'install paramiko for the Python that runs hg'),
+        ) from None
+    return setup.run(ui, repo, target, url, opts)
 
 
 @command(

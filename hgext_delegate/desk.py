@@ -50,6 +50,7 @@ class Desk:
         self.voice = audience.Voice(ui)
         self.targets, mistakes = targetmod.read(ui, policy.refused(repo))
         self.mistaken = bool(mistakes)
+        self._reported: set[targetmod.Mistake] = set()
         self.place = place
         self.history = history.History(repo)
         self.journal = self._journal()
@@ -100,6 +101,10 @@ class Desk:
 
     def _report(self, mistake: targetmod.Mistake) -> None:
         self.mistaken = True
+        if mistake in self._reported:
+            # each push that waits for it comes to it again
+            return
+        self._reported.add(mistake)
         self.voice.warn(
             _(b'%s in %s: %s')
             % (mistake.item, self._shown(mistake.source), mistake.problem),

@@ -156,8 +156,11 @@ def _plain(ui, fm, row, date) -> None:
     for remark in _remarks(ui, row):
         fm.plain(b'  ' + remark)
     fm.plain(b'\n')
-    if ui.verbose and row.remedy:
-        fm.plain(b'(%s)\n' % _text(row.remedy), label=b'delegate.hint')
+    if ui.verbose and row.number is not None:
+        _line, hints = audience.verdict(row)
+        for hint in filter(None, hints):
+            hint = encoding.fromlocal(hint).decode('utf-8')
+            fm.plain(b'(%s)\n' % _text(hint), label=b'delegate.hint')
 
 
 def _remarks(ui, row) -> Iterator[bytes]:

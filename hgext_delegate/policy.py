@@ -36,7 +36,8 @@ def refused(repo) -> list[targetmod.Mistake]:
         problem = unsafe or _forbidden(repo, item, value)
         if problem:
             source = repo.ui.configsource(targetmod.SECTION, item)
-            mistakes.append(targetmod.Mistake(item, source, *problem))
+            whole = unsafe is not None
+            mistakes.append(targetmod.Mistake(item, source, *problem, whole))
     return mistakes
 
 

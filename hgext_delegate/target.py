@@ -31,7 +31,8 @@ from mercurial.utils import (
 SECTION = b'delegate'
 TRIGGERS = ('changegroup', 'bookmark', 'phase')
 
-_NAME = re.compile(rb'[A-Za-z0-9][A-Za-z0-9._-]*\Z')
+# As long as our receiver takes, and as a file name for the lock may be.
+_NAME = re.compile(rb'[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z')
 # Host and user reach ProxyCommand and ssh_config's tokens: a leading dash
 # would be an option there, and a space or a quote a second word.
 _HOST = re.compile(rb'[A-Za-z0-9:_][A-Za-z0-9._:%-]*\Z')
@@ -84,6 +85,8 @@ class Mistake:
     source: bytes
     problem: bytes
     remedy: bytes
+    # it is the file that is wrong, and each item of it
+    whole: bool = False
 
 
 class _Wrong(ValueError):
@@ -340,7 +343,16 @@ def read(
         owners = {item.partition(b':')[0] for item in mistakes}
         if not owners & {name, b'*'}:
             targets.append(Target(pycompat.sysstr(name), *place, **values))
-    return targets, list(mistakes.values())
+    return targets, _told_once(mistakes.values())
+
+
+def _told_once(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    '''``mistakes``, but of what is wrong with a whole file the first'''
+    told: dict[bytes, Mistake] = {}
+    for mistake in mistakes:
+        key = mistake.problem if mistake.whole else mistake.item
+        told.setdefault(key, mistake)
+    return list(told.values())
 
 
 def _known(item: bytes, items) -> None:
@@ -352,7 +364,7 @@ def _known(item: bytes, items) -> None:
         if not _NAME.match(name):
             raise _Wrong(
                 _(b"'%s' is not a name for a target") % name,
-                _(b'use letters, digits, dot, underscore and hyphen'),
+                _(b'use up to 100 letters, digits, dots, underscores, hyphens'),
             )
         return
     if option not in OPTIONS:

@@ -50,13 +50,13 @@ def meet(
     asked = []
 
     def ask(key: knownhosts.Key) -> bool:
-        asked.append(acquaint.text(key))
+        asked.append(key.text)
         return yes
 
     port = port if host else sshd.port
     there = session.find(host or sshd.address, port, None)
     key = acquaint.host_key(there, str(sshd.identity), accepted, ask)
-    return acquaint.text(key), asked
+    return key.text, asked
 
 
 def trouble(*args: Any, **how: Any) -> Any:

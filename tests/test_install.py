@@ -115,7 +115,8 @@ def test_a_key_that_is_there_otherwise_is_refused(
     said = install(bare)
     assert said.returncode != 0
     assert said.stderr == (
-        b'abort: the key is in authorized_keys already, otherwise: line 2\n'
+        b'abort: the key is in line 2 of authorized_keys already, '
+        b'with other options\n'
         b'(remove that line first)\n'
     )
     assert file(bare).read_bytes() == before
@@ -151,8 +152,8 @@ def test_a_key_in_a_comment_or_as_a_part_is_not_there(bare: World) -> None:
         (f'restrict,command="x\\\\" {KEY}', 'the options of the line are'),
         (f'restrict,command="x"y {KEY}', 'the options of the line are'),
         ('restrict,command="x"', 'the options of the line are damaged'),
-        (f'{LINE}\n{KEY}', 'characters that are not printable'),
-        (f'{LINE}\r', 'characters that are not printable'),
+        (f'{LINE}\n{KEY}', 'line breaks, and is one without'),
+        (f'{LINE}\rx', 'line breaks, and is one without'),
         (LINE + 'é', 'characters that are not printable'),
         (LINE + '\x1b[2J', 'characters that are not printable'),
         ('restrict,command="x" ', 'no key of a type that is known'),

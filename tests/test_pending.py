@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from repositories import Clone, Repository
+from repositories import Clone, Completed, Repository
 from test_deploy import targets
 from world import CHECKOUT, World
 
@@ -364,19 +364,41 @@ def test_the_cron_script_delegates_in_every_repository(world: World) -> None:
         pusher.push()
         repository.hgrc(targets(world))
     world.server.mkdir('repos/deep')
-    (repos / 'b').rename(repos / 'deep' / 'with space')
-    cron(world, repos)
+    moved = repos / 'deep' / 'with space'
+    (repos / 'b').rename(moved)
+    link = world.server.home / 'link'
+    link.symlink_to(repos)
+    said = cron(world, link).stdout.decode()
+    assert f'{link}/deep/with space:\n' in said
     assert {deploy.context['node'] for deploy in world.deploys()} == nodes
-    cron(world, repos)
+    assert cron(world, repos).stdout == b''
     assert len(world.deploys()) == 2
 
 
-def cron(world: World, folder: Path) -> None:
+def test_the_cron_script_passes_over_what_it_may_not_read(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(unreachable(world, 'retries = 0'))
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world))
+    barred = world.server.mkdir('repos/barred')
+    barred.chmod(0)
+    done = cron(world, world.server.home / 'repos', check=False)
+    barred.chmod(0o755)
+    assert len(world.deploys()) == 1
+    # who is root may read everything
+    assert done.returncode == (b'Permission denied' in done.stderr)
+
+
+def cron(world: World, folder: Path, check: bool = True) -> Completed:
     """Run the cron script for the repositories below FOLDER."""
     script = world.server.write('delegate-pending', PENDING.read_text(), 0o755)
     hg = f'#!/bin/sh\nexec {shlex.join(world.hg)} "$@"\n'
     program = world.server.write('hg', hg, 0o755)
-    world.server.run([str(script), str(folder)], env={'HG': str(program)})
+    return world.server.run(
+        [str(script), str(folder)], env={'HG': str(program)}, check=check
+    )
 
 
 def test_the_systemd_units_are_valid(tmp_path: Path) -> None:

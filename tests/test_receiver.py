@@ -106,16 +106,26 @@ def test_a_script_comes_from_the_changeset(
 
 
 @pytest.mark.parametrize(
-    ('status', 'mode', 'text'),
+    ('status', 'mode', 'text', 'remedy'),
     [
-        (127, None, ''),
-        (126, 0o644, '#!/bin/sh\n'),
-        (126, 0o755, 'no interpreter\n'),
-        (127, 0o755, '#!/no/such/interpreter\n'),
+        (
+            127,
+            None,
+            '',
+            'it must begin with #!; one that is committed is ./NAME',
+        ),
+        (126, 0o644, '#!/bin/sh\n', 'make it executable: chmod +x'),
+        (126, 0o755, 'no interpreter\n', 'it must begin with #!'),
+        (127, 0o755, '#!/no/such/program\n', 'what its first line names'),
     ],
 )
 def test_a_script_that_cannot_run_is_named(
-    receiver: Receiver, clone: Clone, status: int, mode: int | None, text: str
+    receiver: Receiver,
+    clone: Clone,
+    status: int,
+    mode: int | None,
+    text: str,
+    remedy: str,
 ) -> None:
     receiver.install(run='./deploy.sh')
     if mode:
@@ -125,7 +135,7 @@ def test_a_script_that_cannot_run_is_named(
     assert ended.stdout.startswith(
         b'delegate-receive: cannot run ./deploy.sh: '
     )
-    assert b'\n(it must begin with #!' in ended.stdout
+    assert f'\n({remedy}' in ended.stdout.decode()
 
 
 def test_its_exit_status_is_passed_on(receiver: Receiver, clone: Clone) -> None:

@@ -7,7 +7,6 @@ login may do; nothing is asked to run'''
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import os
 from collections.abc import Iterator, Sequence
@@ -209,10 +208,9 @@ def _host_key(
     shown = audience.text(f'{key.type} {key.fingerprint}')
     if target.hostkey:
         return about.ok(_(b'host key %s is pinned') % shown)
-    pin = '%s %s' % (key.type, base64.b64encode(key.blob).decode('ascii'))
     return about.warning(
         _(b'host key %s is known from known_hosts, and not pinned') % shown,
-        _(b'pin it: %s:hostkey = %s') % (about.target, audience.text(pin)),
+        _(b'pin it: %s:hostkey = %s') % (about.target, audience.text(key.text)),
     )
 
 

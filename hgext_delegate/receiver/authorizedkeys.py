@@ -72,6 +72,8 @@ def install(line: str) -> tuple[str, bool]:
 
 def parse(line: str) -> str:
     '''the key of ``line``: type and base64. Raises InstallError'''
+    if re.search(r'[\r\n]', line.strip()):
+        raise InstallError('the line has line breaks, and is one without')
     if not line.isprintable() or not line.isascii():
         raise InstallError('the line has characters that are not printable')
     options, rest = _options(line)
@@ -81,6 +83,11 @@ def parse(line: str) -> str:
     for name, value in options.items():
         if bool(value) == (name == 'restrict'):
             raise InstallError('the value of %s is not right' % name)
+    if ' --source URL ' in (options['command'] or ''):
+        raise InstallError(
+            'the line has URL where its source should be',
+            'write what this account can pull from, as hg pull takes it',
+        )
     words = rest.split()
     if len(words) < 2 or words[0] not in _TYPES:
         raise InstallError(
@@ -139,8 +146,8 @@ def added(old: bytes, line: str, key: str) -> bytes | None:
         words = b' %s ' % b' '.join(text.split())
         if b' %s ' % mark in words and not text.startswith(b'#'):
             raise InstallError(
-                'the key is in %s already, otherwise: line %d'
-                % (_NAME, number),
+                'the key is in line %d of %s already, with other options'
+                % (number, _NAME),
                 'remove that line first',
             )
     if old and not old.endswith(b'\n'):

@@ -52,8 +52,8 @@ def serve(folder: str, work: supervisor.Work) -> int:
         # whoever asked is gone; what was asked for goes on
         return states.EXIT_GOES_ON
     except OSError as exc:
-        remedy = 'see %s' % exc.filename if exc.filename else ''
-        _say('cannot receive: %s' % exc.strerror, remedy)
+        where = exc.filename or folder
+        _say('cannot receive: %s' % exc.strerror, 'see %s' % where)
         return states.EXIT_UNPREPARED
 
 

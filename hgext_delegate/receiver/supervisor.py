@@ -216,8 +216,7 @@ class Supervisor:
             raise EndedError(
                 states.EXIT_NOT_FOUND if missing else states.EXIT_NOT_RUN,
                 'cannot run %s: %s' % (script[0], exc.strerror),
-                'it must begin with #! and be executable; a committed one '
-                'is ./NAME',
+                _remedy(script[0], self._work.clone.path, exc),
             ) from None
         return self._script.wait(self._log.write, self._check)
 
@@ -239,6 +238,16 @@ def environment(told: Mapping[str, str]) -> dict[str, str]:
         # what systemctl --user goes by
         environ['XDG_RUNTIME_DIR'] = runtime
     return environ
+
+
+def _remedy(program: str, folder: str, exc: OSError) -> str:
+    '''what to do where ``program`` cannot be run in ``folder``'''
+    if os.path.exists(os.path.join(folder, program)):
+        if isinstance(exc, FileNotFoundError):
+            return 'what its first line names after #! is not there'
+        if isinstance(exc, PermissionError):
+            return 'make it executable: chmod +x, commit and push'
+    return 'it must begin with #!; one that is committed is ./NAME'
 
 
 def close_abandoned(runs: states.Runs) -> None:

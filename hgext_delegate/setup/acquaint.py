@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import base64
 import glob
 import os
 import re
@@ -79,11 +78,6 @@ def host_key(
         with private.folder() as folder:
             folder.append(_RECORD, line)
     return key
-
-
-def text(key: knownhosts.Key) -> str:
-    '''``key`` as it is pinned: `TYPE BASE64`'''
-    return f'{key.type} {base64.b64encode(key.blob).decode("ascii")}'
 
 
 def show(key: knownhosts.Key) -> str:
@@ -164,12 +158,11 @@ def _machine_keys() -> list[knownhosts.Key]:
 
 def _line(host: sshconfig.Destination, key: knownhosts.Key) -> bytes:
     '''an entry of known_hosts'''
-    name, port = host.keyname, host.keyport
+    name = host.keyname
     if not _NAME.match(name):
         raise failure.SessionError(
             f'host key of {host} cannot be recorded',
             f'{name} is no name for a host: check the ssh config',
         )
-    if port != knownhosts.DEFAULT_PORT:
-        name = f'[{name}]:{port}'
-    return f'{name} {text(key)}'.encode('ascii')
+    name = knownhosts.address(name, host.keyport)
+    return f'{name} {key.text}'.encode('ascii')

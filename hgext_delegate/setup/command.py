@@ -64,7 +64,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
             'url': target.url,
             'identity': pair.path,
             'publickey': pair.public,
-            'hostkey': acquaint.text(key),
+            'hostkey': key.text,
             'fingerprint': key.fingerprint,
             'authorized_keys': invitation.authorized_key(
                 sources, command, pair.public, comment

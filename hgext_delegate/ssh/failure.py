@@ -14,7 +14,8 @@ import socket
 
 from . import inbox
 
-_LIMIT = 500
+# the line of a large RSA key fits
+_LIMIT = 2000
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 CONNECTING = 'connecting to'

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from . import failure, knownhosts, sshconfig
 
-_TYPES = {
-    'ssh-ed25519': 'ed25519',
-    'ecdsa-sha2-nistp256': 'ecdsa',
-    'ecdsa-sha2-nistp384': 'ecdsa',
-    'ecdsa-sha2-nistp521': 'ecdsa',
-    'ssh-rsa': 'rsa',
-}
+_TYPES = (
+    'ssh-ed25519',
+    'ecdsa-sha2-nistp256',
+    'ecdsa-sha2-nistp384',
+    'ecdsa-sha2-nistp521',
+    'ssh-rsa',
+)
 
 
 class Trust:
@@ -99,9 +99,8 @@ class Trust:
             return failure.ConfigurationError(
                 f'host key of {host} is not known{named}',
                 f'it shows {_show(key)}: if that is right, the account that '
-                'runs hg learns it by ssh-keyscan '
-                f'-p {host.port} -t {_TYPES[key.type]} {host.host} '
-                '>> ~/.ssh/known_hosts',
+                'runs hg needs this line in ~/.ssh/known_hosts: '
+                f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
             )
         line = f'{os.path.basename(entry.path)}:{entry.line}'
         detail = f'{entry.path}:{entry.line}'

@@ -51,6 +51,11 @@ class Key:
         digest = hashlib.sha256(self.blob).digest()
         return 'SHA256:' + base64.b64encode(digest).decode().rstrip('=')
 
+    @property
+    def text(self) -> str:
+        '''`TYPE BASE64`, as files have it.'''
+        return f'{self.type} {base64.b64encode(self.blob).decode()}'
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -99,12 +104,17 @@ def keytypes(files: Files, host: str, port: int) -> list[str]:
     return list(dict.fromkeys(e.key.type for e in found if not e.marker))
 
 
+def address(host: str, port: int) -> str:
+    '''What `host` at `port` is called in a known_hosts file.'''
+    return host if port == DEFAULT_PORT else f'[{host}]:{port}'
+
+
 def entries(
     files: Files, host: str, port: int = DEFAULT_PORT
 ) -> Iterator[Entry]:
     '''Yield the usable lines whose names match `host` at `port`.'''
     host = host.lower()
-    name = host if port == DEFAULT_PORT else f'[{host}]:{port}'
+    name = address(host, port)
     wanted = name.encode('utf-8', 'surrogateescape')
     for path, content in files:
         for number, raw in enumerate(content.split(b'\n'), 1):

@@ -301,6 +301,9 @@ class Session:
                 # to its end, which then comes.
                 way.shut()
 
+        if inbox.closed or not self.is_alive():
+            # what was prepared is gone again, and was asked for nothing
+            raise SessionError(f'session refused by {way.host}')
         largest = min(opened.out_max_packet_size, guard.PACKET)
         run = channel.Command(inbox, send, opened.remote_chanid, largest)
         await_output()
