@@ -17,6 +17,8 @@ author = 'the hg-delegate developers'
 copyright = '2026, the hg-delegate developers'
 release = version = hgext_delegate.__version__.decode('ascii')
 html_theme = 'alabaster'
+html_theme_options = {'page_width': '1100px'}
+highlight_language = 'text'
 exclude_patterns = ['_build']
 nitpicky = True
 man_pages = [

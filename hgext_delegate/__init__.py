@@ -27,6 +27,9 @@ The deploy side is asked for ``hg-delegate 1 TARGET NODE``, which a forced
 command finds in ``$SSH_ORIGINAL_COMMAND``, and gets one line of JSON about
 the push on its standard input. Exit status 0 means deployed.
 
+A push that was accepted stays accepted: ``hg push`` exits with 0 also when
+the deploy fails, which its last line says.
+
 The rest is told by::
 
   hg help delegate.config      each option
@@ -147,7 +150,7 @@ def delegate(ui, repo, *targets, **opts):
     Without options, the newest changeset that each TARGET is for is
     delegated, once more if need be. Without TARGET, that is done for all
     targets. Where a delegation to the target runs already, it waits for its
-    turn, and says so.
+    turn, and says so. What waits for the target goes along.
 
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
@@ -265,8 +268,8 @@ def delegate_cancel(ui, repo, id):
         ),
     ],
     _(
-        b'--clone PATH --source URL --run COMMAND [--timeout DURATION]\n'
-        b'       [--state FOLDER] | --install LINE'
+        b'--clone PATH --source URL --run COMMAND\n'
+        b'       [--timeout DURATION] [--state FOLDER] | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
     norepo=True,
@@ -326,7 +329,10 @@ def delegate_receive(ui, **opts):
         ),
         (b'T', b'template', b'', _(b'display with template'), _(b'TEMPLATE')),
     ],
-    _(b'TARGET URL'),
+    _(
+        b'[--command COMMAND] [--accept-host-key FINGERPRINT]\n'
+        b'       TARGET URL'
+    ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
 def delegate_setup(ui, repo, target, url, **opts):
@@ -335,7 +341,7 @@ def delegate_setup(ui, repo, target, url, **opts):
     Run this as the account that serves the repository. It makes a key pair
     for this repository and TARGET alone, below ``~/.config/hg-delegate``
     (or ``$XDG_CONFIG_HOME``), and gets to know the key of the host that URL
-    names. No login is tried, and no other file is written.
+    names. It logs in nowhere, but to a jump host, and writes no other file.
 
     A host key that is in known_hosts, or is this very machine's own, needs no
     question. Any other is shown, and recorded after a yes. Without a

@@ -36,7 +36,9 @@ def load(name: str) -> Any:
     with _LOADING, demandimport.deactivated():
         module = importlib.import_module('.' + name, __package__)
         for other, loaded in list(sys.modules.items()):
-            if other.partition('.')[0] in (__package__, *_SHARED):
+            ours = other.partition('.')[0] in (__package__, *_SHARED)
+            # None keeps others from importing it
+            if ours and loaded is not None:
                 _keep_promises(loaded)
         return module
 

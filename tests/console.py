@@ -1,7 +1,8 @@
 """Console blocks of a page of the manual, and shells that run them.
 
-A block has lines such as 'hg$ hg init blog', whose prompt names the account
-('#' is root), '> ' before what continues a command, and what is printed.
+A block has lines such as '[hg]$ hg init blog', whose prompt names the account,
+'> ' before what continues a command, and what is printed. A block of text that
+follows is printed as well.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 BLOCK = re.compile(
-    r'^\.\. code-block:: console\n\n((?:   .*\n|\n)+)', re.MULTILINE
+    r'^\.\. code-block:: (console|text)\n\n((?:   .*\n|\n)+)', re.MULTILINE
 )
-# What is printed may begin with '# ' as well.
-PROMPT = re.compile(r'([a-z][a-z-]*)\$ (.*)|# ((?:useradd|pip|cat) .*)')
+PROMPT = re.compile(r'\[([a-z-]+)\][$#] (.*)')
 
 
 @dataclass
@@ -31,22 +31,22 @@ class Command:
 
 def commands(page: str) -> Iterator[Command]:
     """The commands of PAGE, in their order."""
-    for block in BLOCK.findall(page):
-        command = None
+    command = None
+    for kind, block in BLOCK.findall(page):
         for line in textwrap.dedent(block).strip().splitlines():
-            prompt = PROMPT.match(line)
+            prompt = PROMPT.match(line) if kind == 'console' else None
             if prompt:
                 if command:
                     yield command
-                command = Command(prompt[1] or 'root', prompt[2] or prompt[3])
+                command = Command(prompt[1], prompt[2])
                 continue
             assert command, line
             if line.startswith('> ') and not command.shown:
                 command.text += f'\n{line[2:]}'
             elif line:
                 command.shown.append(line)
-        if command:
-            yield command
+    if command:
+        yield command
 
 
 def pattern(shown: str) -> re.Pattern[str]:

@@ -137,12 +137,8 @@ def test_nothing_is_coloured_and_no_bar_is_drawn_for_a_pusher(
     assert b'\x1b' not in said and b'waiting for' not in said
 
 
-def test_who_waits_by_hand_sees_a_bar_until_there_is_something_to_see(
-    world: World, repository: Repository, ready: Clone
-) -> None:
-    world.forced_command('. ./record\nsleep 1\necho deployed\nsleep 1\n')
-    ready.commit()
-    ready.push()
+def on_a_terminal(world: World, repository: Repository) -> tuple[bytes, int]:
+    """What hg delegate shows on a terminal, and its status."""
     ours, theirs = pty.openpty()
     process = world.server.popen(
         [
@@ -162,12 +158,38 @@ def test_who_waits_by_hand_sees_a_bar_until_there_is_something_to_see(
     except OSError:
         pass  # how a terminal ends on Linux
     os.close(ours)
-    assert process.wait() == 0
+    return shown, process.wait()
+
+
+def cleared(before: bytes) -> bool:
+    """Whether a line begins where nothing is left of a bar."""
+    return bool(re.search(rb'\r +\r(\x1b\[[0-9;]*m)*\Z', before))
+
+
+def test_who_waits_by_hand_sees_a_bar_until_there_is_something_to_see(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command('. ./record\nsleep 1\necho deployed\nsleep 1\n')
+    ready.commit()
+    ready.push()
+    shown, status = on_a_terminal(world, repository)
+    assert status == 0
     before, _, after = shown.partition(b'blog| deployed')
     assert b'waiting for blog' in before
     assert b'waiting for' not in after
-    # cleared: the line begins where nothing is left of it
-    assert re.search(rb'\r +\r(\x1b\[[0-9;]*m)*\Z', before), before
+    assert cleared(before), before
+
+
+def test_a_line_of_ours_takes_the_place_of_the_bar(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    ready.push()
+    repository.hgrc('[delegate]\nblog = ssh://localhost:1\nblog:retries = 1\n')
+    shown, status = on_a_terminal(world, repository)
+    assert status == 1
+    before, _, _after = shown.partition(b'delegate: blog: connection refused')
+    assert b'waiting for blog' in before and cleared(before), before
 
 
 # Whose first arguments a user reads.

@@ -236,6 +236,38 @@ def test_with_hg_git(
     assert deployed(clone.push()) == node[:12]
 
 
+GIT = """\
+import sys
+from dulwich import porcelain
+porcelain.init(sys.argv[1])
+for name in sys.argv[2:]:
+    open(f'{sys.argv[1]}/{name}', 'w').close()
+    porcelain.add(sys.argv[1], [f'{sys.argv[1]}/{name}'])
+    who = b'a <a@example.org>'
+    porcelain.commit(sys.argv[1], message=b'x', author=who, committer=who)
+"""
+
+
+def test_what_a_mirror_gets_from_git_is_delegated(world: World) -> None:
+    mirror = world.repository()
+    said = mirror.hg('version', '-q', '--config', 'extensions.hggit=')
+    if b'7.2' in said.stdout:
+        return  # there is no hg-git for it
+    git = world.server.home / 'git'
+    world.server.mkdir('git')
+    world.server.run([world.python, '-c', GIT, str(git), 'one', 'two'])
+    (hook,) = re.findall('(txnclose.mirror = .*)', page('extensions'))
+    hook = hook.replace('hg delegate', f'{shlex.join(world.hg)} delegate')
+    enabled = '[extensions]\nhggit =\n'
+    mirror.hgrc(f'{targets(world)}{enabled}[hooks]\n{hook}\n')
+    mirror.hg('pull', str(git))
+    # nothing comes
+    mirror.hg('pull', str(git))
+    tip = mirror.hg('log', '-r', 'tip', '-T', '{node}').stdout.decode()
+    (deploy,) = world.deploys()
+    assert deploy.context['node'] == tip
+
+
 def test_with_largefiles_the_receiver_has_them(
     world: World, repository: Repository, clone: Clone
 ) -> None:

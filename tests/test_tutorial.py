@@ -28,7 +28,7 @@ CHECK = 'hg delegate-check'
 
 PIP = """\
 #!/bin/sh
-[ "$*" = 'install hg-delegate' ] && echo {package} >>{path}
+[ "$*" = 'install .' ] && echo {package} >>{path}
 """
 
 

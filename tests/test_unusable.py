@@ -12,6 +12,7 @@ import pytest
 from repositories import Clone, Push, Repository
 from test_crowd import check_turns
 from test_deploy import targets
+from test_pending import log
 from world import World
 
 
@@ -310,3 +311,34 @@ def test_a_clock_that_jumps_back_changes_no_order(
     kept = [row['node'] for row in json.loads(said)]
     assert kept == nodes[:-3:-1]
     assert repository.hg('delegate', '--pending').stdout == b''
+
+
+WITHOUT = """\
+import sys
+sys.modules['paramiko'] = None
+"""
+
+
+@pytest.mark.parametrize('way', ['ssh', 'path', 'wait = no'])
+def test_without_paramiko_a_push_waits_and_is_told_why(
+    world: World, repository: Repository, way: str
+) -> None:
+    without = world.server.write('without.py', WITHOUT)
+    more = 'blog:wait = no\n' if way == 'wait = no' else ''
+    extensions = f'[extensions]\nwithout = {without}\n'
+    repository.hgrc(targets(world, more=more) + extensions)
+    if way == 'path':
+        path = world.server.home / 'by-path'
+        world.server.run([*world.hg, 'init', str(path)])
+        clone = Clone(world.server, path, world.hg)
+        clone.commit('-u', 'alice')
+        push = clone.push(str(repository.path))
+    else:
+        clone = world.clone(repository)
+        clone.commit()
+        push = clone.push()
+    said = push.stdout + push.stderr
+    assert b'delegate: cannot log in anywhere: ' in said
+    assert b'(install paramiko for the Python that runs hg)' in said
+    assert b'handed over' not in said and b'Traceback' not in said
+    assert [row['state'] for row in log(repository)] == ['pending']
