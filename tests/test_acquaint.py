@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,6 @@ from hgext_delegate.setup import acquaint, addresses
 from hgext_delegate.ssh import knownhosts, session
 
 RECORD = FOLDER / 'known_hosts'
-
-
-@pytest.fixture
-def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
-    """Nothing may be left of a connection, whatever became of it."""
-    threads, open_ = threading.active_count(), loopback.descriptors()
-    children = loopback.children()
-    yield server
-    server.settle()
-    assert threading.active_count() == threads
-    assert loopback.descriptors() == open_
-    assert loopback.children() == children
 
 
 @pytest.fixture

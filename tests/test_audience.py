@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,12 +15,12 @@ class Ui:
     def __init__(self) -> None:
         self.written: list[bytes] = []
 
-    def status(self, text: bytes, label: bytes = b'') -> None:
+    def status(self, text: bytes, **options: Any) -> None:
         self.written.append(text)
 
     warn = status
 
-    def note(self, text: bytes, label: bytes = b'') -> None:
+    def note(self, text: bytes, **options: Any) -> None:
         """Nobody asked for --verbose."""
 
     def flush(self) -> None:

@@ -22,7 +22,7 @@ CLIENT = """\
 import re, sys
 from pathlib import Path
 import sessions
-from hgext_delegate import session
+from hgext_delegate.ssh import session
 try:
     with sessions.connect_to(Path(sys.argv[1]), int(sys.argv[2])) as opened:
         opened.execute(

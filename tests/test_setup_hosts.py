@@ -14,7 +14,7 @@ from world import World
 @pytest.mark.parametrize(
     ('args', 'said'),
     [
-        (('a b', 'ADDRESS'), "'a b' is not a name for a target\n(use letters"),
+        (('a b', 'ADDRESS'), "'a b' is not a name for a target\n(use up to"),
         (
             ('keep', 'ADDRESS'),
             "'keep = ADDRESS' is not a target\n(for example: ",
