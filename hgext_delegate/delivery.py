@@ -225,7 +225,7 @@ class Worker(threading.Thread):
         Without a journal on disk only the outbox tells of it. That push
         is delegated by its own hook, perhaps already.
         '''
-        if self.journal.persistent:
+        if self.journal.persistent or row.txn is None:
             return False
         return any(
             entry.sequence > (row.sequence or 0)
@@ -285,9 +285,11 @@ class Worker(threading.Thread):
         said = end_remains(self.target, self.journal, row, begun)
         if said == journalmod.SUCCEEDED:
             return said, {'status': 0}
-        if not said:
-            self._left_behind = fields['remedy'] = journalmod.NOT_ENDED
-        return state, fields
+        self._left_behind = '' if said else journalmod.NOT_ENDED
+        return state, {
+            **fields,
+            'remedy': self._left_behind or fields['remedy'],
+        }
 
     def _stopper(self, row: journalmod.Delegation) -> str | None:
         try:

@@ -25,18 +25,19 @@ from pathlib import Path
 import environment
 
 # Each Mercurial and each paramiko at least once, and the oldest of one with
-# the newest of the other.
-VERSIONS = (
-    'mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4',
-    'mercurial==6.3.3 paramiko==5.1.0',
-    'mercurial==6.6.3 paramiko==3.5.1',
-    'mercurial==6.9.5 paramiko==3.5.1',
-    'mercurial==7.0.3 paramiko==4.0.0',
-    'mercurial==7.1.2 paramiko==4.0.0',
-    'mercurial==7.2.4 paramiko==2.12.0 cryptography==38.0.4',
-    'mercurial==7.2.4 paramiko==5.1.0',
-)
-PYTHONS = tuple(f'python3.{minor}' for minor in range(9, 15))
+# the newest of the other; and the last Python 3 that they can have.
+NEWEST = 14
+VERSIONS = {
+    'mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4': 11,
+    'mercurial==6.3.3 paramiko==5.1.0': 11,
+    'mercurial==6.6.3 paramiko==3.5.1': 11,
+    'mercurial==6.9.5 paramiko==3.5.1': NEWEST,
+    'mercurial==7.0.3 paramiko==4.0.0': NEWEST,
+    'mercurial==7.1.2 paramiko==4.0.0': NEWEST,
+    'mercurial==7.2.4 paramiko==2.12.0 cryptography==38.0.4': NEWEST,
+    'mercurial==7.2.4 paramiko==5.1.0': NEWEST,
+}
+PYTHONS = tuple(f'python3.{minor}' for minor in range(9, NEWEST + 1))
 # What differs from one release to the next: the hooks and the wire protocol of
 # Mercurial's, logging in and running something by paramiko.
 PART = [
@@ -131,7 +132,9 @@ def main() -> int:
         ('Mercurial', 'paramiko', 'Python', 'result')
     ]
     for name, python in found.items():
-        for words in VERSIONS:
+        for words, last in VERSIONS.items():
+            if PYTHONS.index(name) > PYTHONS.index(f'python3.{last}'):
+                continue
             releases = re.findall('==([0-9.]+)', words)[:2]
             folder = Path(base, f'matrix-{"-".join([*releases, name])}')
             result = prepare(folder, python, words.split())

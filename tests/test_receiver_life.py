@@ -146,7 +146,7 @@ def test_one_runs_at_a_time_and_the_next_waits(
 def test_those_who_wait_run_in_the_order_in_which_they_came(
     receiver: Receiver, clone: Clone
 ) -> None:
-    nodes = [commit(clone) for _ in range(6)]
+    nodes = [commit(clone) for _ in range(4)]
     receiver.todo(WAIT)
     started = []
     for node in nodes:

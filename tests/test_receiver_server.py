@@ -182,7 +182,8 @@ def test_what_is_cancelled_while_it_is_taken_up_again_is_ended_there(
 ) -> None:
     receiver.todo(WAIT)
     with proxy(receiver.world.port) as way:
-        configure(receiver, way.port)
+        # as long as hg delegate-cancel may take to begin
+        configure(receiver, way.port, 'blog:connect-timeout = 4\n')
         clone.commit()
         push = clone.start_push()
         push.wait_for(b'blog| begun')
