@@ -26,6 +26,9 @@ from . import journal as journalmod, output, place as placemod
 # How often a delegation in another process is looked at, in seconds.
 GLANCE = 0.1
 
+# what TRYING_AGAIN begins with; the pause follows
+_AGAIN = journalmod.TRYING_AGAIN.partition('%')[0]
+
 # When a pusher who waits for a turn is told so, in seconds; then every minute.
 _REMINDERS = (1, 10, 30)
 
@@ -234,10 +237,13 @@ class Follower:
         if row.state != journalmod.PENDING or runs is not row:
             return
         # Without that it is the last word, which the end says.
-        again = journalmod.TRYING_AGAIN.partition('%')[0] in row.reason
+        reason, again, pause = row.reason.partition(_AGAIN)
         if again and row.reason != self._told:
             self._told = row.reason
-            self._voice.say(b'%s: %s' % (self._name, text(row.reason)))
+            self._voice.say(
+                b'%s: %s' % (self._name, text(reason)),
+                _(b'trying again in %s') % text(pause),
+            )
         other = self._journal.running(self._target)
         waited = time.monotonic() - self._began
         if other and waited >= self._next_reminder():
@@ -317,17 +323,20 @@ def whom(row: journalmod.Delegation) -> bytes:
     return text(row.pusher[:40]) if row.pusher else _(b'an unknown pusher')
 
 
-def recollection(row: journalmod.Delegation) -> tuple:
-    '''target, number, pusher, time, state and reason of an earlier one'''
+def recollection(row: journalmod.Delegation) -> tuple[bytes, bytes]:
+    '''that an earlier one went wrong, and where there is more'''
     moment = time.gmtime(row.ended or row.created)
-    return (
-        text(row.target),
+    when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
+    lost = row.state == journalmod.LOST
+    line = _(b'the last delegation, %d of %s, %s: %s')
+    line %= (
         row.number,
         whom(row),
-        time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii'),
-        _(b'was lost') if row.state == journalmod.LOST else _(b'failed'),
+        _(b'was lost') if lost else _(b'failed'),
         text(row.reason),
     )
+    more = _(b"on %s; 'hg delegate-log %d' on the server shows more")
+    return line, more % (when, row.number)
 
 
 def wording(exc: journalmod.JournalError | OSError) -> tuple[bytes, bytes]:

@@ -273,11 +273,9 @@ class Desk:
         '''say that the last delegation to ``target`` went wrong, if it did'''
         row = self.journal.last(target.name, *journalmod.RUN)
         if row and row.state != journalmod.SUCCEEDED:
-            line = _(b'%s: the last delegation, %d of %s at %s, %s: %s')
+            line, more = audience.recollection(row)
             self.voice.warn(
-                line % audience.recollection(row),
-                _(b"'hg delegate-log %d' on the server shows more")
-                % row.number,
+                b'%s: %s' % (audience.text(target.name), line), more
             )
 
     def prune(self) -> None:

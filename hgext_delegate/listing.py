@@ -151,7 +151,8 @@ def _plain(ui, fm, row, date) -> None:
         return
     node = fm.hexfunc(bytes.fromhex(row.node))
     pusher = _text((row.pusher or '-')[:40])
-    when = dateutil.datestr(date, _DATE)
+    # without seconds and zone, which templates have: it fits a terminal
+    when = dateutil.datestr(date, b'%Y-%m-%d %H:%M')
     fm.plain(b'  %s  %-10s  %s' % (node, pusher, when))
     for remark in _remarks(ui, row):
         fm.plain(b'  ' + remark)

@@ -87,8 +87,7 @@ def test_nothing_is_said_against_a_host_that_is_set_up_well(
     refusals, forced = said(findings, topic='boundary')
     assert forced == 'the key may run one command alone, says sshd'
     assert refusals == (
-        'refused, when asked for: a pty, agent forwarding, X11 forwarding, '
-        'local port forwarding, remote port forwarding'
+        'refused, when asked for: a pty; agent, X11, port forwarding'
     )
     hgrc = f'{repository.path}/.hg/hgrc'
     assert one(findings, f'enabled by {hgrc}')['level'] == 'ok'
@@ -233,7 +232,7 @@ def test_how_pushes_come_to_be_delegated(
     repository.hgrc(targets(world) + hook)
     findings, _ = check(repository)
     assert one(findings, line)['level'] == 'ok'
-    assert one(findings, 'output is live over HTTP, ')['level'] == 'ok'
+    assert one(findings, 'output over HTTP is live, ')['level'] == 'ok'
     assert one(findings, line)['message'].endswith('it delegates once')
 
 

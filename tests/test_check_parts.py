@@ -207,7 +207,7 @@ def test_an_account_without_any_rights_is_fine(
     suppose(monkeypatch)
     (good,) = of_account(ui, repo)
     assert good.level == finding.OK
-    assert good.message.startswith(b'hg-blog can read no server key')
+    assert good.message.startswith(b'hg-blog reads no key and writes')
 
 
 @pytest.mark.parametrize(

@@ -64,8 +64,7 @@ def check(
         yield from holes
         if not holes:
             line = _(
-                b'%s can read no server key, write no repository or '
-                b'configuration'
+                b'%s reads no key and writes nothing of the server account'
             )
             yield about.ok(line % name)
 

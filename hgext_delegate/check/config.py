@@ -90,10 +90,7 @@ def http(ui) -> finding.Finding:
     about = finding.About(b'', b'http')
     if _enablers(ui):
         return about.ok(
-            _(
-                b'output is live over HTTP, unless a web server or proxy '
-                b'collects it'
-            )
+            _(b'output over HTTP is live, unless a proxy collects it')
         )
     return about.warning(
         _(b'over HTTP the output of a deploy is shown at the end of the push'),

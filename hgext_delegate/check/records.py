@@ -85,11 +85,8 @@ def _last(folder: str, name: bytes) -> Findings:
     with _copy(folder) as journal:
         row = journal.last(pycompat.sysstr(name), *journalmod.RUN)
     if row and row.state != journalmod.SUCCEEDED:
-        _name, *words = audience.recollection(row)
-        yield finding.About(name, _ABOUT.topic).warning(
-            _(b'the last delegation, %d of %s at %s, %s: %s') % tuple(words),
-            _(b"'hg delegate-log %d' shows more") % row.number,
-        )
+        about = finding.About(name, _ABOUT.topic)
+        yield about.warning(*audience.recollection(row))
 
 
 def _of_target(folder: str, name: bytes, abandoned, waiting) -> Findings:
