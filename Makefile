@@ -98,7 +98,7 @@ demo:
 
 clean:
 	rm -rf "$(ENVIRONMENTS)" build dist hg_delegate.egg-info docs/_build
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf debian .pybuild .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Built as soon as there is a manual.
