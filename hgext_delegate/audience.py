@@ -18,10 +18,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from mercurial import encoding, error
+from mercurial import error
 from mercurial.i18n import _
 
-from . import journal as journalmod, output, place as placemod
+from . import (
+    journal as journalmod,
+    output,
+    place as placemod,
+    wording,
+)
 
 # How often a delegation in another process is looked at, in seconds.
 GLANCE = 0.1
@@ -201,7 +206,7 @@ class Follower:
                     return
                 self._voice.say(
                     _(b'%s: delegation %d of %s takes this push along')
-                    % (self._name, runs.number, whom(runs))
+                    % (self._name, runs.number, wording.whom(runs))
                 )
             self._stop_reading()
             self._heard = runs.number
@@ -241,8 +246,8 @@ class Follower:
         if again and row.reason != self._told:
             self._told = row.reason
             self._voice.say(
-                b'%s: %s' % (self._name, text(reason)),
-                _(b'trying again in %s') % text(pause),
+                b'%s: %s' % (self._name, wording.text(reason)),
+                _(b'trying again in %s') % wording.text(pause),
             )
         other = self._journal.running(self._target)
         waited = time.monotonic() - self._began
@@ -250,7 +255,7 @@ class Follower:
             self._reminded += 1
             self._voice.say(
                 _(b'waiting for delegation %d of %s to %s, %d s so far')
-                % (other.number, whom(other), self._name, waited)
+                % (other.number, wording.whom(other), self._name, waited)
             )
 
     def _next_reminder(self) -> int:
@@ -265,9 +270,9 @@ class Follower:
         if row.state != journalmod.SUPERSEDED:
             runs = row
         good = runs.state == journalmod.SUCCEEDED
-        line, hints = verdict(runs)
+        line, hints = wording.verdict(runs)
         if self._heard != runs.number and row.state == journalmod.SUPERSEDED:
-            line, hints = _(b'superseded by %s') % short(runs.node), ()
+            line, hints = _(b'superseded by %s') % wording.short(runs.node), ()
         self.succeeded = good
         speak = self._voice.say if good else self._voice.warn
         label = b'delegate.state.' + runs.state.encode('ascii')
@@ -290,71 +295,3 @@ def follow(followers: Sequence[Follower], news: threading.Event) -> None:
     finally:
         for follower in followers:
             follower.close()
-
-
-def verdict(row: journalmod.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
-    '''what became of ``row``, as the last line, and what to do next'''
-    name = text(row.target)
-    reason = text(row.reason)
-    seconds = row.seconds or 0.0
-    again = _(b"'hg delegate %s' on the server runs it again") % name
-    if row.state == journalmod.SUCCEEDED:
-        return _(b'deployed %s in %.1f s') % (short(row.node), seconds), ()
-    if row.state == journalmod.FAILED:
-        line = _(b'failed: %s after %.1f s') % (reason, seconds)
-        more = _(b"'hg delegate-log %d' on the server shows more") % row.number
-        return line, (text(row.remedy), more, again)
-    if row.state == journalmod.CANCELLED:
-        return _(b'failed: %s') % reason, (text(row.remedy), again)
-    if row.state == journalmod.LOST:
-        line = _(b'lost: %s after %.1f s') % (reason, seconds)
-        return line, (_(b'nobody knows whether it was deployed'), again)
-    if row.state == journalmod.SUPERSEDED:
-        return _(b'superseded'), ()
-    later = _(
-        b"tried again at the next push to %s, or by 'hg delegate --pending'"
-    )
-    line = _(b'pending: %s') % (reason or _(b'it has not begun'))
-    return line, (text(row.remedy), later % name)
-
-
-def whom(row: journalmod.Delegation) -> bytes:
-    '''who pushed what ``row`` delegates, safe to print'''
-    return text(row.pusher[:40]) if row.pusher else _(b'an unknown pusher')
-
-
-def recollection(row: journalmod.Delegation) -> tuple[bytes, bytes]:
-    '''that an earlier one went wrong, and where there is more'''
-    moment = time.gmtime(row.ended or row.created)
-    when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
-    lost = row.state == journalmod.LOST
-    line = _(b'the last delegation, %d of %s, %s: %s')
-    line %= (
-        row.number,
-        whom(row),
-        _(b'was lost') if lost else _(b'failed'),
-        text(row.reason),
-    )
-    more = _(b"on %s; 'hg delegate-log %d' on the server shows more")
-    return line, more % (when, row.number)
-
-
-def wording(exc: journalmod.JournalError | OSError) -> tuple[bytes, bytes]:
-    '''what is wrong, and what to do'''
-    if isinstance(exc, journalmod.JournalError):
-        return text(exc.reason), text(exc.remedy)
-    line = _(b'cannot delegate now: %s')
-    return (
-        line % encoding.strtolocal(exc.strerror or ''),
-        _(b"later, 'hg delegate --pending' on the server does"),
-    )
-
-
-def short(node: str) -> bytes:
-    return node[:12].encode('ascii')
-
-
-def text(value: str) -> bytes:
-    '''``value`` for the terminal, without what could steer it'''
-    shown = ''.join(c if c.isprintable() else '?' for c in value)
-    return shown.encode("utf-8")

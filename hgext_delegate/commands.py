@@ -21,7 +21,6 @@ from mercurial.i18n import _
 from mercurial.utils import procutil
 
 from . import (
-    audience,
     desk as deskmod,
     eager,
     handover,
@@ -31,6 +30,7 @@ from . import (
     push,
     rehearsal,
     target as targetmod,
+    wording,
 )
 
 Wanted = list[tuple[targetmod.Target, str]]
@@ -84,7 +84,7 @@ def _opened(ui, repo, make: Callable | None = None) -> Iterator[deskmod.Desk]:
             yield desk
     except journalmod.JournalError as exc:
         raise error.StateError(
-            audience.text(exc.reason), hint=audience.text(exc.remedy)
+            wording.text(exc.reason), hint=wording.text(exc.remedy)
         ) from None
 
 
@@ -167,8 +167,8 @@ def _now(ui, desk, wanted: Wanted, dry_run: bool) -> bool:
                 _(b'%s: going back from %s to %s')
                 % (
                     pycompat.sysbytes(target.name),
-                    audience.short(back_from),
-                    audience.short(node),
+                    wording.short(back_from),
+                    wording.short(node),
                 )
             )
         if dry_run:
@@ -241,8 +241,8 @@ def _end_remains(desk, row) -> None:
     '''end what a lost connection may have left with our receiver'''
     for target in desk.targets:
         if target.name == row.target and target.receiver:
-            delivery = eager.load('delivery')
-            state = delivery.end_remains(target, desk.journal, row)
+            remains = eager.load('remains')
+            state = remains.end(target, desk.journal, row)
             if state == journalmod.SUCCEEDED:
                 # It was over before we came.
                 fields = {'status': 0, 'reason': '', 'remedy': ''}
@@ -272,11 +272,11 @@ def _report_cancelled(desk, row) -> int:
         )
         return 1
     if row.state != journalmod.CANCELLED:
-        line, hints = audience.verdict(row)
+        line, hints = wording.verdict(row)
         desk.voice.warn(b'%s: %s' % (name, line), *hints)
         return 1
     desk.voice.say(
         _(b'%s: delegation %d is cancelled') % (name, row.number),
-        audience.text(row.remedy),
+        wording.text(row.remedy),
     )
     return 0

@@ -13,36 +13,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
 import time
 import traceback
-from typing import Any, Protocol
+from typing import Any
 
 from . import (
     drain as drainmod,
     journal as journalmod,
     opening,
-    outbox,
     output,
     place as placemod,
     protocol,
+    remains,
     target as targetmod,
+    waiting,
 )
 from .ssh import session
-
-# How long a delegation may take to end after it was told to, in seconds.
-GRACE = 10.0
-
-
-class History(Protocol):
-    '''what a worker asks of the repository's history; nodes are 40 hex'''
-
-    def exists(self, node: str) -> bool: ...
-
-    def is_ancestor(self, node: str, other: str) -> bool:
-        '''whether ``node`` is ``other`` or an ancestor of it'''
-        ...
 
 
 class Worker(threading.Thread):
@@ -59,7 +46,7 @@ class Worker(threading.Thread):
         number: int,
         place: placemod.Place,
         journal: journalmod.Journal,
-        history: History,
+        history: waiting.History,
         news: threading.Event,
         begun: opening.Opening | None = None,
     ):
@@ -68,7 +55,7 @@ class Worker(threading.Thread):
         self.number = number
         self.place = place
         self.journal = journal
-        self.history = history
+        self._waiting = waiting.Waiting(target.name, place, journal, history)
         self.news = news
         self._opening = begun
         self._leaving = threading.Event()
@@ -150,7 +137,7 @@ class Worker(threading.Thread):
             return
         left = self.target.retries - (mine.attempt - self._attempts_before)
         while left >= 0:
-            row = self._claim()
+            row = self._waiting.claim(self.number)
             if row is None:
                 return
             state, fields, again = self._attempt(row)
@@ -165,74 +152,6 @@ class Worker(threading.Thread):
                 return
             pause *= 2
             left -= 1
-
-    def _claim(self) -> journalmod.Delegation | None:
-        '''choose and claim what to run now; None when nothing is left'''
-        name = self.target.name
-        mine = self.journal.get(self.number)
-        if mine is None or mine.state != journalmod.PENDING:
-            return None
-        last = self.journal.last(name, journalmod.SUCCEEDED)
-        previous = last.node if last else None
-        if self._is_overtaken(mine):
-            self.journal.end(mine.number, journalmod.SUPERSEDED)
-            return None
-        older = self.journal.pending(name)
-        while older:
-            row = self._newest(older)
-            older.remove(row)
-            if not self.history.exists(row.node):
-                self.journal.end(
-                    row.number,
-                    journalmod.CANCELLED,
-                    reason='the changeset is gone from the repository',
-                    remedy='it was stripped, or is hidden by now: push again',
-                )
-            elif not self._is_superseded(row, last):
-                taken = [other.number for other in older]
-                claimed = self.journal.claim(row, previous, taken)
-                if claimed:
-                    return claimed
-        return None
-
-    def _newest(
-        self, rows: list[journalmod.Delegation]
-    ) -> journalmod.Delegation:
-        '''the last of ``rows``, which takes the others along'''
-        row = rows[-1]
-        for other in rows[:-1]:
-            # With the classic hook line alone, pushes are in the order in
-            # which their hooks have begun.
-            if other.txn and outbox.MARK in other.txn:
-                if self.history.is_ancestor(row.node, other.node):
-                    row = other
-        return row
-
-    def _is_superseded(
-        self, row: journalmod.Delegation, last: journalmod.Delegation | None
-    ) -> bool:
-        '''whether ``row`` is older than ``last``; then it is ended'''
-        if not last or not journalmod.supersedes(
-            last, row, self.history.is_ancestor
-        ):
-            return False
-        self.journal.end(row.number, journalmod.SUPERSEDED, taken=last.number)
-        return True
-
-    def _is_overtaken(self, row: journalmod.Delegation) -> bool:
-        '''whether a later push, of another process, has newer changesets
-
-        Without a journal on disk only the outbox tells of it. That push
-        is delegated by its own hook, perhaps already.
-        '''
-        if self.journal.persistent or row.txn is None:
-            return False
-        return any(
-            entry.sequence > (row.sequence or 0)
-            and row.target in entry.targets
-            and self.history.is_ancestor(row.node, entry.nodes[-1])
-            for entry in _outbox(self.place).entries
-        )
 
     def _attempt(
         self, row: journalmod.Delegation
@@ -282,7 +201,7 @@ class Worker(threading.Thread):
         if not self.target.receiver:
             return state, fields
         begun = bool(fields.get('asked', True))
-        said = end_remains(self.target, self.journal, row, begun)
+        said = remains.end(self.target, self.journal, row, begun)
         if said == journalmod.SUCCEEDED:
             return said, {'status': 0}
         self._left_behind = '' if said else journalmod.NOT_ENDED
@@ -319,13 +238,13 @@ class Worker(threading.Thread):
                 if target.receiver and not told_at:
                     told_at.append(time.monotonic())
                     # Where it cannot be told, the channel is closed later.
-                    end_remains(target, self.journal, row)
+                    remains.end(target, self.journal, row)
                 elif not told_at:
                     self._left_behind = (
                         'the remote command may go on until its next output'
                     )
                     opened.cancel()
-                elif time.monotonic() - told_at[0] > GRACE:
+                elif time.monotonic() - told_at[0] > remains.GRACE:
                     self._left_behind = journalmod.NOT_ENDED
                     opened.cancel()
 
@@ -359,51 +278,6 @@ class Worker(threading.Thread):
         return journalmod.LOST, fields
 
 
-def end_remains(
-    target: targetmod.Target,
-    journal: journalmod.Journal,
-    row: journalmod.Delegation,
-    begun: bool = True,
-) -> str:
-    '''let our receiver end ``row``, if it has ``begun``, and what that takes
-
-    What became of ``row``, one of the journal's states; '' where something
-    may still go on.
-    '''
-    said = {
-        each.number: _tell_receiver(target, each)
-        for each in journal.carried(row.number)
-        if (begun if each.number == row.number else each.asked)
-    }
-    if not all(said.values()):
-        return ''
-    return said.get(row.number, journalmod.CANCELLED)
-
-
-def _tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> str:
-    '''let our receiver end the process group of ``row``
-
-    What it says became of that, one of the journal's states; '' if it cannot
-    be told, or has not ended it.
-    '''
-    request, data = protocol.compose_cancel(row.target, row.id)
-    said: list[bytes] = []
-    try:
-        with opening.connect(target) as other:
-            end = other.execute(
-                request,
-                data,
-                lambda stream, output: said.append(output[:100]),
-                lambda: None,
-                idle_timeout=GRACE,
-                timeout=GRACE,
-            )
-    except session.SessionError:
-        return ''
-    answer = re.search(rb': ([a-z]+)\n\Z', b''.join(said)[-100:])
-    return answer[1].decode() if answer and end.status == 0 else ''
-
-
 def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
     fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
     if end.status == 0:
@@ -415,20 +289,12 @@ def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
     return journalmod.FAILED, fields
 
 
-def _outbox(place: placemod.Place) -> outbox.Outbox:
-    try:
-        with open(place.outbox, 'rb') as box:
-            return outbox.parse(box.read())
-    except FileNotFoundError:
-        return outbox.Outbox()
-
-
 def _object(
     place: placemod.Place,
     journal: journalmod.Journal,
     row: journalmod.Delegation,
 ) -> bytes:
-    entries = _outbox(place)
+    entries = waiting.outbox_of(place)
     found = (entries.find(r.txn) for r in journal.carried(row.number) if r.txn)
     repository = {'name': place.name, 'root': place.root}
     pushes = [entry.push for entry in found if entry]

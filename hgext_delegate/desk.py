@@ -33,7 +33,9 @@ from . import (
     place as placemod,
     policy,
     push,
+    selection,
     target as targetmod,
+    wording,
 )
 
 if TYPE_CHECKING:
@@ -97,7 +99,7 @@ class Desk:
         return opened
 
     def _complain(self, exc: journalmod.JournalError) -> None:
-        self.voice.warn(audience.text(exc.reason), audience.text(exc.remedy))
+        self.voice.warn(wording.text(exc.reason), wording.text(exc.remedy))
 
     def _report(self, mistake: targetmod.Mistake) -> None:
         self.mistaken = True
@@ -155,13 +157,13 @@ class Desk:
                     self._record(target, entry)
 
     def _record(self, target: targetmod.Target, entry: outbox.Entry) -> None:
-        pushed = push.brought(
+        pushed = selection.brought(
             self._repo, entry.push, entry.moved, target.trigger
         )
         if pushed is None:
             return
         try:
-            node = push.newest(self._repo, target.when, pushed)
+            node = selection.newest(self._repo, target.when, pushed)
         except REVSET_ERRORS as exc:
             self._bad_revset(target, exc)
             return
@@ -179,8 +181,8 @@ class Desk:
         None if there is none, '' if its revset is wrong, which is said.
         '''
         try:
-            revs = push.eligible(self._repo, target.trigger)
-            return push.newest(self._repo, target.when, revs)
+            revs = selection.eligible(self._repo, target.trigger)
+            return selection.newest(self._repo, target.when, revs)
         except REVSET_ERRORS as exc:
             self._bad_revset(target, exc)
             return ''
@@ -273,10 +275,8 @@ class Desk:
         '''say that the last delegation to ``target`` went wrong, if it did'''
         row = self.journal.last(target.name, *journalmod.RUN)
         if row and row.state != journalmod.SUCCEEDED:
-            line, more = audience.recollection(row)
-            self.voice.warn(
-                b'%s: %s' % (audience.text(target.name), line), more
-            )
+            line, more = wording.recollection(row)
+            self.voice.warn(b'%s: %s' % (wording.text(target.name), line), more)
 
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''

@@ -24,7 +24,13 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import dateutil
 
-from . import audience, journal as journalmod, output, place as placemod
+from . import (
+    audience,
+    journal as journalmod,
+    output,
+    place as placemod,
+    wording,
+)
 
 _LIMIT = 20
 
@@ -158,7 +164,7 @@ def _plain(ui, fm, row, date) -> None:
         fm.plain(b'  ' + remark)
     fm.plain(b'\n')
     if ui.verbose and row.number is not None:
-        _line, hints = audience.verdict(row)
+        _line, hints = wording.verdict(row)
         for hint in filter(None, hints):
             hint = encoding.fromlocal(hint).decode('utf-8')
             fm.plain(b'(%s)\n' % _text(hint), label=b'delegate.hint')
@@ -180,7 +186,7 @@ def _remarks(ui, row) -> Iterator[bytes]:
 
 def _text(value: str | None) -> bytes | None:
     '''for the terminal and for templates, in the user's encoding'''
-    return None if value is None else encoding.tolocal(audience.text(value))
+    return None if value is None else encoding.tolocal(wording.text(value))
 
 
 def _printed(fm, desk, row) -> None:

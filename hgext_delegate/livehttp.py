@@ -20,7 +20,7 @@ from typing import Any
 
 from mercurial import bundle2, exchange, extensions, wireprotoserver
 
-from . import audience, journal
+from . import audience, journal, wording
 
 # Proxies give up on a reply that is silent for too long (nginx after a
 # minute), and only sending something tells that the client is gone.
@@ -138,7 +138,7 @@ class Broadcast:
         try:
             yield
         except (journal.JournalError, OSError) as exc:
-            audience.Voice(self).warn(*audience.wording(exc))
+            audience.Voice(self).warn(*wording.of_error(exc))
 
     def _taken(self) -> bytes:
         said, self._said = self._said, []

@@ -17,9 +17,12 @@ from .ssh import session, wire
 
 
 def connect(
-    target: targetmod.Target, limit: wire.Limit | None = None
+    target: targetmod.Target,
+    limit: wire.Limit | None = None,
+    address: str | None = None,
 ) -> session.Session:
-    '''log in to ``target``, until ``limit`` is over. Raises SessionError'''
+    '''log in to ``target``, until ``limit`` is over; all of its addresses are
+    tried, or just ``address``. Raises SessionError'''
     return session.open(
         target.host,
         port=target.port,
@@ -29,6 +32,7 @@ def connect(
         knownhosts=target.knownhosts,
         connect_timeout=target.connect_timeout,
         limit=limit,
+        address=address,
     )
 
 

@@ -41,7 +41,7 @@ class Entry:
     '''one push that waits for ``targets``, in push order by ``sequence``
 
     ``txn`` is unique: Mercurial's name for the transaction. ``push`` is the
-    push as protocol 1 words it, and ``moved`` what push.moves() said of it.
+    push as protocol 1 words it, and ``moved`` is of selection.moves().
     '''
 
     sequence: int

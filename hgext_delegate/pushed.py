@@ -32,7 +32,9 @@ from . import (
     outbox,
     policy,
     push,
+    selection,
     target as targetmod,
+    wording,
 )
 
 # How long a pusher over HTTP may take to read the end, in seconds.
@@ -47,7 +49,7 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     transaction = repo.currenttransaction()
     first = transaction.changes[b'origrepolen']
     last = len(repo.unfiltered().changelog) - 1
-    moved = push.moves(repo, transaction.changes)
+    moved = selection.moves(repo, transaction.changes)
     moves = [*moved, *['changegroup'] * (first <= last)]
     names = _wanted(repo, moves, hookargs)
     if not names:
@@ -152,12 +154,12 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
         if entry and not done:
             return _delegate(ui, repo, entry)
         if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
-            moves = ['changegroup'] if 'node' in hookargs else push.MOVES
+            moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
             if _concerned(repo, moves):
                 ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
         return True
     except (journal.JournalError, OSError) as exc:
-        audience.Voice(ui).warn(*audience.wording(exc))
+        audience.Voice(ui).warn(*wording.of_error(exc))
         return False
 
 

@@ -18,7 +18,6 @@ from mercurial import pycompat
 from mercurial.i18n import _
 
 from . import (
-    audience,
     database,
     desk as deskmod,
     journal as journalmod,
@@ -27,6 +26,7 @@ from . import (
     protocol,
     push,
     target as targetmod,
+    wording,
 )
 
 
@@ -83,7 +83,7 @@ def show_pending(ui, repo, desk, target: targetmod.Target) -> None:
         if not journalmod.supersedes(last, rows[-1], known):
             break
         line = _(b'%s: %s is superseded by %s\n')
-        nodes = audience.short(rows.pop().node), audience.short(last.node)
+        nodes = wording.short(rows.pop().node), wording.short(last.node)
         ui.write(line % (pycompat.sysbytes(target.name), *nodes))
     if rows:
         _show(ui, desk, target, rows[-1], desk.pushes(rows))
@@ -104,7 +104,7 @@ def _show(ui, desk, target: targetmod.Target, row, pushes) -> None:
         _(b'%s: would delegate %s to %s\n')
         % (
             pycompat.sysbytes(target.name),
-            audience.short(row.node),
+            wording.short(row.node),
             pycompat.sysbytes(target.url),
         )
     )

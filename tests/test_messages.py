@@ -12,7 +12,15 @@ from test_imports import PACKAGE, modules, tree
 
 TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.
-SPEAKERS = ['audience', 'desk', 'handover', 'policy', 'pushed', 'target']
+SPEAKERS = [
+    'audience',
+    'desk',
+    'handover',
+    'policy',
+    'pushed',
+    'target',
+    'wording',
+]
 # Whose first argument is a reason, and whose second is a remedy.
 ERRORS = {
     'SessionError',

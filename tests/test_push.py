@@ -21,7 +21,7 @@ from mercurial import (
     ui as uimod,
 )
 
-from hgext_delegate import outbox, protocol, push
+from hgext_delegate import outbox, protocol, push, selection
 
 ENCODINGS = ['ascii', 'utf-8', 'iso-8859-15', 'shift_jis', 'no-such']
 HOOKARGS = {'source': b'serve', 'url': b'remote:ssh:::1', 'txnid': b'TXN:1'}
@@ -317,17 +317,23 @@ def test_an_entry_that_names_no_changesets_is_none(damage: Any) -> None:
 def test_many_moves_are_merged_and_none_is_lost(
     repo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(push, 'MAX_RANGES', 3)
+    monkeypatch.setattr(selection, 'MAX_RANGES', 3)
     commit(repo, *[b'default'] * 10)
     nodes = [repo.changelog.node(rev) for rev in range(10)]
     with repo.lock(), repo.transaction(b'test') as transaction:
         moved = {b'b%d' % rev: nodes[rev] for rev in (0, 2, 4, 6, 8)}
         repo._bookmarks.applychanges(repo, transaction, list(moved.items()))
         ends = {name: (None, at) for name, at in moved.items()}
-        found = push.moves(repo, {b'bookmarks': ends})
+        found = selection.moves(repo, {b'bookmarks': ends})
     assert len(found['bookmark']) == 3
     nothing = {'node': None, 'node_last': None}
     # and nothing counts that has not moved
-    assert push.brought(repo, nothing, found, ['bookmark']) == [0, 2, 4, 6, 8]
+    assert selection.brought(repo, nothing, found, ['bookmark']) == [
+        0,
+        2,
+        4,
+        6,
+        8,
+    ]
     phases = [(range(rev, rev + 1), (1, 0)) for rev in (1, 3, 5, 7, 9)]
-    assert len(push.moves(repo, {b'phases': phases})['phase']) == 3
+    assert len(selection.moves(repo, {b'phases': phases})['phase']) == 3

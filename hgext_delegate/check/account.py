@@ -20,7 +20,7 @@ from mercurial import (
 )
 from mercurial.i18n import _
 
-from .. import audience, eager, target as targetmod
+from .. import eager, target as targetmod, wording
 from ..setup import private
 from . import finding, rights
 
@@ -31,7 +31,7 @@ def elsewhere(target: targetmod.Target, user: str) -> finding.Finding:
     '''for an account that is not on this machine'''
     about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
     line = _(b'%s is on another machine: what it may do there is not looked at')
-    return about.ok(line % audience.text(user))
+    return about.ok(line % wording.text(user))
 
 
 def check(
@@ -42,7 +42,7 @@ def check(
     ``keys`` are the private key files of the server account.
     '''
     about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
-    name = audience.text(user)
+    name = wording.text(user)
     who = rights.account(user)
     if who is None:
         yield about.warning(
@@ -73,7 +73,7 @@ def _usable(
     about: finding.About, who: rights.Account
 ) -> Iterator[finding.Finding]:
     '''what sshd needs to run a forced command there'''
-    name = audience.text(who.name)
+    name = wording.text(who.name)
     idle = os.path.basename(who.shell) in ('nologin', 'false')
     if idle or not os.access(who.shell, os.X_OK):
         yield about.error(
@@ -96,7 +96,7 @@ def _readable(
         hole = rights.hole(who, path, rights.READ)
         if hole:
             line = _(b'%s may read the private key %s')
-            line %= audience.text(who.name), os.fsencode(path)
+            line %= wording.text(who.name), os.fsencode(path)
             yield about.error(line, _remedy(who, hole, rights.READ))
 
 
@@ -109,7 +109,7 @@ def _writable(
         if hole and hole.path not in seen:
             seen.add(hole.path)
             line = _(b'%s may write %s')
-            line %= audience.text(who.name), os.fsencode(hole.path)
+            line %= wording.text(who.name), os.fsencode(hole.path)
             yield about.error(line, _remedy(who, hole, rights.WRITE))
 
 
@@ -155,7 +155,7 @@ def _config_files(ui) -> Iterator[str]:
 
 def _remedy(who: rights.Account, hole: rights.Hole, want: int) -> bytes:
     path = os.fsencode(hole.path)
-    name = audience.text(who.name)
+    name = wording.text(who.name)
     letter = b'r' if want == rights.READ else b'w'
     if hole.owner:
         owner = util.username(os.geteuid())

@@ -19,7 +19,7 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
-from .. import audience, desk, eager, push, target as targetmod
+from .. import desk, eager, selection, target as targetmod, wording
 from . import finding
 
 _TOPIC = b'config'
@@ -163,8 +163,8 @@ def of_target(ui, repo, target: targetmod.Target) -> Iterator[finding.Finding]:
             # A branch that does not exist yet would be a mistake.
             revsetlang.parse(target.when)
             return
-        node = push.newest(
-            repo, target.when, push.eligible(repo, target.trigger)
+        node = selection.newest(
+            repo, target.when, selection.eligible(repo, target.trigger)
         )
     except desk.REVSET_ERRORS as exc:
         problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
@@ -175,7 +175,7 @@ def of_target(ui, repo, target: targetmod.Target) -> Iterator[finding.Finding]:
         return
     if node:
         line = _(b'%s is the newest changeset that it is for')
-        yield about.ok(line % audience.short(node))
+        yield about.ok(line % wording.short(node))
     elif target.when is not None and len(repo):
         yield about.warning(
             _(b"no changeset is in the revset of 'when': %s") % target.when,

@@ -17,12 +17,12 @@ from mercurial import pycompat
 from mercurial.i18n import _
 
 from .. import (
-    audience,
     database,
     journal as journalmod,
     outbox,
     place as placemod,
     rehearsal,
+    wording,
 )
 from . import finding
 
@@ -50,7 +50,7 @@ def check(repo, names: Sequence[bytes]) -> Findings:
     except OSError as exc:
         yield _ABOUT.error(
             _(b'the outbox cannot be read: %s')
-            % audience.text(str(exc.strerror)),
+            % wording.text(str(exc.strerror)),
             _(b'let the account that serves pushes read .hg/store'),
         )
         return
@@ -65,12 +65,12 @@ def check(repo, names: Sequence[bytes]) -> Findings:
     except journalmod.JournalError as exc:
         if exc.damaged:
             yield _ABOUT.warning(
-                audience.text(exc.reason),
+                wording.text(exc.reason),
                 _(b'the next push sets it aside and begins a new one'),
             )
         else:
             reason, remedy = exc.reason, exc.remedy
-            yield _ABOUT.error(audience.text(reason), audience.text(remedy))
+            yield _ABOUT.error(wording.text(reason), wording.text(remedy))
         return
     if not barred:
         line = _(b'outbox and journal (version %d) can be written')
@@ -86,7 +86,7 @@ def _last(folder: str, name: bytes) -> Findings:
         row = journal.last(pycompat.sysstr(name), *journalmod.RUN)
     if row and row.state != journalmod.SUCCEEDED:
         about = finding.About(name, _ABOUT.topic)
-        yield about.warning(*audience.recollection(row))
+        yield about.warning(*wording.recollection(row))
 
 
 def _of_target(folder: str, name: bytes, abandoned, waiting) -> Findings:

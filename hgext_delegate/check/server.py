@@ -17,7 +17,7 @@ from mercurial import (
 )
 from mercurial.i18n import _
 
-from .. import audience, target as targetmod
+from .. import opening, target as targetmod, wording
 from ..setup import addresses
 from ..ssh import failure, knownhosts, probe, session, sshconfig
 from . import account, finding
@@ -110,7 +110,7 @@ def _key(about: finding.About, path: str, shown: str) -> finding.Finding:
     name = os.fsencode(path)
     line = _(b'identity %s: %s, mode %04o, of %s')
     mode = status.st_mode & 0o7777
-    line %= name, audience.text(shown), mode, owner
+    line %= name, wording.text(shown), mode, owner
     if status.st_uid in (0, os.geteuid()):
         return about.ok(line)
     remedy = _(b'let the account that runs hg own it: chown %s %s')
@@ -124,7 +124,7 @@ def worded(
     line = error.reason
     if error.detail.startswith('/'):
         line += ' (%s)' % error.detail
-    return audience.text(line), audience.text(error.remedy) or remedy
+    return wording.text(line), wording.text(error.remedy) or remedy
 
 
 def attempts(
@@ -137,16 +137,8 @@ def attempts(
 def _attempt(target: targetmod.Target, way: addresses.Way | None) -> Attempt:
     agreed = None
     try:
-        with session.open(
-            target.host,
-            port=target.port,
-            user=target.user,
-            identity=target.identity,
-            hostkeys=target.hostkey,
-            knownhosts=target.knownhosts,
-            connect_timeout=target.connect_timeout,
-            address=way.there if way else None,
-        ) as opened:
+        there = way.there if way else None
+        with opening.connect(target, address=there) as opened:
             agreed = opened.agreed()
             return Attempt(way, agreed, opened.granted(), opened.forced())
     except session.SessionError as error:
@@ -176,14 +168,14 @@ def login(
         if attempt.error.step == failure.CONNECTING:
             remedy = remedy or _(b'see what routes and firewalls are there')
         if attempt.way and attempt.error.step == failure.LOGIN:
-            source = audience.text(attempt.way.here)
+            source = wording.text(attempt.way.here)
             remedy += _(b'; if the line there has from=, it must allow %s')
             remedy %= source
         yield make(line, remedy)
     agreed = next((a.agreed for a in made if a.agreed), None)
     if agreed:
         yield _host_key(about, target, agreed.hostkey)
-        names = audience.text(', '.join(agreed.algorithms))
+        names = wording.text(', '.join(agreed.algorithms))
         yield about.ok(_(b'agreed on %s') % names)
 
 
@@ -199,18 +191,18 @@ def _logged_in(
         host = dataclasses.replace(host, host=way.there)
         line = _(b'%s is logged in to as %s, with %s, from %s')
         words.append(way.here)
-    return about.ok(line % tuple(map(audience.text, [str(host), *words])))
+    return about.ok(line % tuple(map(wording.text, [str(host), *words])))
 
 
 def _host_key(
     about: finding.About, target: targetmod.Target, key: knownhosts.Key
 ) -> finding.Finding:
-    shown = audience.text(f'{key.type} {key.fingerprint}')
+    shown = wording.text(f'{key.type} {key.fingerprint}')
     if target.hostkey:
         return about.ok(_(b'host key %s is pinned') % shown)
     return about.warning(
         _(b'host key %s is known from known_hosts, and not pinned') % shown,
-        _(b'pin it: %s:hostkey = %s') % (about.target, audience.text(key.text)),
+        _(b'pin it: %s:hostkey = %s') % (about.target, wording.text(key.text)),
     )
 
 
@@ -230,12 +222,12 @@ def boundary(
     for grant, word in probe.GRANTS.items():
         if grant in granted:
             yield about.error(
-                _(b'%s is granted to the key') % audience.text(grant),
+                _(b'%s is granted to the key') % wording.text(grant),
                 _(
                     b"its line in %s's authorized_keys needs 'restrict', "
                     b"no '%s' after"
                 )
-                % (audience.text(user), audience.text(word)),
+                % (wording.text(user), wording.text(word)),
             )
     if logins and not granted:
         # all of probe.GRANTS
@@ -243,7 +235,7 @@ def boundary(
         yield about.ok(line)
     if logins:
         forced = {attempt.forced for attempt in logins}
-        yield _command(about, audience.text(user), forced)
+        yield _command(about, wording.text(user), forced)
 
 
 def _command(

@@ -28,7 +28,7 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import procutil
 
-from .. import audience, eager, target as targetmod
+from .. import eager, target as targetmod, wording
 from ..ssh import failure, knownhosts, session, sshconfig
 from . import acquaint, addresses, invitation, keypair, private
 
@@ -79,7 +79,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         if not ui.quiet:
             page = [*_page(made, host, key)]
         for text in '\n'.join(page).splitlines():
-            fm.plain(b'%s\n' % audience.text(text))
+            fm.plain(b'%s\n' % wording.text(text))
     return 0
 
 
@@ -135,7 +135,7 @@ def _worded() -> Iterator[None]:
         private.PrivateError,
     ) as exc:
         raise error.StateError(
-            audience.text(exc.reason), hint=audience.text(exc.remedy) or None
+            wording.text(exc.reason), hint=wording.text(exc.remedy) or None
         ) from None
 
 
