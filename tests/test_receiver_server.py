@@ -48,6 +48,17 @@ def kill_server(receiver: Receiver) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def abandoned(receiver: Receiver, clone: Clone, todo: str = WAIT) -> str:
+    """Push, and kill the server once the script has begun; the node."""
+    receiver.todo(todo)
+    node = clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    kill_server(receiver)
+    push.finish(check=False)
+    return node
+
+
 def states(receiver: Receiver) -> list[tuple[str, int]]:
     """State and number of attempts of each delegation, oldest first."""
     said = receiver.repository.hg('delegate-log', '-Tjson').stdout
@@ -114,12 +125,7 @@ def test_cancelling_ends_the_script_on_the_far_side(
 def test_what_a_killed_server_has_left_running_can_be_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:
-    receiver.todo(WAIT)
-    clone.commit()
-    push = clone.start_push()
-    push.wait_for(b'blog| begun')
-    kill_server(receiver)
-    push.finish(check=False)
+    abandoned(receiver, clone)
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said and b'may go on' not in said
     assert not receiver.processes(f'{receiver.account.home}/script')
@@ -129,12 +135,7 @@ def test_what_a_killed_server_has_left_running_can_be_cancelled(
 def test_what_had_succeeded_before_it_was_cancelled_has_succeeded(
     receiver: Receiver, clone: Clone
 ) -> None:
-    receiver.todo(WAIT)
-    clone.commit()
-    push = clone.start_push()
-    push.wait_for(b'blog| begun')
-    kill_server(receiver)
-    push.finish(check=False)
+    abandoned(receiver, clone)
     receiver.account.write('go', '')
     while receiver.processes(f'{receiver.account.home}/script'):
         time.sleep(0.05)
@@ -146,12 +147,7 @@ def test_what_had_succeeded_before_it_was_cancelled_has_succeeded(
 def test_what_cannot_be_cancelled_over_there_is_said(
     receiver: Receiver, clone: Clone
 ) -> None:
-    receiver.todo(WAIT)
-    clone.commit()
-    push = clone.start_push()
-    push.wait_for(b'blog| begun')
-    kill_server(receiver)
-    push.finish(check=False)
+    abandoned(receiver, clone)
     configure(receiver, 1)
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said
@@ -204,12 +200,7 @@ def test_what_is_cancelled_while_it_is_taken_up_again_is_ended_there(
 def test_what_goes_along_is_cancelled_there_as_well(
     receiver: Receiver, clone: Clone
 ) -> None:
-    receiver.todo(WAIT)
-    clone.commit()
-    push = clone.start_push()
-    push.wait_for(b'blog| begun')
-    kill_server(receiver)
-    push.finish(check=False)
+    abandoned(receiver, clone)
     clone.commit()
     push = clone.start_push()
     push.wait_for(b'waiting for another delegation in this clone')
@@ -237,12 +228,7 @@ def test_what_had_not_begun_needs_no_receiver_to_be_cancelled(
 def test_what_had_begun_is_cancelled_after_an_attempt_that_had_not(
     receiver: Receiver, clone: Clone
 ) -> None:
-    receiver.todo(WAIT)
-    clone.commit()
-    push = clone.start_push()
-    push.wait_for(b'blog| begun')
-    kill_server(receiver)
-    push.finish(check=False)
+    abandoned(receiver, clone)
     configure(receiver, 1, 'blog:retries = 0\n')
     receiver.repository.hg('delegate', '--pending', check=False)
     assert states(receiver) == [('pending', 2)]
@@ -255,12 +241,7 @@ def test_what_had_begun_is_cancelled_after_an_attempt_that_had_not(
 def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
     receiver: Receiver, clone: Clone
 ) -> None:
-    receiver.todo(WAIT + 'exit 3\n')
-    node = clone.commit()
-    push = clone.start_push()
-    push.wait_for(b'blog| begun')
-    kill_server(receiver)
-    push.finish(check=False)
+    node = abandoned(receiver, clone, WAIT + 'exit 3\n')
     receiver.account.write('go', '')
     again = receiver.repository.hg('delegate', '--pending', check=False)
     assert b'blog| begun' in again.stdout and b'blog| done' in again.stdout

@@ -12,6 +12,7 @@ from test_pending import log, states, unreachable
 from world import World
 
 DRAFTS = '[phases]\npublish = no\n'
+EVOLUTION = DRAFTS + '[experimental]\nevolution = all\n'
 PUSHVARS = '[push]\npushvars.server = yes\n'
 
 
@@ -27,6 +28,11 @@ def nodes(world: World) -> list[str]:
 
 def ours(push: Push) -> list[bytes]:
     return [line for line in push.remote if b'delegate' in line]
+
+
+def evolve(clone: Clone) -> None:
+    with open(clone.path / '.hg' / 'hgrc', 'a') as hgrc:
+        hgrc.write(EVOLUTION)
 
 
 @pytest.fixture(name='shared')
@@ -347,10 +353,8 @@ def test_a_push_waits_for_a_trigger_that_the_host_refuses(
 def test_a_bookmark_at_what_is_not_there_delegates_nothing(
     world: World, repository: Repository, clone: Clone
 ) -> None:
-    evolution = DRAFTS + '[experimental]\nevolution = all\n'
-    repository.hgrc(targets(world) + evolution)
-    with open(clone.path / '.hg' / 'hgrc', 'a') as hgrc:
-        hgrc.write(evolution)
+    evolve(clone)
+    repository.hgrc(targets(world) + EVOLUTION)
     first = clone.commit()
     clone.push()
     pruned = clone.commit()
@@ -377,11 +381,8 @@ def test_a_bookmark_at_no_changeset_delegates_nothing(
 def test_what_is_hidden_before_its_turn_is_not_deployed(
     world: World, repository: Repository, clone: Clone
 ) -> None:
-    evolution = DRAFTS + '[experimental]\nevolution = all\n'
-    repository.hgrc(targets(world) + evolution)
-    with open(clone.path / '.hg' / 'hgrc', 'a') as hgrc:
-        hgrc.write(evolution)
-    repository.hgrc(unreachable(world, 'retries = 0') + evolution)
+    evolve(clone)
+    repository.hgrc(unreachable(world, 'retries = 0') + EVOLUTION)
     kept = clone.commit()
     clone.push()
     pruned = clone.commit()
@@ -389,7 +390,7 @@ def test_what_is_hidden_before_its_turn_is_not_deployed(
     clone.hg('update', '-q', kept)
     clone.hg('debugobsolete', '--record-parents', pruned)
     clone.push(check=False)
-    repository.hgrc(targets(world) + evolution)
+    repository.hgrc(targets(world) + EVOLUTION)
     said = repository.hg('delegate', '--pending', check=False)
     assert b'blog: deployed ' + kept[:12].encode() in said.stdout
     assert nodes(world) == [kept]
