@@ -55,10 +55,10 @@ help:
 test: lint test-debian test-pypi
 
 test-debian: debian
-	$(DEBIAN) pytest -n 2 $(PYTEST_ARGS)
+	$(DEBIAN) pytest -n 3 $(PYTEST_ARGS)
 
 test-pypi: pypi
-	$(PYPI) pytest -n 2 $(PYTEST_ARGS)
+	$(PYPI) pytest -n 3 $(PYTEST_ARGS)
 
 test-crash: pypi
 	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \

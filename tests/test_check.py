@@ -236,6 +236,34 @@ def test_how_pushes_come_to_be_delegated(
     assert one(findings, line)['message'].endswith('it delegates once')
 
 
+def test_an_hgrc_that_is_not_trusted_or_not_read_is_named_first(
+    world: World,
+) -> None:
+    repository = world.repository(enable=False)
+    enable = f'[extensions]\nhgext_delegate = {world.extension}\n'
+    repository.hgrc(enable + targets(world))
+    hgrc = repository.path / '.hg' / 'hgrc'
+    asked = [*repository.program, '-R', str(repository.path), 'delegate-check']
+    asked += [
+        '-Tjson',
+        '--config',
+        f'extensions.hgext_delegate={world.extension}',
+    ]
+    if not ROOT:
+        return  # nobody else can own the file
+    os.chown(hgrc, world.deploy.uid, -1)
+    findings = json.loads(world.server.run(asked, check=False).stdout)
+    assert findings[0]['level'] == 'error'
+    assert findings[0]['message'] == (
+        f'{hgrc} enables the extension, and does not count'
+    )
+    assert f"'users = {world.deploy.name}' into" in findings[0]['remedy']
+    os.chown(hgrc, 0, -1)
+    hgrc.chmod(0o600)
+    findings = json.loads(world.server.run(asked, check=False).stdout)
+    assert findings[0]['message'] == f'{hgrc} cannot be read'
+
+
 def test_what_the_key_may_do_too_much_is_named_and_nothing_is_run(
     world: World, repository: Repository
 ) -> None:

@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterator
 
 from mercurial import (
+    encoding,
     extensions,
     pycompat,
     revsetlang,
+    ui as uimod,
     util,
 )
 from mercurial.i18n import _
@@ -31,7 +33,17 @@ _PASSING = b'--config'
 def general(ui, repo) -> Iterator[finding.Finding]:
     '''what concerns all targets'''
     about = finding.About(b'', _TOPIC)
-    yield _enabled(ui, about)
+    hgrc = os.path.join(repo.path, b'hgrc')
+    if os.path.exists(hgrc) and not os.access(hgrc, os.R_OK):
+        yield about.error(
+            _(b'%s cannot be read') % hgrc,
+            _(b'give the account that serves pushes the right to'),
+        )
+    if _is_distrusted(repo, hgrc):
+        line = _(b'%s enables the extension, and does not count')
+        yield about.error(line % hgrc, _trust(_owner(hgrc)))
+    else:
+        yield _enabled(ui, about)
     if not targetmod.names(ui):
         yield about.error(
             _(b'no target is configured'),
@@ -72,6 +84,20 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
     return about.error(
         _(b'the extension is enabled on the command line alone'), remedy
     )
+
+
+def _is_distrusted(repo, hgrc: bytes) -> bool:
+    '''whether Mercurial does not trust what ``hgrc`` enables
+
+    Whoever asks has enabled the extension otherwise, and sees no such item.
+    '''
+    ui = uimod.ui.load()
+    ui.pushbuffer(error=True)
+    if os.access(hgrc, os.R_OK):
+        ui.readconfig(hgrc, repo.root)
+    names = {name for name, _ in ui.configitems(b'extensions', untrusted=True)}
+    trusted = {name for name, _ in ui.configitems(b'extensions')}
+    return bool((names - trusted) & {b'hgext_delegate', b'delegate'})
 
 
 def _enablers(ui) -> list[bytes]:
@@ -125,13 +151,22 @@ def untrusted(ui) -> dict[bytes, list[finding.Finding]]:
     return found
 
 
+def _owner(file: bytes) -> bytes:
+    return _account(os.stat(file).st_uid) if os.path.exists(file) else b'?'
+
+
+def _trust(owner: bytes) -> bytes:
+    # with HGRCPATH set, ~/.hgrc may not be read
+    path = encoding.environ.get(b'HGRCPATH')
+    where = _(b'a file of %s') % path if path else b'~/.hgrc'
+    remedy = _(b"if that is right, write 'users = %s' into [trusted] of %s")
+    return remedy % (owner, where)
+
+
 def _untrusted(name: bytes, file: bytes, missing: bool) -> finding.Finding:
     about = finding.About(name, _TOPIC)
-    owner = _account(os.stat(file).st_uid) if os.path.exists(file) else b'?'
-    remedy = (
-        _(b"if that is right, write 'users = %s' into [trusted] of ~/.hgrc")
-        % owner
-    )
+    owner = _owner(file)
+    remedy = _trust(owner)
     if missing:
         line = _(b'%s has this target, and does not count: it belongs to %s')
         return about.error(line % (file, owner), remedy)
