@@ -94,7 +94,7 @@ def test_a_key_that_may_run_anything_is_an_error(sshd: loopback.Sshd) -> None:
     sshd.authorize('restrict ' + loopback.public(sshd.identity))
     bad = worst(found(target(sshd)))
     assert (bad.level, bad.topic) == (finding.ERROR, b'boundary')
-    assert bad.message == b'the key may run any command'
+    assert bad.message.startswith(b'its line has no command=')
     assert b'needs command=' in bad.remedy
 
 

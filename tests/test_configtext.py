@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import subprocess
 from pathlib import Path
 
+import loopback
 import pytest
 import sshhome
 
@@ -42,6 +44,24 @@ TEXTS = {
         'Host *\n  Port 4444\n  Include {folder}/conf.d/* # all\n'
         'Include "{folder}/one"\nHost blog\n  User last\n'
     ),
+    'jump none': (
+        'Host blog\n  ProxyJump none\nHost *\n'
+        '  ProxyCommand "/a b/nc" -x a~b %h %p %r %n %% # c\n'
+    ),
+    'what stands below': (
+        'Match host 10.1.1.1\n  User x\n  ProxyCommand nc old %h\n'
+        'Match user hg-blog\n  ProxyJump old\n'
+        'Host blog\n  HostName 10.1.1.1\n  User hg-blog\n'
+    ),
+    'one after the other': 'Include {folder}/each/*\nHost all\n  User a\n',
+    'ends of lines': (
+        '# off \rProxyCommand touch /x\n# off \u2028HostName 6.6.6.6\n'
+        'Host blog\r\n\tPort\t9\r\n'
+    ),
+    'backslashes': (
+        'Host blog\n  User DOM\\\\bob\n'
+        '  UserKnownHostsFile /a\\ b "/c\\"d" \'/e\\f\'\n'
+    ),
     'of one host': 'Host other blog\n  Port 1\nHost * !blog\n  Port 2\n',
 }
 
@@ -53,6 +73,10 @@ def folder(home: Path) -> Path:
     (home / 'conf.d' / '1').write_text('Host b*\n  User b\n', 'utf-8')
     more = f'IdentityFile /i\nInclude {home}/one\n  HostKeyAlias x\n'
     (home / 'conf.d' / '2').write_text(more, 'utf-8')
+    (home / 'each').mkdir()
+    (home / 'each' / '1').write_text('Host other\n  User o\n', 'utf-8')
+    (home / 'each' / '2').write_text('ProxyJump gate\nUser g\n', 'utf-8')
+    (home / 'each' / 'folder').mkdir()
     return home
 
 
@@ -78,7 +102,7 @@ def test_it_says_what_ssh_says(folder: Path, text: str) -> None:
     ]
     assert ours.keyname == theirs.get('hostkeyalias', [ours.host])[0]
     # ssh prints its defaults where nothing is set
-    for path in ours.identities:
+    for path in ours.identities or ():
         assert path.replace(str(folder), '~') in theirs['identityfile']
     user = [f for f in ours.knownhosts if not f.startswith('/etc/ssh/')]
     # ssh means the home of the account, whatever HOME says
@@ -87,8 +111,23 @@ def test_it_says_what_ssh_says(folder: Path, text: str) -> None:
     assert (' '.join(user) or 'none') == known
     assert ','.join(ours.jumps) == theirs.get('proxyjump', [''])[0]
     command = theirs.get('proxycommand', [''])[0]
-    command = command.replace('%h', ours.host).replace('%p', str(ours.port))
-    assert ours.command == command
+    tokens = {'h': ours.host, 'p': str(ours.port), 'r': ours.user}
+    tokens.update({'%': '%', 'n': 'blog'})
+    command = re.sub('%(.)', lambda token: tokens[token[1]], command)
+    assert ours.command == ('' if command == 'none' else command)
+
+
+def test_no_key_is_none_of_the_default_ones(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    (home / '.ssh' / 'id_ed25519').write_bytes(sshd.identity.read_bytes())
+    (home / '.ssh' / 'id_ed25519').chmod(0o600)
+    sshhome.know(home, sshd)
+    where = f'HostName {sshd.address}\nPort {sshd.port}\n'
+    sshhome.configure(home, where)
+    assert sshhome.status('alias') == 0
+    sshhome.configure(home, where + 'IdentityFile none\n')
+    assert 'there is no key' in sshhome.failure('alias').reason
 
 
 @pytest.mark.parametrize(
@@ -97,6 +136,12 @@ def test_it_says_what_ssh_says(folder: Path, text: str) -> None:
         ('Match tagged lab\n', 'has a Match that is not understood: tagged'),
         ('Match localnetwork 127.0.0.0/8\n', 'understood: localnetwork'),
         ('Match user\n', 'is damaged'),
+        ('Match final all\n', 'understood: final'),
+        ('Match !all\n', 'understood: !all'),
+        ('Match !!host blog\n', 'understood: !!host'),
+        ('Host b[l]og\n', 'has a [ in a pattern'),
+        ('ProxyCommand nc %q\n', 'is damaged'),
+        ('Host all\n  Include conf.d/*\n', 'has an Include below a Host'),
         ('User "hg\n', 'has a quote without an end'),
         ('Host other\n  Include conf.d/*\n', 'has an Include below a Host'),
         ('Include config\n', 'includes files that include files'),

@@ -26,6 +26,9 @@ from . import finding, rights
 
 _TOPIC = b'account'
 
+# shells that run no command, or but their own
+_IDLE = ('nologin', 'false', 'true', 'sync', 'git-shell')
+
 
 def elsewhere(target: targetmod.Target, user: str) -> finding.Finding:
     '''for an account that is not on this machine'''
@@ -74,8 +77,10 @@ def _usable(
 ) -> Iterator[finding.Finding]:
     '''what sshd needs to run a forced command there'''
     name = wording.text(who.name)
-    idle = os.path.basename(who.shell) in ('nologin', 'false')
-    if idle or not os.access(who.shell, os.X_OK):
+    idle = os.path.basename(who.shell) in _IDLE
+    if idle or not (
+        os.path.isfile(who.shell) and os.access(who.shell, os.X_OK)
+    ):
         yield about.error(
             _(b'the shell of %s, %s, runs no command')
             % (name, os.fsencode(who.shell)),

@@ -73,8 +73,9 @@ def identities(
     '''the private key files that are tried, in this order'''
     if target.identity:
         return [target.identity]
-    paths = host.identities or sshconfig.default_identities()
-    return [os.path.expanduser(path) for path in paths]
+    if host.identities is None:
+        return sshconfig.default_identities()
+    return [os.path.expanduser(path) for path in host.identities]
 
 
 def keys(
@@ -246,6 +247,7 @@ def _command(
         return about.ok(_(b'the key may run one command alone, says sshd'))
     remedy = _(b"its line in %s's authorized_keys needs command=\"...\"") % user
     if False in forced:
-        return about.error(_(b'the key may run any command'), remedy)
+        line = _(b'its line has no command=, so the key may run any command')
+        return about.error(line, remedy)
     line = _(b'sshd does not say whether the key may run any command')
     return about.warning(line, remedy)

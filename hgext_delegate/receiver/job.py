@@ -114,10 +114,12 @@ def end_session(session: int, wait: Callable[[], None]) -> None:
             living = members(session)
             if not living:
                 return
-            for pid in living - asked:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, number)
-                    os.kill(pid, signal.SIGCONT)
+            # All stand still first: a shell whose command is ended before
+            # itself would go on to the next one.
+            for step in (signal.SIGSTOP, number, signal.SIGCONT):
+                for pid in living - asked:
+                    with contextlib.suppress(OSError):
+                        os.kill(pid, step)
             asked |= living
             wait()
 

@@ -114,7 +114,8 @@ def _begin(
     supervisor.close(run)
     state = run.read()
     if state is None:
-        state = states.State(order.id, order.target, order.node)
+        number = runs.count()
+        state = states.State(order.id, order.target, order.node, number=number)
         run.save_object(order.data)
         run.write(state)
     follow.check(state, order.target, order.node)

@@ -5,6 +5,7 @@
 '''what a receiver knows of each id that it has seen: a folder for each
 
     FOLDER/CLONE/lock          whoever works in the clone holds it
+    FOLDER/CLONE/last          the number of the last one that was asked for
     FOLDER/CLONE/ID/lock       its supervisor holds it, as long as it lives
     FOLDER/CLONE/ID/state      JSON, replaced as a whole
     FOLDER/CLONE/ID/object     what was sent
@@ -67,6 +68,8 @@ class State:
     reason: str = ''
     began: str | None = None
     ended: str | None = None
+    # of those in one clone, in the order in which they were asked for
+    number: int = 0
 
     @property
     def over(self) -> bool:
@@ -137,6 +140,18 @@ class Runs:
             runs = [Run(entry.path) for entry in found if entry.is_dir()]
         return sorted(runs, key=Run.changed, reverse=True)
 
+    def count(self) -> int:
+        '''the next number; that counts on whatever the clock does'''
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        fd = os.open(os.path.join(self.folder, 'last'), flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            number = int(os.read(fd, 20) or 0) + 1
+            os.pwrite(fd, b'%d' % number, 0)
+            return number
+        finally:
+            os.close(fd)
+
     def count_open(self) -> int:
         '''how many there are that somebody sees through now'''
         return sum(run.is_open() for run in self.all())
@@ -183,12 +198,10 @@ class Run:
                 return os.stat(path).st_mtime
         return 0.0
 
-    def arrival(self) -> int:
-        '''what puts runs in the order in which they were asked for'''
-        try:
-            return os.stat(self.object).st_mtime_ns
-        except FileNotFoundError:
-            return 0
+    def is_before(self, number: int) -> bool:
+        '''whether it was asked for before the one of that ``number``'''
+        state = self.read()
+        return state is not None and state.number < number
 
     def is_over(self) -> bool:
         state = self.read()

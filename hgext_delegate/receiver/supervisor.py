@@ -161,9 +161,9 @@ class Supervisor:
 
     def _is_overtaking(self) -> bool:
         '''whether one that has come before waits for the clone as well'''
-        mine = self._run.arrival()
+        mine = self._state.number
         return any(
-            run.id != self._run.id and run.arrival() < mine and run.is_open()
+            run.id != self._run.id and run.is_before(mine) and run.is_open()
             for run in self._runs.all()
         )
 
@@ -201,7 +201,9 @@ class Supervisor:
         environ: Mapping[str, str],
         receive: Callable[[bytes], None] | None = None,
     ) -> int:
-        started = job.Job(argv, folder, environ)
+        # as the script has it: by that close() finds what is left of a run
+        mark = {'DELEGATE_JSON': self._run.object}
+        started = job.Job(argv, folder, {**environ, **mark})
         return started.wait(receive or self._log.write, self._check)
 
     def _run_script(self) -> int:
@@ -254,7 +256,7 @@ def close_abandoned(runs: states.Runs) -> None:
     '''close what supervisors that were killed have left running'''
     for run in runs.all():
         state = run.read()
-        if state and state.state == states.RUNNING:
+        if state and not state.over:
             lock = run.acquire()
             if lock is not None:
                 close(run)
@@ -264,13 +266,15 @@ def close_abandoned(runs: states.Runs) -> None:
 def close(run: states.Run) -> None:
     '''close ``run`` if its supervisor was killed; the caller has its lock
 
-    What is left of its script is ended: nobody watches over it.
+    What is left of its programs is ended: nobody watches over them.
     '''
     state = run.read()
-    if state is None or state.state != states.RUNNING:
+    if state is None or state.over:
         return
     for session in job.marked_sessions('DELEGATE_JSON', run.object):
         job.end_session(session, lambda: time.sleep(_PAUSE))
+    if state.state != states.RUNNING:
+        return
     reason = 'the receiver was killed, and what the script has done is unknown'
     log = runlog.Log(run)
     log.say(reason)

@@ -13,6 +13,7 @@ refused: it says where a delegation goes.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import re
 import shlex
@@ -24,12 +25,14 @@ from . import failure, identity
 _DEPTH = 16
 
 _LINE = re.compile(r'(\w+)(?:\s*=\s*|\s+)(.*)')
-_WORD = re.compile(r'''\s*((?:"[^"]*"|'[^']*'|[^\s"'])+)\s*''')
+_WORD = re.compile(
+    r"""\s*((?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\["'\\ ]|[^\s"'])+)\s*"""
+)
 # The rest of the line is a command, with a # and quotes of its own.
 _COMMANDS = ('proxycommand', 'localcommand', 'remotecommand')
 _LISTS = ('userknownhostsfile', 'globalknownhostsfile')
 _CRITERIA = ('host', 'originalhost', 'user', 'localuser', 'exec')
-_ALONE = ('all', 'canonical', 'final')
+_ALONE = ('all', 'canonical')
 
 
 def read(path: str) -> str:
@@ -55,26 +58,31 @@ def trouble(
 
 def _lines(path: str, depth: int) -> Iterator[str]:
     everywhere = True
-    for line in _content(path).splitlines():
+    # LF alone ends a line, whatever Python knows besides
+    for line in _content(path).split('\n'):
         match = _LINE.fullmatch(line.strip())
         if not match or line.strip().startswith('#'):
             yield line
             continue
         keyword, value = match[1].lower(), match[2]
         if keyword in _COMMANDS:
-            # older releases of paramiko forget that there was a none
-            none = value.strip().lower() == 'none'
-            yield f'{keyword} "none"' if none else line
+            # The reader takes one pair of quotes off. Without, older releases
+            # forget that there was a none.
+            yield f'{keyword} "{value}"'
             continue
         try:
             words = _words(value)
             if keyword == 'match':
                 words = _match(words)
+            if keyword in ('host', 'match') and '[' in value:
+                # which ssh takes as it stands, and the reader as a pattern
+                raise ValueError('has a [ in a pattern')
         except ValueError as error:
             raise trouble(path, str(error), detail=line) from None
         if keyword != 'include':
             if keyword in ('host', 'match'):
-                everywhere = words in (['*'], ['all'])
+                every = (['host', '*'], ['match', 'all'])
+                everywhere = [keyword, *words] in every
             yield _line(keyword, words)
         elif not everywhere:
             raise trouble(
@@ -84,8 +92,6 @@ def _lines(path: str, depth: int) -> Iterator[str]:
             )
         else:
             yield from _included(path, words, depth)
-            # what follows is for all hosts again
-            yield 'host *'
 
 
 def _included(path: str, words: list[str], depth: int) -> Iterator[str]:
@@ -94,7 +100,10 @@ def _included(path: str, words: list[str], depth: int) -> Iterator[str]:
     for word in words:
         pattern = os.path.expanduser(word)
         for name in sorted(glob.glob(os.path.join(_folder(), pattern))):
-            yield from _lines(name, depth - 1)
+            if not os.path.isdir(name):
+                yield from _lines(name, depth - 1)
+                # what follows is for all hosts again
+                yield 'host *'
 
 
 def _folder() -> str:
@@ -122,13 +131,28 @@ def _content(path: str) -> str:
 def _words(value: str) -> list[str]:
     '''the words of ``value`` up to a comment, without their quotes'''
     words = []
-    while value and not value.startswith('#'):
-        match = _WORD.match(value)
+    place = 0
+    while place < len(value) and value[place] != '#':
+        match = _WORD.match(value, place)
         if not match:
             raise ValueError('has a quote without an end')
-        words.append(re.sub(r'"([^"]*)"|\'([^\']*)\'', r'\1\2', match[1]))
-        value = value[match.end() :]
+        words.append(_unquoted(match[1]))
+        place = match.end()
     return words
+
+
+def _unquoted(word: str) -> str:
+    found, quote, escaped = '', '', False
+    for char, following in zip(word, word[1:] + '\0'):
+        if escaped:
+            found, escaped = found + char, False
+        elif char == '\\' and following in ('"\'\\' if quote else '"\'\\ '):
+            escaped = True
+        elif char in ('"', "'") and quote in ('', char):
+            quote = '' if quote else char
+        else:
+            found += char
+    return found
 
 
 def _match(words: list[str]) -> list[str]:
@@ -137,12 +161,12 @@ def _match(words: list[str]) -> list[str]:
     left = iter(words)
     for word in left:
         criterion = word.lower()
-        kind = criterion.lstrip('!')
-        if kind not in (*_CRITERIA, *_ALONE):
+        kind = criterion.removeprefix('!')
+        if kind not in (*_CRITERIA, *_ALONE) or criterion == '!all':
             raise ValueError(f'has a Match that is not understood: {word}')
         found.append(criterion)
         if kind in _CRITERIA:
-            found += [each for each in (next(left, None),) if each is not None]
+            found += itertools.islice(left, 1)
     return found
 
 

@@ -11,6 +11,7 @@ for more than it is, or come to the server's standard error.
 
 from __future__ import annotations
 
+import collections
 import functools
 import logging
 import math
@@ -140,7 +141,9 @@ class Transport:
         self.auth_timeout = None
         self.trust = trust
         # what sshd says for debugging, as ssh -v shows it
-        self.remarks: list[bytes] = []
+        self.remarks: collections.deque[bytes] = collections.deque(
+            maxlen=_MOST_REMARKS
+        )
         self._inbox: inboxmod.Inbox | None = None
         self._channel_handler_table = {
             **self._channel_handler_table,
@@ -213,8 +216,7 @@ class Transport:
 
     def _parse_debug(self, message: Any) -> None:
         message.get_boolean()
-        if len(self.remarks) < _MOST_REMARKS:
-            self.remarks.append(message.get_string()[:_LONGEST_REMARK])
+        self.remarks.append(message.get_string()[:_LONGEST_REMARK])
 
     def _verify_key(self, blob: bytes, signature: Any) -> None:
         # Before the signature, and before anything is sent with these keys;

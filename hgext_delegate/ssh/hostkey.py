@@ -23,8 +23,9 @@ _TYPES = (
 class Trust:
     '''the keys that are known for one host: pinned ones, or files
 
-    Where ``pins`` (`TYPE BASE64`) are given the files do not count. Raises
-    SessionError for a pin that is damaged.
+    Where ``pins`` (`TYPE BASE64`) are given the files do not count. ``where``
+    is the file to write an unknown key into. Raises SessionError for a pin
+    that is damaged.
     '''
 
     def __init__(
@@ -32,8 +33,10 @@ class Trust:
         host: sshconfig.Destination,
         pins: Sequence[str],
         files: Sequence[tuple[str, bytes]],
+        where: str = '~/.ssh/known_hosts',
     ):
         self.host = host
+        self._where = where
         self._pins = [self._pin(pin) for pin in pins]
         self._files = files
 
@@ -72,6 +75,11 @@ class Trust:
         if verdict.state != 'known':
             raise self._not_known(key, verdict)
 
+    def _file(self) -> str:
+        # where others lie is no business of a pusher's
+        short = self._where.startswith('~')
+        return self._where if short else os.path.basename(self._where)
+
     def _pin(self, text: str) -> knownhosts.Key:
         key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
         if key is None:
@@ -99,7 +107,7 @@ class Trust:
             return failure.ConfigurationError(
                 f'host key of {host} is not known{named}',
                 f'it shows {_show(key)}: if that is right, the account that '
-                'runs hg needs this line in ~/.ssh/known_hosts: '
+                f'runs hg needs this line in {self._file()}: '
                 f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
             )
         line = f'{os.path.basename(entry.path)}:{entry.line}'

@@ -90,8 +90,9 @@ class Route:
         '''
         keys = self._keys(host, bool(jumps))
         given = self._settings.knownhosts
-        files = sshconfig.read_known(given or host.knownhosts, bool(given))
-        trust = hostkey.Trust(host, pins, files)
+        names = given or host.knownhosts
+        files = sshconfig.read_known(names, bool(given))
+        trust = hostkey.Trust(host, pins, files, *names[:1])
         if host.jumps:
             self._jump(host.jumps, jumps + 1)
         self.host, self.step = str(host), failure.CONNECTING
@@ -187,13 +188,15 @@ class Route:
 
     def _keys(self, host: sshconfig.Destination, jump: bool) -> list[Any]:
         '''the private keys to try: at least one that can be used'''
-        paths: Sequence[str] = host.identities
+        paths: Sequence[str] | None = host.identities
         asked = self._settings.identity
         # A jump host wants a key of its own, if one is configured.
         if asked and not (jump and paths):
             paths = [asked]
+        if paths is None:
+            paths = sshconfig.default_identities()
         keys, errors = [], []
-        for path in paths or sshconfig.default_identities():
+        for path in paths:
             try:
                 keys += self._certified(path, host.certificate)
             except failure.SessionError as error:

@@ -348,11 +348,18 @@ class Session:
         through.
         '''
         found = [
-            match[1].split()
+            match.groups()
             for remark in self._route.transport.remarks
-            if (match := re.search(rb'key options:(.*)', remark))
+            if (match := re.search(rb'(.*): key options:(.*)', remark))
         ]
-        return any(b'command' in words for words in found) if found else None
+        words: list[bytes] = []
+        # It tells of each line that it looks at, and twice of the last,
+        # which let us in: once for a certificate, say.
+        for place, options in reversed(found):
+            if place != found[-1][0]:
+                break
+            words += options.split()
+        return b'command' in words if found else None
 
     def is_alive(self) -> bool:
         '''whether the connection is still there, as far as is known'''
@@ -388,6 +395,8 @@ def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
     '''log in with the first key that is accepted'''
     refused = False
     for key in keys:
+        # what it said of others, or before it was known who it is
+        transport.remarks.clear()
         try:
             # What else the server wants besides a key is what is returned.
             if not transport.auth_publickey(user, key):
@@ -432,9 +441,26 @@ def _key(identity: identitymod.Identity, certificate: str = '') -> Any:
         return None
 
 
+class _Config(paramiko.SSHConfig):
+    # Its tokens are expanded by sshconfig, as ssh does it.
+    TOKENS_BY_CONFIG_KEY = {  # noqa: RUF012 (paramiko's own)
+        **paramiko.SSHConfig.TOKENS_BY_CONFIG_KEY,
+        'proxycommand': [],
+    }
+
+    def _lookup(
+        self, hostname: str, options: Any = None, *more: Any, **how: Any
+    ) -> Any:
+        if how.get('final') and not how.get('canonical'):
+            # Newer releases of paramiko pass through the file twice, ssh
+            # where that is asked for: a Match may not see what stands below.
+            return self._expand_variables(options, hostname)
+        return super()._lookup(hostname, options, *more, **how)
+
+
 def _options(text: str, host: str) -> Mapping[str, Any]:
     '''what the ssh_config says for a host. Raises ValueError'''
     try:
-        return paramiko.SSHConfig.from_text(text).lookup(host)
+        return _Config.from_text(text).lookup(host)
     except paramiko.SSHException as error:
         raise ValueError(str(error)) from None

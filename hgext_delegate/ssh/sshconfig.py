@@ -38,7 +38,7 @@ class Destination:
     '''where to connect to, and what ssh_config says about it
 
     ``keyname`` and ``keyport`` are what its host key is looked up by;
-    ``identities`` is empty where none is configured, and ``certificate`` is
+    ``identities`` is None where none is configured, and ``certificate`` is
     a CertificateFile or ''; ``jumps`` are the hosts to pass through, and
     ``command`` is a ProxyCommand or ''.
     '''
@@ -48,7 +48,7 @@ class Destination:
     user: str
     keyname: str
     keyport: int
-    identities: tuple[str, ...]
+    identities: tuple[str, ...] | None
     certificate: str
     knownhosts: tuple[str, ...]
     jumps: tuple[str, ...]
@@ -76,7 +76,7 @@ def find(
     _check_account()
     text = asked + configtext.read(path)
     try:
-        return _destination(reader(text, host))
+        return _destination(reader(text, host), host)
     except (ValueError, LookupError) as error:
         raise configtext.trouble(
             path, 'is damaged', detail=str(error)
@@ -122,34 +122,54 @@ def default_identities() -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-def _destination(options: Mapping[str, Any]) -> Destination:
+def _destination(options: Mapping[str, Any], name: str) -> Destination:
     host = options['hostname']
     port = int(options.get('port', knownhosts.DEFAULT_PORT))
     if not 0 < port < 65536:
         raise ValueError(f'there is no port {port}')
     alias = options.get('hostkeyalias')
-    # Of the two the one that stands first counts; the reader keeps order.
-    proxies = [k for k in options if k in ('proxyjump', 'proxycommand')]
+    user = options.get('user') or _account()
+    # Of the two the one that stands first counts; the reader keeps order. A
+    # ProxyJump of none is as none at all, a ProxyCommand of none no proxy.
+    proxies = [
+        key
+        for key in options
+        if key == 'proxycommand'
+        or (key == 'proxyjump' and options[key].lower() != 'none')
+    ]
     proxy = proxies[0] if proxies else ''
-    way = options.get(proxy) or 'none'
-    if way.lower() == 'none':
-        proxy = way = ''
+    way = options.get(proxy, '')
+    if proxy == 'proxycommand':
+        tokens = {'%': '%', 'h': host, 'n': name, 'p': str(port), 'r': user}
+        way = '' if way.lower() == 'none' else _expanded(way, tokens)
     files = shlex.split(options.get('userknownhostsfile', _USER))
     files += shlex.split(options.get('globalknownhostsfile', _GLOBAL))
-    identities = options.get('identityfile', ())
+    identities = options.get('identityfile')
     certificate = options.get('certificatefile', 'none')
     return Destination(
         host=host,
         port=port,
-        user=options.get('user') or _account(),
+        user=user,
         keyname=alias or host,
         keyport=knownhosts.DEFAULT_PORT if alias else port,
-        identities=tuple(i for i in identities if i.lower() != 'none'),
+        identities=identities
+        and tuple(i for i in identities if i.lower() != 'none'),
         certificate='' if certificate.lower() == 'none' else certificate,
         knownhosts=tuple(f for f in files if f.lower() != 'none'),
         jumps=tuple(way.split(',')) if proxy == 'proxyjump' else (),
         command=way if proxy == 'proxycommand' else '',
     )
+
+
+def _expanded(text: str, tokens: Mapping[str, str]) -> str:
+    '''``text`` with the values of ``tokens``. Raises ValueError'''
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in tokens:
+            raise ValueError(f'no such token: %{match[1]}')
+        return tokens[match[1]]
+
+    return re.sub('%(.?)', value, text, flags=re.DOTALL)
 
 
 def _check_account() -> None:
