@@ -33,5 +33,5 @@ def install(folder: str) -> None:
 
 
 def _values(text: object) -> list[str]:
-    found = isinstance(text, str) and re.findall('%[^a-zA-Z%]*[a-zA-Z%]', text)
+    found = isinstance(text, str) and re.findall('%[^a-zA-Z%]*[a-zA-Z%]?', text)
     return found or []

@@ -26,7 +26,6 @@ from . import (
     handover,
     journal as journalmod,
     listing,
-    outbox,
     push,
     rehearsal,
     target as targetmod,
@@ -61,7 +60,8 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
                 if not opts['dry_run']:
                     # What a push that was killed has left may not stay.
                     stack.enter_context(repo.lock())
-                    outbox.committed(repo)
+                # what was pushed before is older, also if no hook has seen it
+                desk.record_all()
                 wanted = _wanted(repo, desk, targets, opts['rev'])
             good = _now(ui, desk, wanted, opts['dry_run'])
             good = good and len(wanted) == len(targets)
@@ -223,13 +223,13 @@ def cancel(ui, repo, id: bytes) -> int:
                 _(b'delegation %d is not running') % row.number,
                 hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
             )
+        row = desk.journal.get(row.number) or row
         if row.taken:
             raise error.StateError(
                 _(b'delegation %d goes along with delegation %d')
                 % (row.number, row.taken),
                 hint=_(b"'hg delegate-cancel %d' cancels both") % row.taken,
             )
-        row = desk.journal.get(row.number) or row
         if not desk.journal.cancel(row.number, _who()):
             _await_end(desk, row.number)
         elif row.asked:

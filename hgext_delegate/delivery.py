@@ -104,7 +104,7 @@ class Worker(threading.Thread):
     def _is_waiting(self) -> bool:
         # It may be long until our turn, and the host is not to wait for us.
         self._drop_opening()
-        if self._leaving.is_set():
+        if self._leaving.is_set() or not threading.main_thread().is_alive():
             return False
         row = self.journal.get(self.number)
         return row is not None and row.state in journalmod.OPEN

@@ -129,11 +129,9 @@ def _detach(desk: deskmod.Desk, jobs: deskmod.Jobs) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             *(_python(), '-c', _HG % sys.path, '-R', desk.place.root),
-            *_overrides(desk.baseui),
+            *_overrides(desk.ui, desk.baseui),
             *('delegate', '--pending', '--', *names),
         ],
-        cwd='/',
-        env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -149,27 +147,18 @@ def _python() -> str:
     return os.path.join(sys.prefix, 'bin', 'python3')
 
 
-def _environment() -> dict[str, str]:
-    environ = dict(os.environ)
-    if environ.get('HGRCPATH'):
-        # it may be relative to where this process is
-        paths = environ['HGRCPATH'].split(os.pathsep)
-        environ['HGRCPATH'] = os.pathsep.join(
-            # Mercurial expands the one, and passes over what is empty
-            os.path.abspath(path) if path and path[0] not in '~$' else path
-            for path in paths
-        )
-    return environ
-
-
-def _overrides(baseui) -> Iterator[str]:
+def _overrides(ui, baseui) -> Iterator[str]:
     '''what was given with --config or in a web server's own file, and that
-    this extension is enabled, which the classic hook line does without'''
+    this extension is enabled, which the classic hook line does without
+
+    ``ui`` is ``baseui`` with what the repository's own files say.
+    '''
     again = uimod.ui.load()
     for section in _SECTIONS:
         known = dict(again.configitems(section))
         for key, value in baseui.configitems(section):
-            if known.get(key) != value:
+            # where the repository says otherwise, that counts there as here
+            if known.get(key) != value == ui.config(section, key):
                 yield from _config(section, key, value)
     ours = eager.extension()
     name = next((n for n, m in extensions.extensions() if m is ours), None)

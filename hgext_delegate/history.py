@@ -28,19 +28,14 @@ class History:
         self._ui = repo.baseui.copy()
         self._root = repo.root
         self._known: dict[tuple[str, str], bool] = {}
-        self._served: set[str] = set()
 
     def learn(self, repo, node: str, other: str) -> None:
-        '''keep what ``repo`` knows of ``node``, and of the two if it can'''
-        if _is_served(repo, node):
-            self._served.add(node)
+        '''keep what ``repo`` knows of the two, where it knows both'''
         with contextlib.suppress(error.LookupError):
             self._known[node, other] = _is_ancestor(repo, node, other)
 
     def exists(self, node: str) -> bool:
-        '''whether ``node`` is there for whoever pulls'''
-        if node in self._served:
-            return True
+        '''whether ``node`` is there, now, for whoever pulls'''
         with _OPENING:
             return _is_served(self._open(), node)
 

@@ -327,7 +327,7 @@ class Journal:
         with self._db.writing() as db:
             done = db.execute(
                 'UPDATE delegation SET state = ?, ended = ?, reason = ? '
-                'WHERE number = ? AND state = ?',
+                'WHERE number = ? AND state = ? AND taken IS NULL',
                 (
                     CANCELLED,
                     time.time(),

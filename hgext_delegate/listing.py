@@ -163,7 +163,8 @@ def _plain(ui, fm, row, date) -> None:
     for remark in _remarks(ui, row):
         fm.plain(b'  ' + remark)
     fm.plain(b'\n')
-    if ui.verbose and row.number is not None:
+    ended = row.state != journalmod.RUNNING and not row.taken
+    if ui.verbose and row.number is not None and ended:
         _line, hints = wording.verdict(row)
         for hint in filter(None, hints):
             hint = encoding.fromlocal(hint).decode('utf-8')

@@ -74,8 +74,8 @@ class Broadcast:
 
     It takes the place of ``ui`` for a Voice. When all of them have ended and
     been told, ``finish`` is called, which may still speak. If nobody listens
-    to the end, that is left out: the workers go on alone. ``told`` is set as
-    soon as nobody listens any more.
+    to the end, that is left out: the workers go on alone. ``begun`` is set
+    when somebody begins to listen, and ``told`` when nobody does any more.
     '''
 
     def __init__(self, ui):
@@ -83,6 +83,7 @@ class Broadcast:
         self.verbose = ui.verbose
         self.followers: list[audience.Follower] = []
         self.news = threading.Event()
+        self.begun = False
         self.told = threading.Event()
         self.finish: Callable[[], None] = lambda: None
         self._said: list[bytes] = []
@@ -105,6 +106,7 @@ class Broadcast:
 
     def texts(self) -> Iterator[bytes]:
         '''whole lines, as they come; nothing, now and then'''
+        self.begun = True
         left = list(self.followers)
         spoke = time.monotonic()
         try:

@@ -111,6 +111,8 @@ def _entry(record) -> Entry:
     pairs = [pair for pairs in entry.moved.values() for pair in pairs]
     if entry.push['node'] is not None or entry.push['node_last'] is not None:
         pairs.append([entry.push['node'], entry.push['node_last']])
+        heads = [head['node'] for head in entry.push.get('heads', ())]
+        pairs += [[head, head] for head in heads]
     if not pairs:
         raise ValueError('nothing was pushed')
     for first, last in pairs:

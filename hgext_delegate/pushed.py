@@ -37,7 +37,7 @@ from . import (
     wording,
 )
 
-# How long a pusher over HTTP may take to read the end, in seconds.
+# How long the reply to a pusher over HTTP may take to begin, in seconds.
 _PATIENCE = 60.0
 
 
@@ -207,23 +207,25 @@ def _serve_live(
     desk.voice.speak_to(broadcast)
     # Not left to the reply: a pusher may go away before it has begun.
     threading.Thread(
-        target=_close, args=(desk.workers, broadcast.told, close)
+        target=_close, args=(desk.workers, broadcast, close)
     ).start()
     return broadcast
 
 
 def _close(
     workers: Iterable[threading.Thread],
-    told: threading.Event,
+    broadcast: Any,
     close: Callable[[], None],
 ) -> None:
     '''let go of what the workers need, once they have ended'''
     for worker in workers:
         worker.join()
-    # whoever still reads what became of them needs it as well
+    # Whoever reads what became of them needs it as well, however slowly; but
+    # the reply may never have begun.
     give_up = time.monotonic() + _PATIENCE
-    while not told.wait(0.5) and time.monotonic() < give_up:
-        if not threading.main_thread().is_alive():
+    while broadcast.begun or time.monotonic() < give_up:
+        gone = not threading.main_thread().is_alive()
+        if broadcast.told.wait(0.5) or gone:
             break
     close()
 

@@ -77,6 +77,7 @@ def show_pending(ui, repo, desk, target: targetmod.Target) -> None:
     '''what ``hg delegate --pending`` would send'''
     desk.record_all()
     rows = desk.journal.pending(target.name)
+    rows = [row for row in rows if desk.history.exists(row.node)]
     last = desk.journal.last(target.name, journalmod.SUCCEEDED)
     while rows and last:
         known = desk.history.is_ancestor

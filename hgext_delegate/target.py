@@ -292,12 +292,18 @@ def concerned(
     if not moved:
         return []
     items = dict(ui.configitems(SECTION))
-    default = items.get(b'*:trigger') or b'changegroup'
+    default = items.get(b'*:trigger', b'changegroup')
     unknown = {mistake.item.partition(b':')[0] for mistake in refused}
+    for item in items:
+        name, _colon, option = item.partition(b':')
+        if option and option not in OPTIONS:
+            # it may be a misspelt one of these
+            unknown.add(name)
     found = []
     for name in names(ui):
-        asked = set(words(items.get(name + b':trigger') or default))
-        mistaken = not asked <= set(map(pycompat.sysbytes, TRIGGERS))
+        asked = set(words(items.get(name + b':trigger', default) or b''))
+        known = set(map(pycompat.sysbytes, TRIGGERS))
+        mistaken = not asked or not asked <= known
         if asked & moved or mistaken or unknown & {name, b'*'}:
             found.append(name)
     return found

@@ -80,7 +80,7 @@ class Waiting:
         for other in rows[:-1]:
             # With the classic hook line alone, pushes are in the order in
             # which their hooks have begun.
-            if other.txn and outbox.MARK in other.txn:
+            if row.txn and other.txn and outbox.MARK in other.txn:
                 if self._history.is_ancestor(row.node, other.node):
                     row = other
         return row

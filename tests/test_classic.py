@@ -82,3 +82,18 @@ def test_a_push_whose_hook_is_late_does_not_overtake(world: World) -> None:
         push.finish()
     assert nodes(world) == [first, last]
     assert delegate_log(repository).count(b'succeeded') == 2
+
+
+def test_what_is_asked_for_by_hand_is_not_overtaken_by_what_waited(
+    world: World,
+) -> None:
+    repository, clone = classic(world)
+    repository.hgrc('[delegate]\nblog = ssh://localhost:1\n' + CLASSIC)
+    first = clone.commit()
+    clone.commit()
+    clone.push('-r', first)
+    clone.push()
+    repository.hgrc(targets(world))
+    enable = 'extensions.hgext_delegate='
+    repository.hg('--config', enable, 'delegate', 'blog', '-r', first)
+    assert nodes(world) == [first]

@@ -293,7 +293,8 @@ def test_a_translation_with_other_values_is_as_good_as_none(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     def translate(text: str) -> str:
-        return text.replace('%.1f', '%s').replace('waiting for %s', 'warten')
+        words = text.replace('waiting for %s', 'warten')
+        return words.replace('deployed %s in %.1f s', '%s in %.1f s, 100 %')
 
     enabled = translated(world, translate)
     ready.commit()

@@ -320,3 +320,15 @@ def test_what_waits_is_in_the_order_in_which_it_was_asked_for(
     order = [row.number for row in opened.pending('blog')]
     assert order == [numbers[2], numbers[1], numbers[0], numbers[3]]
     opened.close()
+
+
+def test_one_that_goes_along_is_not_cancelled_alone(path: str) -> None:
+    opened = journal.open(path)
+    first = opened.record('blog', A, None, 'T1', 1)
+    second = opened.record('blog', B, None, 'T2', 2)
+    claim(opened, second, taken=[first])
+    assert not opened.cancel(first, 'bob')
+    opened.end(second, journal.SUCCEEDED)
+    rows = [opened.get(number) for number in (first, second)]
+    assert [row and row.state for row in rows] == ['superseded', 'succeeded']
+    opened.close()

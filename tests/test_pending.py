@@ -87,6 +87,17 @@ def test_what_cannot_be_delegated_is_tried_again_by_hand(
     assert len(world.deploys()) == 1
 
 
+def test_what_cannot_help_is_not_tried_again_at_once(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.deploy.authorize(world.key(world.pusher), 'true')
+    ready.commit()
+    said = b'\n'.join(ready.push().remote)
+    assert b'pending: ' in said and b' refused the key as ' in said
+    assert b'trying again' not in said
+    assert log(repository)[0]['attempt'] == 1
+
+
 def test_it_is_tried_again_while_the_pusher_waits(
     world: World, repository: Repository, clone: Clone
 ) -> None:

@@ -298,6 +298,7 @@ def test_a_path_that_is_no_utf8_is_valid_json_all_the_same() -> None:
         {'push': {'node': NODE, 'node_last': None}},
         {'push': {'node': NODE, 'node_last': 'tip'}},
         {'push': {'node': NODE[1:], 'node_last': NODE}},
+        {'push': {'node': NODE, 'node_last': NODE, 'heads': [{'nodf': 'x'}]}},
         {'sequence': float('inf')},
     ],
 )

@@ -204,3 +204,25 @@ def test_what_is_left_of_a_push_that_was_partly_stripped_is_delegated(
     repository.hgrc(targets(world, more=when))
     repository.hg('delegate', '--pending')
     assert [deploy.context['node'] for deploy in world.deploys()] == [kept]
+
+
+def test_what_is_stripped_while_it_waits_for_its_turn_is_not_deployed(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    world.forced_command(
+        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
+    )
+    first = clone.commit()
+    runs = clone.start_push()
+    runs.wait_for(b'blog| begun')
+    other = world.clone(repository)
+    gone = other.commit()
+    waits = other.start_push()
+    waits.wait_for(b'waiting for delegation 1 ')
+    repository.hg('--config', 'extensions.strip=', 'strip', '-r', gone)
+    world.deploy.write('go', '')
+    runs.finish()
+    said = b'\n'.join(waits.finish().remote)
+    assert b'failed: the changeset is gone from the repository' in said
+    assert [deploy.context['node'] for deploy in world.deploys()] == [first]

@@ -396,3 +396,31 @@ def test_what_is_hidden_before_its_turn_is_not_deployed(
     assert nodes(world) == [kept]
     cancelled = repository.hg('delegate-log', '-v', '2').stdout
     assert b'cancelled' in cancelled and b'is hidden by now' in cancelled
+
+
+@pytest.mark.parametrize('line', ['blog:triger = bookmark', 'blog:trigger ='])
+def test_a_bookmark_waits_for_a_trigger_that_is_misspelt(
+    world: World, repository: Repository, shared: Clone, line: str
+) -> None:
+    repository.hgrc(targets(world, more=f'{line}\n'))
+    new = move(shared, 'live', 'tip')
+    push = shared.push('-B', 'live', check=False)
+    assert any(b'delegate: blog:trig' in said for said in push.remote)
+    repository.hgrc(sites(world, 'bookmark'))
+    repository.hg('delegate', '--pending')
+    assert nodes(world) == [new]
+
+
+def test_going_back_by_hand_settles_what_no_hook_has_seen(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    first = clone.commit()
+    clone.push()
+    repository.hgrc(sites(world, 'changegruop'))
+    clone.commit()
+    clone.push()
+    repository.hgrc(targets(world))
+    repository.hg('delegate', 'blog', '-r', first)
+    repository.hg('delegate', '--pending')
+    assert nodes(world) == [first, first]

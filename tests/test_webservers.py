@@ -115,6 +115,43 @@ def test_a_process_of_its_own_knows_what_hgweb_alone_was_told(
     assert world.deploys()[0].command.endswith(node)
 
 
+def test_what_the_repository_says_counts_for_a_process_of_its_own(
+    world: World,
+) -> None:
+    other = world.others[0]
+    other.write('forced', '#!/bin/sh\n. ./record\n', 0o755)
+    other.authorize(world.key(world.server), f'{other.home}/forced')
+    elsewhere = f'ssh://{other.name}@localhost:{world.port}'
+    repository = world.repository(hgrc=f'[delegate]\nblog = {elsewhere}\n')
+    clone = world.clone(repository)
+    clone.commit()
+    conf = targets(world, more='blog:wait = no\n')
+    with gunicorn(world, repository, conf=conf) as url:
+        assert b'handed over' in clone.push(url).remote[-1]
+        until(lambda: any(deploy.ended for deploy in world.deploys(other)))
+    assert not world.deploys()
+
+
+def test_a_server_whose_pusher_waits_for_a_turn_can_be_stopped(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(STEPS)
+    ready.commit()
+    runs = ready.start_push()
+    runs.wait_for(b'blog| step 1')
+    other = world.clone(repository)
+    other.commit()
+    with world.hgweb([repository]) as url:
+        waits = other.start_push(f'{url}/{repository.path.name}')
+        waits.wait_for(b'waiting for delegation 1')
+        waits.kill()
+    # which it is, or the fixture would have given up
+    for step in (1, 2, 3):
+        world.deploy.write(f'go{step}', '')
+    runs.finish()
+    assert [row['state'] for row in log(repository)] == ['pending', 'succeeded']
+
+
 def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
     world: World, repository: Repository, ready: Clone
 ) -> None:

@@ -206,7 +206,7 @@ class Route:
         raise (
             errors[0]
             if errors
-            else failure.SessionError(
+            else failure.ConfigurationError(
                 f'there is no key to log in to {host} with',
                 'make one with ssh-keygen and name it as the identity',
             )
