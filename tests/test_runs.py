@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -228,3 +230,35 @@ def test_members_of_a_session_are_found_in_all_its_groups(
     with pytest.raises(Enough):
         started.wait(told.extend, check)
     assert job.members(started.session) == set()
+
+
+class ChildFirst(set[int]):
+    """Processes; of what is left without OTHER the youngest comes first."""
+
+    def __sub__(self, other: Any) -> Any:
+        return sorted(set(self).difference(other), reverse=True)
+
+
+def test_what_is_ended_does_not_go_on_to_its_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, kill = job.members, os.kill
+    monkeypatch.setattr(job, 'members', lambda id: ChildFirst(members(id)))
+
+    def slowly(pid: int, number: int) -> None:
+        kill(pid, number)
+        time.sleep(0.05)  # in which a shell would go on
+
+    monkeypatch.setattr(os, 'kill', slowly)
+    said = bytearray()
+    script = 'echo begun; sleep 60; echo went on'
+    path = {'PATH': os.environ['PATH']}
+    started = job.Job(['sh', '-c', script], str(tmp_path), path)
+
+    def check() -> None:
+        if said and len(members(started.session)) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        started.wait(said.extend, check)
+    assert said == b'begun\n'

@@ -11,6 +11,8 @@ import loopback
 import pytest
 import sshhome
 
+from hgext_delegate.ssh import session
+
 
 def certify(ca: Path, key: Path, *options: str) -> Path:
     """Sign KEY with CA; the certificate, as ssh-keygen names it."""
@@ -121,3 +123,26 @@ def test_damage_beside_the_key_leaves_the_key(
     configure(home, sshd, key, '')
     Path(f'{key}-cert.pub').write_text(text, 'latin-1')
     assert sshhome.status('alias') == 0
+
+
+@pytest.mark.parametrize(
+    ('lines', 'forced'),
+    [
+        # a line that is passed over says nothing of the one that lets us in
+        (['principals="docs",command="true"', 'principals="site"'], False),
+        (['principals="docs"', 'principals="site",command="true"'], True),
+    ],
+)
+def test_the_line_that_lets_in_says_whether_a_command_is_forced(
+    sshd: loopback.Sshd, home: Path, ca: Path, lines: list[str], forced: bool
+) -> None:
+    key = loopback.keygen(home / 'key')
+    certify(ca, key, '-n', 'site')
+    public = loopback.public(ca)
+    sshd.authorize(
+        *(f'cert-authority,restrict,{line} {public}' for line in lines)
+    )
+    configure(home, sshd, key, '')
+    with session.open('alias') as opened:
+        opened.granted()
+        assert opened.forced() is forced
