@@ -54,7 +54,7 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             # a host may run this over all of its repositories
             desk.voice.say(_(b'no target is configured'))
         if opts['pending']:
-            good = _pending(ui, repo, desk, targets, opts['dry_run'])
+            good = _pending(ui, desk, targets, opts['dry_run'])
         else:
             with contextlib.ExitStack() as stack:
                 if not opts['dry_run']:
@@ -106,10 +106,10 @@ def _chosen(ui, desk, names: Sequence[bytes]) -> list[targetmod.Target]:
     return [by_name[name] for name in dict.fromkeys(names or by_name)]
 
 
-def _pending(ui, repo, desk, targets, dry_run: bool) -> bool:
+def _pending(ui, desk, targets, dry_run: bool) -> bool:
     if dry_run:
         for target in targets:
-            rehearsal.show_pending(ui, repo, desk, target)
+            rehearsal.show_pending(ui, desk, target)
         return True
     desk.record_all()
     waiting = [(target, desk.waiting(target)) for target in targets]

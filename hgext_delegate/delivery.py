@@ -240,9 +240,7 @@ class Worker(threading.Thread):
                     # Where it cannot be told, the channel is closed later.
                     remains.end(target, self.journal, row)
                 elif not told_at:
-                    self._left_behind = (
-                        'the remote command may go on until its next output'
-                    )
+                    self._left_behind = journalmod.GOES_ON
                     opened.cancel()
                 elif time.monotonic() - told_at[0] > remains.GRACE:
                     self._left_behind = journalmod.NOT_ENDED

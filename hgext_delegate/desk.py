@@ -193,8 +193,11 @@ class Desk:
     def waiting(self, target: targetmod.Target) -> int | None:
         '''what to run for ``target``: the newest, which takes the others'''
         rows = self.journal.pending(target.name)
-        there = [row for row in rows if self.history.exists(row.node)]
-        return next((row.number for row in reversed(there or rows)), None)
+        for row in reversed(rows):
+            if self.history.exists(row.node):
+                return row.number
+        # its turn will say that it is gone
+        return rows[-1].number if rows else None
 
     def pushes(self, rows: Sequence[journalmod.Delegation]) -> list[dict]:
         '''what a run of ``rows`` would tell the deploy side of'''

@@ -40,6 +40,8 @@ _ABANDONED = 'the server process was killed, or could not record the end'
 
 # the remedy of one that was cancelled while the receiver could not be told
 NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
+# and of one without our receiver
+GOES_ON = 'the remote command may go on until its next output'
 
 JournalError = database.JournalError
 
@@ -356,7 +358,8 @@ class Journal:
             return
         if row.stopper:
             # nobody was left to see that it was to end
-            left = NOT_ENDED if resumable and row.asked else ''
+            left = NOT_ENDED if resumable else GOES_ON
+            left = left if row.asked else ''
             reason = 'cancelled by %s' % row.stopper
             self.end(row.number, CANCELLED, reason=reason, remedy=left)
             return

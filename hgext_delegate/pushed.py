@@ -246,7 +246,7 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
         names = _wanted(repo, ['changegroup'], hookargs)
     except error.Abort as exc:
         # too late to refuse the push
-        ui.warn(b'%s\n' % exc.message)
+        ui.warn(b'%s\n(%s)\n' % (exc.message, exc.hint))
         names = _concerned(repo, ['changegroup'])
     if not names:
         return None

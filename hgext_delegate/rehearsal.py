@@ -73,7 +73,7 @@ def show(ui, desk, target: targetmod.Target, node: str) -> None:
     _show(ui, desk, target, row, desk.pushes(rows))
 
 
-def show_pending(ui, repo, desk, target: targetmod.Target) -> None:
+def show_pending(ui, desk, target: targetmod.Target) -> None:
     '''what ``hg delegate --pending`` would send'''
     desk.record_all()
     rows = desk.journal.pending(target.name)

@@ -281,9 +281,16 @@ def test_what_had_succeeded_after_all_is_the_last(path: str) -> None:
     opened.close()
 
 
-@pytest.mark.parametrize('asked', [True, False])
+@pytest.mark.parametrize(
+    ('asked', 'receiver', 'left'),
+    [
+        (True, True, journal.NOT_ENDED),
+        (True, False, journal.GOES_ON),
+        (False, True, ''),
+    ],
+)
 def test_what_was_to_be_cancelled_when_its_process_was_killed_is(
-    path: str, asked: bool
+    path: str, asked: bool, receiver: bool, left: str
 ) -> None:
     opened = journal.open(path)
     number = opened.record('blog', A, 'alice', 'T1', 1)
@@ -291,10 +298,10 @@ def test_what_was_to_be_cancelled_when_its_process_was_killed_is(
     if asked:
         opened.asked(number)
     assert not opened.cancel(number, 'bob')
-    opened.close_abandoned('blog', resumable=True)
+    opened.close_abandoned('blog', receiver)
     row = opened.get(number)
     assert row and (row.state, row.reason) == ('cancelled', 'cancelled by bob')
-    assert row.remedy == (journal.NOT_ENDED if asked else '')
+    assert row.remedy == left
     opened.close()
 
 

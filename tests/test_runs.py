@@ -262,3 +262,10 @@ def test_what_is_ended_does_not_go_on_to_its_next_command(
     with pytest.raises(InterruptedError):
         started.wait(said.extend, check)
     assert said == b'begun\n'
+
+
+def test_the_count_goes_on_whatever_is_in_its_file(kept: runs.Runs) -> None:
+    assert [kept.count() for _ in range(11)] == [*range(1, 12)]
+    for damage in (b'', b'\0' * 9, b'x'):
+        Path(kept.folder, 'last').write_bytes(damage)
+        assert [kept.count(), kept.count()] == [1, 2]

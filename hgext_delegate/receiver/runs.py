@@ -146,7 +146,10 @@ class Runs:
         fd = os.open(os.path.join(self.folder, 'last'), flags, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            number = int(os.read(fd, 20) or 0) + 1
+            digits = os.read(fd, 20)
+            # after a power failure there may be anything in it
+            number = int(digits) + 1 if digits.isdigit() else 1
+            os.ftruncate(fd, 0)
             os.pwrite(fd, b'%d' % number, 0)
             return number
         finally:
