@@ -135,9 +135,12 @@ class Database:
             return
         # Where the file system has no shared memory sqlite stays with its
         # rollback journal, which a power cut can break unless it is synced.
-        mode = self._db.execute('PRAGMA journal_mode = WAL').fetchone()[0]
-        if mode == 'wal':
-            self._db.execute('PRAGMA synchronous = NORMAL')
+        # Here sqlite waits for nobody: while another one changes the mode the
+        # file is locked. What else is wrong shows below.
+        with contextlib.suppress(sqlite3.OperationalError):
+            mode = self._db.execute('PRAGMA journal_mode = WAL').fetchone()[0]
+            if mode == 'wal':
+                self._db.execute('PRAGMA synchronous = NORMAL')
         # the first page of the schema: if that is damaged it shows now
         self._db.execute('SELECT count(*) FROM sqlite_master').fetchone()
         if version < VERSION:

@@ -224,6 +224,22 @@ def test_the_end_is_written_when_it_can_be_again(
     opened.close()
 
 
+def test_one_who_reads_while_it_is_made_does_not_stop_it(path: str) -> None:
+    journal.open(path).close()
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute('PRAGMA journal_mode = DELETE')
+    reader.execute('BEGIN')
+    reader.execute('SELECT * FROM delegation').fetchall()
+    opened = journal.open(path)
+    reader.execute('COMMIT')
+    number = opened.record('blog', A, 'alice', 'T1', 1)
+    opened.close()
+    reader.close()
+    opened = journal.open(path)
+    assert opened.find('blog', 'T1') == number
+    opened.close()
+
+
 def test_many_who_make_it_at_once_make_one(path: str) -> None:
     start = threading.Barrier(8)
     errors: list[Exception] = []
