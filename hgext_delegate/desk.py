@@ -35,6 +35,7 @@ from . import (
     push,
     selection,
     target as targetmod,
+    values,
     wording,
 )
 
@@ -283,7 +284,7 @@ class Desk:
 
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''
-        keep = targetmod.keep(policy.setting(self._repo, b'keep'))
+        keep = values.keep(policy.setting(self._repo, b'keep'))
         box = outbox.read(self._repo)
         first = min((e.sequence for e in box.entries), default=box.following)
         for target in self.targets:

@@ -19,7 +19,7 @@ import stat
 
 from mercurial.i18n import _
 
-from . import target as targetmod
+from . import target as targetmod, values
 
 # What reaches no further than the repository's own delegations.
 _HARMLESS = (b'when', b'trigger', b'wait', b'color')
@@ -99,14 +99,14 @@ def _forbidden(repo, item: bytes, value: bytes) -> tuple[bytes, bytes] | None:
         if (
             urls is None
             or not value
-            or _allowed(targetmod.words(urls), repo, value)
+            or _allowed(values.words(urls), repo, value)
         ):
             return None
         return (
             _(b"'%s' is not allowed for this repository") % value,
             _(b"see delegate.allow-targets in the host's configuration"),
         )
-    words = _HARMLESS if options is None else targetmod.words(options)
+    words = _HARMLESS if options is None else values.words(options)
     if (option or item) in words:
         return None
     return (

@@ -34,6 +34,7 @@ from . import (
     push,
     selection,
     target as targetmod,
+    values,
     wording,
 )
 
@@ -83,7 +84,7 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
     if wish == b'skip':
         return []
     only, _colon, listed = wish.partition(b':')
-    wanted = targetmod.words(listed)
+    wanted = values.words(listed)
     known = targetmod.names(repo.ui)
     if only != b'only' or not wanted or not set(wanted) <= set(known):
         raise error.Abort(
@@ -95,7 +96,7 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
 
 
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
-    named = targetmod.words(policy.setting(repo, b'user-variables') or b'')
+    named = values.words(policy.setting(repo, b'user-variables') or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
     return push.make(repo, first, last, hookargs, who)
 

@@ -16,7 +16,14 @@ from test_templates import every_state
 from world import CHECKOUT, World
 
 import hgext_delegate
-from hgext_delegate import journal, manual as topics, metadata, policy, target
+from hgext_delegate import (
+    journal,
+    manual as topics,
+    metadata,
+    policy,
+    target,
+    values,
+)
 from hgext_delegate.receiver import orders
 
 # '``NAME:option``' on a line of its own, and the lines below it.
@@ -63,7 +70,7 @@ def test_the_manual_tells_the_default(option: str) -> None:
 def test_the_manual_tells_the_defaults_of_the_settings() -> None:
     items = manual()
     keep = DEFAULT.search(items['keep'])
-    assert keep and int(keep[1]) == target.keep(None)
+    assert keep and int(keep[1]) == values.keep(None)
     assert not DEFAULT.search(items['user-variables'])
     allowed = DEFAULT.search(items['allow-repository-config'])
     assert allowed

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 from mercurial import encoding, ui as uimod
 
-from hgext_delegate import push, target
+from hgext_delegate import push, values
 
 SSH = b'remote:ssh:127.0.0.1'
 HTTP = b'remote:http:127.0.0.1:'
@@ -51,7 +51,7 @@ def named(
             module = types.SimpleNamespace(rules=rules)
             patch.setitem(sys.modules, RULES, module)
         named = dict(ui.configitems(b'delegate')).get(b'user-variables', b'')
-        return push.pusher(ui, url, source, target.words(named))
+        return push.pusher(ui, url, source, values.words(named))
 
 
 @pytest.mark.parametrize('first', range(len(SOURCES)))

@@ -4,7 +4,8 @@
 # GNU General Public License version 2 or any later version.
 '''one guarded SSH session, and what it stands on
 
-session      the session, and the only file that imports paramiko
+session      connects and logs in; the only file that imports paramiko
+connection   what is logged in, and the one command that it runs
 route        the way there, jump hosts included
 sshconfig    what ~/.ssh/config says of a host
 configtext   its text, as the reader of ssh_config takes it

@@ -116,11 +116,13 @@ class Transport:
     '''for Transport: algorithms, host key, channels, and its own errors
 
     ``packets`` is the class for packets and ``errors`` are the exceptions
-    that callers expect; whatever else comes up is made one of them.
+    that callers expect; whatever else comes up is made one of them. A channel
+    that is not opened raises ``refusal``, whose ``code`` is the reason.
     '''
 
     packets: Any
     errors: tuple[type[Exception], ...]
+    refusal: type[Exception]
 
     active: bool
     packetizer: Any

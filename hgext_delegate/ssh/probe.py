@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from . import inbox
@@ -32,27 +32,21 @@ _CONNECT_FAILED = 2
 _NOWHERE = ('127.0.0.1', 0)
 
 
-def granted(
-    transport: Any, send: Callable[[bytes], None], refusal: type[Exception]
-) -> list[str]:
-    '''which of GRANTS the host grants
-
-    ``refusal`` is what ``transport`` raises for a channel that is not opened;
-    its ``code`` is the reason. Raises also what ``transport`` raises.
-    '''
+def granted(transport: Any) -> list[str]:
+    '''which of GRANTS the host grants. Raises what ``transport`` raises'''
     # A channel that is heard changes how all of them are: it comes last.
     found = []
-    if _forwards_locally(transport, refusal):
+    if _forwards_locally(transport):
         found.append('local port forwarding')
     if _forwards_remotely(transport):
         found.append('remote port forwarding')
-    return [*_on_a_session(transport, send), *found]
+    return [*_on_a_session(transport), *found]
 
 
-def _forwards_locally(transport: Any, refusal: type[Exception]) -> bool:
+def _forwards_locally(transport: Any) -> bool:
     try:
         opened = transport.open_channel('direct-tcpip', _NOWHERE, _NOWHERE)
-    except refusal as error:
+    except transport.refusal as error:
         return getattr(error, 'code', None) == _CONNECT_FAILED
     opened.close()
     # or its end would be heard as that of the session channel
@@ -71,19 +65,17 @@ def _forwards_remotely(transport: Any) -> bool:
     return True
 
 
-def _on_a_session(
-    transport: Any, send: Callable[[bytes], None]
-) -> Iterator[str]:
+def _on_a_session(transport: Any) -> Iterator[str]:
     answers = _Answers()
     opened = transport.open_command(answers)
     number = struct.pack('>I', opened.remote_chanid)
     for grant, name, body in _requests():
         answers.expect()
         message = bytes([inbox.REQUEST]) + number + _string(name) + b'\1'
-        send(message + body)
+        transport.send(message + body)
         if answers.take():
             yield grant
-    send(bytes([inbox.CLOSE]) + number)
+    transport.send(bytes([inbox.CLOSE]) + number)
     transport.forget(opened)
 
 

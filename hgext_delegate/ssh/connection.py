@@ -1,0 +1,201 @@
+# connection.py - one logged-in connection, and the command that it runs
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''one logged-in connection, and the one command that it runs'''
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import (
+    channel,
+    failure,
+    guard,
+    inbox as inboxmod,
+    knownhosts,
+    probe,
+    route,
+)
+
+# in bytes; Linux takes 128 KiB as one argument
+_LONGEST_COMMAND = 100_000
+# in seconds; what is prepared may have to wait for a large push
+_LONGEST_WAIT = 600
+
+
+@dataclasses.dataclass(frozen=True)
+class Agreed:
+    '''what a connection has come to: the keys of both sides, algorithms'''
+
+    hostkey: knownhosts.Key
+    key: knownhosts.Key
+    algorithms: tuple[str, ...]
+
+
+class Session:
+    '''a connection that is logged in; session.open() makes it'''
+
+    def __init__(self, way: route.Route):
+        self._route = way
+        self._inbox: inboxmod.Inbox
+        self._channel: Any = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def prepare(self) -> None:
+        '''open the channel for execute(), which is half of its time
+
+        Nothing is run. Raises SessionError.
+        '''
+        way = self._route
+        self._inbox = inboxmod.Inbox(guard.WINDOW)
+        way.step = failure.OPENING
+        way.await_connection()
+        with way.worded():
+            self._channel = way.transport.open_command(self._inbox)
+        way.limit.set(_LONGEST_WAIT, 'not used')
+
+    def execute(
+        self,
+        command: str,
+        stdin: bytes,
+        receive: Callable[[int, bytes], None],
+        tick: Callable[[], None],
+        *,
+        idle_timeout: float,
+        timeout: float,
+    ) -> inboxmod.End:
+        '''run ``command`` with ``stdin`` to its end, and say which it was
+
+        ``receive(1 or 2, data)`` gets standard output and error in the order
+        of their arrival, and ``tick()`` is called about every 0.25 s, both in
+        this thread. An end is the exit status (or signal) and the end of all
+        output, both received. Raises SessionError: Expired after
+        ``idle_timeout`` seconds without output and after ``timeout`` seconds.
+        '''
+        way = self._route
+        text = command.encode('utf-8', 'surrogateescape')
+        if b'\0' in text or len(text) > _LONGEST_COMMAND:
+            # sshd drops the connection at the one, execve fails at the other.
+            raise failure.ConfigurationError(
+                'the command has a NUL or is too long'
+            )
+        if not self._channel:
+            self.prepare()
+        opened, inbox = self._channel, self._inbox
+        self._channel = None
+        ending = time.monotonic() + timeout
+
+        def await_output() -> None:
+            left = ending - time.monotonic()
+            if left < idle_timeout:
+                way.limit.set(left, f'not finished after {timeout:g} s')
+            else:
+                way.limit.set(idle_timeout, f'no output for {idle_timeout:g} s')
+
+        def hand_on(stream: int, data: bytes) -> None:
+            await_output()
+            receive(stream, data)
+
+        def send(message: bytes) -> None:
+            try:
+                way.transport.send(message)
+            except way.transport.errors:
+                # The far side may have said all before it went: it is heard
+                # to its end, which then comes.
+                way.shut()
+
+        if inbox.closed or not self.is_alive():
+            # what was prepared is gone again, and was asked for nothing
+            raise failure.SessionError(f'session refused by {way.host}')
+        largest = min(opened.out_max_packet_size, guard.PACKET)
+        run = channel.Command(inbox, send, opened.remote_chanid, largest)
+        await_output()
+        way.step = failure.RUNNING
+        run.run(text, stdin, hand_on, tick)
+        way.transport.forget(opened)
+        way.limit.set(math.inf, '')
+        return self._end(inbox)
+
+    def agreed(self) -> Agreed:
+        '''with what the connection was made'''
+        made = self._route.transport
+        ours = made.auth_handler.private_key
+        names = [made.exchange, made.host_key_type, made.remote_cipher]
+        if 'gcm' not in made.remote_cipher:
+            names.append(made.remote_mac)
+        return Agreed(
+            knownhosts.key_of(made.get_remote_server_key().asbytes()),
+            knownhosts.key_of(ours.asbytes()),
+            tuple(names),
+        )
+
+    def granted(self) -> list[str]:
+        '''which of probe.GRANTS this login has. Raises SessionError
+
+        Nothing is run, and nothing can be run after it.
+        '''
+        way = self._route
+        way.step = failure.OPENING
+        way.await_connection()
+        with way.worded():
+            return probe.granted(way.transport)
+
+    def forced(self) -> bool | None:
+        '''whether sshd says that the key may run one command alone
+
+        None where it says nothing of the key. It has, once granted() is
+        through.
+        '''
+        found = [
+            match.groups()
+            for remark in self._route.transport.remarks
+            if (match := re.search(rb'(.*): key options:(.*)', remark))
+        ]
+        words: list[bytes] = []
+        # It tells of each line that it looks at, and twice of the last,
+        # which let us in: once for a certificate, say.
+        for place, options in reversed(found):
+            if place != found[-1][0]:
+                break
+            words += options.split()
+        return b'command' in words if found else None
+
+    def is_alive(self) -> bool:
+        '''whether the connection is still there, as far as is known'''
+        return self._route.transport.is_active()
+
+    def cancel(self) -> None:
+        '''end what is being done; from any thread'''
+        self._route.stop('cancelled')
+
+    def close(self) -> None:
+        '''end the connection and all that belongs to it; never raises'''
+        self._route.close()
+
+    def _end(self, inbox: inboxmod.Inbox) -> inboxmod.End:
+        way = self._route
+        if inbox.end and (inbox.eof or inbox.closed):
+            return inbox.end
+        if inbox.refused:
+            raise failure.SessionError(f'session refused by {way.host}')
+        if inbox.closed:
+            reason = f'closed by {way.host} without an exit status'
+            raise failure.SessionError(reason, started=True)
+        error = way.explain(way.transport.get_exception() or EOFError())
+        if way.limit.expired and inbox.end:
+            error.remedy = (
+                'the command has ended, but what it started keeps its output '
+                'open'
+            )
+        raise error
