@@ -55,7 +55,7 @@ class Worker(threading.Thread):
         self.number = number
         self.place = place
         self.journal = journal
-        self._waiting = waiting.Waiting(target.name, place, journal, history)
+        self._waiting = waiting.Waiting(target, place, journal, history)
         self.news = news
         self._opening = begun
         self._leaving = threading.Event()

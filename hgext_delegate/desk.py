@@ -165,7 +165,7 @@ class Desk:
             return
         try:
             node = selection.newest(self._repo, target.when, pushed)
-        except REVSET_ERRORS as exc:
+        except selection.REVSET_ERRORS as exc:
             self._bad_revset(target, exc)
             return
         if node is None:
@@ -184,7 +184,7 @@ class Desk:
         try:
             revs = selection.eligible(self._repo, target.trigger)
             return selection.newest(self._repo, target.when, revs)
-        except REVSET_ERRORS as exc:
+        except selection.REVSET_ERRORS as exc:
             self._bad_revset(target, exc)
             return ''
 
@@ -292,15 +292,6 @@ class Desk:
                 with contextlib.suppress(OSError):
                     os.unlink(self.place.log(id))
         self.journal.prune_unmatched(entry.txn for entry in box.entries)
-
-
-REVSET_ERRORS = (
-    error.Error,
-    error.RepoError,
-    error.StorageError,
-    ValueError,
-    RecursionError,
-)
 
 
 @contextlib.contextmanager

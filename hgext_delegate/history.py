@@ -12,6 +12,8 @@ import threading
 from mercurial import error, hg
 from mercurial.node import bin
 
+from . import outbox, selection, target as targetmod
+
 # A repository object is made with all its extensions; one at a time, since
 # Mercurial's lazy imports are not made for threads.
 _OPENING = threading.Lock()
@@ -50,6 +52,19 @@ class History:
                     known = False
             self._known[node, other] = known
         return self._known[node, other]
+
+    def newest(
+        self, target: targetmod.Target, entry: outbox.Entry
+    ) -> str | None:
+        '''the newest changeset of a push for ``target``, if any is left'''
+        with _OPENING, contextlib.suppress(*selection.REVSET_ERRORS):
+            repo = self._open()
+            pushed = selection.brought(
+                repo, entry.push, entry.moved, target.trigger
+            )
+            if pushed is not None:
+                return selection.newest(repo, target.when, pushed)
+        return None
 
     def _open(self):
         ui = self._ui.copy()

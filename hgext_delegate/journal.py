@@ -312,6 +312,12 @@ class Journal:
                 )
         return self.get(row.number) if claimed else None
 
+    def move(self, number: int, node: str) -> Delegation | None:
+        '''delegate ``node`` instead: what was to be is not there any more'''
+        with self._db.writing() as db:
+            _set(db, 'number = ?', number, {'node': node})
+        return self.get(number)
+
     def asked(self, number: int) -> None:
         '''note that the far side is now asked to run ``number``
 

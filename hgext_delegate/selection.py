@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mercurial import revset, smartset
+from mercurial import error, revset, smartset
 from mercurial.node import bin, hex, nullid
 
 from . import push
@@ -19,6 +19,15 @@ MOVES = ('bookmark', 'phase')
 
 # The most ranges of changesets that are kept of each kind of move.
 MAX_RANGES = 500
+
+# what evaluating somebody's revset may raise
+REVSET_ERRORS = (
+    error.Error,
+    error.RepoError,
+    error.StorageError,
+    ValueError,
+    RecursionError,
+)
 
 
 def moves(repo, changes) -> dict[str, list[list[str]]]:

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from . import journal as journalmod, outbox, place as placemod
+from . import (
+    journal as journalmod,
+    outbox,
+    place as placemod,
+    target as targetmod,
+)
 
 
 class History(Protocol):
@@ -24,13 +29,19 @@ class History(Protocol):
         '''whether ``node`` is ``other`` or an ancestor of it'''
         ...
 
+    def newest(
+        self, target: targetmod.Target, entry: outbox.Entry
+    ) -> str | None:
+        '''the newest changeset of a push for ``target``, if any is left'''
+        ...
+
 
 class Waiting:
     '''what waits for ``target``; the holder of its lock may claim some of it'''
 
     def __init__(
         self,
-        target: str,
+        target: targetmod.Target,
         place: placemod.Place,
         journal: journalmod.Journal,
         history: History,
@@ -45,7 +56,7 @@ class Waiting:
 
         None when nothing is left to do for that.
         '''
-        name = self._target
+        name = self._target.name
         mine = self._journal.get(number)
         if mine is None or mine.state != journalmod.PENDING:
             return None
@@ -58,18 +69,33 @@ class Waiting:
         while older:
             row = self._newest(older)
             older.remove(row)
-            if not self._history.exists(row.node):
-                self._journal.end(
-                    row.number,
-                    journalmod.CANCELLED,
-                    reason='the changeset is gone from the repository',
-                    remedy='it was stripped, or is hidden by now: push again',
-                )
-            elif not self._is_superseded(row, last):
+            left = self._what_is_left(row)
+            if left and not self._is_superseded(left, last):
                 taken = [other.number for other in older]
-                claimed = self._journal.claim(row, previous, taken)
+                claimed = self._journal.claim(left, previous, taken)
                 if claimed:
                     return claimed
+        return None
+
+    def _what_is_left(
+        self, row: journalmod.Delegation
+    ) -> journalmod.Delegation | None:
+        '''``row`` with the newest changeset that is still there of its push
+
+        None, and ``row`` is ended, if there is none.
+        '''
+        if self._history.exists(row.node):
+            return row
+        entry = outbox_of(self._place).find(row.txn) if row.txn else None
+        node = self._history.newest(self._target, entry) if entry else None
+        if node:
+            return self._journal.move(row.number, node)
+        self._journal.end(
+            row.number,
+            journalmod.CANCELLED,
+            reason='the changeset is gone from the repository',
+            remedy='it was stripped, or is hidden by now: push again',
+        )
         return None
 
     def _newest(

@@ -226,3 +226,38 @@ def test_what_is_stripped_while_it_waits_for_its_turn_is_not_deployed(
     said = b'\n'.join(waits.finish().remote)
     assert b'failed: the changeset is gone from the repository' in said
     assert [deploy.context['node'] for deploy in world.deploys()] == [first]
+
+
+@pytest.mark.parametrize('how', ['strip', 'prune'])
+def test_what_is_left_of_a_push_when_its_turn_comes_is_deployed(
+    world: World, repository: Repository, clone: Clone, how: str
+) -> None:
+    more = (
+        '[delegate]\nblog:when = not file("path:draft")\n'
+        '[phases]\npublish = no\n[experimental]\nevolution = all\n'
+    )
+    repository.hgrc(targets(world, more=more))
+    world.forced_command(
+        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
+    )
+    first = clone.commit()
+    runs = clone.start_push()
+    runs.wait_for(b'blog| begun')
+    other = world.clone(repository)
+    kept = other.commit()
+    other.commit(files={'draft': '1'})
+    gone = other.commit()
+    waits = other.start_push()
+    waits.wait_for(b'waiting for delegation 1 ')
+    if how == 'strip':
+        repository.hg('--config', 'extensions.strip=', 'strip', '-r', gone)
+    else:
+        repository.hg('debugobsolete', gone)
+    world.deploy.write('go', '')
+    runs.finish()
+    said = b'\n'.join(waits.finish().remote)
+    assert b'deployed %s' % kept[:12].encode() in said
+    nodes = [deploy.context['node'] for deploy in world.deploys()]
+    assert nodes == [first, kept]
+    log = repository.hg('delegate-log', '-l', '1', '-T', '{state} {node}')
+    assert log.stdout.decode() == f'succeeded {kept}'

@@ -21,7 +21,7 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
-from .. import desk, eager, selection, target as targetmod, wording
+from .. import eager, selection, target as targetmod, wording
 from . import finding
 
 _TOPIC = b'config'
@@ -201,7 +201,7 @@ def of_target(ui, repo, target: targetmod.Target) -> Iterator[finding.Finding]:
         node = selection.newest(
             repo, target.when, selection.eligible(repo, target.trigger)
         )
-    except desk.REVSET_ERRORS as exc:
+    except selection.REVSET_ERRORS as exc:
         problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
         yield about.error(
             _(b"the revset of 'when' cannot be evaluated: %s") % problem,
