@@ -13,7 +13,7 @@ ORDER = """\
 #!/bin/sh
 mkdir held 2>/dev/null || exit 0
 echo held
-until [ -e go ]; do sleep 0.02; done
+. ./hold
 """
 CLASSIC = '[hooks]\nchangegroup.autopush = python:hgext_delegate.hook\n'
 

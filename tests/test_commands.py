@@ -15,9 +15,7 @@ from test_pending import log, states
 from world import World
 
 # Prints one line, and ends after another when somebody makes the file go.
-HELD = (
-    '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\necho done\n'
-)
+HELD = '. ./record\necho begun\n. ./hold\necho done\n'
 # Ends the server's process when the push is committed, before our own hook.
 KILLED = '[hooks]\nchangegroup.a = kill -9 $PPID\n'
 

@@ -74,7 +74,7 @@ def test_each_line_arrives_while_the_deploy_still_runs(
 def test_what_was_pushed_is_seen_while_the_deploy_is_silent(
     world: World, ready: Clone
 ) -> None:
-    world.forced_command('. ./record\nuntil [ -e go ]; do sleep 0.02; done\n')
+    world.forced_command('. ./record\n. ./hold\n')
     ready.commit()
     push = ready.start_push()
     push.wait_for(b'remote: added 1 changesets', timeout=20)
@@ -86,8 +86,7 @@ def test_a_line_without_newline_and_a_prompt_are_seen(
     world: World, ready: Clone
 ) -> None:
     world.forced_command(
-        '. ./record\nprintf "Password: "\n'
-        'until [ -e go ]; do sleep 0.02; done\nprintf "no newline"\n'
+        '. ./record\nprintf "Password: "\n. ./hold\nprintf "no newline"\n'
     )
     ready.commit()
     push = ready.start_push()

@@ -121,9 +121,7 @@ def test_without_wait_the_reply_is_complete_at_once(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     repository.hgrc(targets(world, more='blog:wait = no\n'))
-    world.forced_command(
-        '. ./record\nuntil [ -e go ]; do sleep 0.02; done\necho done\n'
-    )
+    world.forced_command('. ./record\n. ./hold\necho done\n')
     ready.commit()
     with world.hgweb([repository]) as url:
         push = ready.push(f'{url}/{repository.path.name}')
@@ -136,9 +134,7 @@ def test_without_wait_the_reply_is_complete_at_once(
 def test_who_goes_away_while_he_waits_is_delegated_all_the_same(
     world: World, repository: Repository, ready: Clone
 ) -> None:
-    world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\n')
     ready.commit()
     with world.hgweb([repository]) as url:
         page = f'{url}/{repository.path.name}'
@@ -162,9 +158,7 @@ def test_a_reply_comes_to_its_end_whatever_is_wrong_with_the_journal(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     repository.hgrc(targets(world, more='keep = 1\n'))
-    world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\n')
     with world.hgweb([repository]) as url:
         page = f'{url}/{repository.path.name}'
         world.deploy.write('go', '')

@@ -120,10 +120,7 @@ def test_it_is_tried_again_while_the_pusher_waits(
 def test_a_waiting_push_says_so_and_sees_its_outcome(
     world: World, repository: Repository, ready: Clone
 ) -> None:
-    world.forced_command(
-        '. ./record\necho begun\n'
-        'until [ -e go ]; do sleep 0.02; done\necho done\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\necho done\n')
     other = world.clone(repository)
     ready.commit(files={'a': '1'})
     first = ready.start_push('--config', 'ui.username=one')
@@ -259,7 +256,7 @@ def test_a_pusher_who_is_killed_stops_nothing(
 ) -> None:
     world.forced_command(
         '. ./record\necho begun\n'
-        'until [ -e go ]; do sleep 0.02; done\n'
+        '. ./hold\n'
         'for i in $(seq 2000); do echo "line $i"; done\n'
     )
     node = ready.commit()
@@ -301,9 +298,7 @@ def test_without_wait_the_push_returns_at_once(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     repository.hgrc(targets(world, more='blog:wait = no\n'))
-    world.forced_command(
-        '. ./record\nuntil [ -e go ]; do sleep 0.02; done\necho done\n'
-    )
+    world.forced_command('. ./record\n. ./hold\necho done\n')
     node = clone.commit()
     push = clone.push()
     assert push.remote[-1] == b'delegate: blog: handed over as delegation 1'
@@ -322,10 +317,7 @@ def test_a_connection_that_breaks_is_lost_and_not_run_again(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     # the session's own sshd process is the parent's parent of the script
-    world.forced_command(
-        '. ./record\necho $PPID >ppid\necho begun\n'
-        'until [ -e go ]; do sleep 0.02; done\n'
-    )
+    world.forced_command('. ./record\necho $PPID >ppid\necho begun\n. ./hold\n')
     ready.commit()
     push = ready.start_push()
     push.wait_for(b'blog| begun')
@@ -348,7 +340,7 @@ def test_a_pusher_who_stops_holds_nobody_up_and_misses_nothing(
     # far more than the pipes and sockets between the two can take
     lines = 60000
     world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
+        '. ./record\necho begun\n. ./hold\n'
         f'seq -f "line %g of the output, which is long enough" {lines}\n'
     )
     ready.commit()

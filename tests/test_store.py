@@ -17,7 +17,7 @@ from world import World
 HELD = """\
 . ./record
 echo begun
-until [ -e go ]; do sleep 0.02; done
+. ./hold
 """
 
 
@@ -210,9 +210,7 @@ def test_what_is_stripped_while_it_waits_for_its_turn_is_not_deployed(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     repository.hgrc(targets(world))
-    world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\n')
     first = clone.commit()
     runs = clone.start_push()
     runs.wait_for(b'blog| begun')
@@ -237,9 +235,7 @@ def test_what_is_left_of_a_push_when_its_turn_comes_is_deployed(
         '[phases]\npublish = no\n[experimental]\nevolution = all\n'
     )
     repository.hgrc(targets(world, more=more))
-    world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\n')
     first = clone.commit()
     runs = clone.start_push()
     runs.wait_for(b'blog| begun')

@@ -220,9 +220,7 @@ def test_without_a_journal_none_is_deployed_after_its_descendant(
     ]
     pushers[0].push('-r', nodes[0])
     folder.chmod(0o555)
-    world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.02; done\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\n')
     pushes = []
     for pusher, node in list(zip(pushers, nodes))[1:]:
         pushes.append(pusher.start_push('-r', node))

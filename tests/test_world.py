@@ -66,9 +66,7 @@ def test_sshd_answers_at_every_loopback_address(world: World) -> None:
 
 
 def test_a_running_deploy_is_seen_before_it_ends(world: World) -> None:
-    world.forced_command(
-        '. ./record\necho begun\nuntil [ -e go ]; do sleep 0.05; done\nexit 3\n'
-    )
+    world.forced_command('. ./record\necho begun\n. ./hold\nexit 3\n')
     clone = world.clone(world.repository(enable=False, hgrc=hook(world)))
     clone.commit()
 

@@ -46,7 +46,8 @@ repository=${{SSH_ORIGINAL_COMMAND#hg -R }}
 exec {hg} -R "${{repository% serve --stdio}}" serve --stdio
 """
 
-# A forced command says '. ./record' to be seen by World.deploys().
+# A forced command says '. ./record' to be seen by World.deploys(), and
+# '. ./hold' to wait until there is a file 'go' beside it.
 RECORD = """\
 record=$(mktemp -d deploys/XXXXXXXXXX)
 date +%s.%N >"$record/started"
@@ -55,6 +56,7 @@ env >"$record/environment"
 cat >"$record/input"
 trap 'echo $? $(date +%s.%N) >"$record/ended"' EXIT
 """
+HOLD = 'until [ -e go ]; do sleep 0.02; done\n'
 DEPLOY = """\
 . ./record
 echo deployed
@@ -139,6 +141,7 @@ class World:
         for account in (self.deploy, *self.others):
             account.mkdir('deploys')
             account.write('record', RECORD)
+            account.write('hold', HOLD)
         self.forced_command()
         self.pusher.write(
             '.hgrc',
