@@ -122,15 +122,10 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
     settled = set()
     if box.entries and os.path.exists(path):
         try:
-            opened = journal.peek(os.fsdecode(path))
+            with contextlib.closing(journal.peek(os.fsdecode(path))) as opened:
+                settled = opened.settled(entry.txn for entry in box.entries)
         except journal.JournalError:
             return box
-        try:
-            settled = opened.settled(entry.txn for entry in box.entries)
-        except journal.JournalError:
-            return box
-        finally:
-            opened.close()
     hasnode = repo.unfiltered().changelog.hasnode
     return dataclasses.replace(
         box,
