@@ -135,7 +135,7 @@ def concerned(
     One whose triggers are not known is among them: its pushes wait until what
     is wrong or ``refused`` there is mended.
     '''
-    moved = set(map(pycompat.sysbytes, moves))
+    moved = set(moves)
     if not moved:
         return []
     items = dict(ui.configitems(SECTION))
@@ -148,10 +148,12 @@ def concerned(
             unknown.add(name)
     found = []
     for name in names(ui):
-        asked = set(values.words(items.get(name + b':trigger', default) or b''))
-        known = set(map(pycompat.sysbytes, values.TRIGGERS))
-        mistaken = not asked or not asked <= known
-        if asked & moved or mistaken or unknown & {name, b'*'}:
+        try:
+            value = items.get(name + b':trigger', default) or b''
+            asked = set(values.triggers(value))
+        except values.Wrong:
+            asked = moved
+        if asked & moved or unknown & {name, b'*'}:
             found.append(name)
     return found
 
