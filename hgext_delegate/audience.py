@@ -213,7 +213,7 @@ class Follower:
         self._detail(runs)
         if self._reader is None:
             with contextlib.suppress(OSError):  # it may not have begun
-                self._reader = output.Reader.open(self._place.log(runs.id))
+                self._reader = output.Reader(self._place.log(runs.id))
 
     def _detail(self, runs: journalmod.Delegation) -> None:
         '''under --verbose: its number, each attempt, how long it waited'''

@@ -199,7 +199,7 @@ def _printed(fm, desk, row) -> None:
 
 def _lines(path: str) -> Iterator[bytes]:
     try:
-        reader = output.Reader.open(path)
+        reader = output.Reader(path)
     except OSError:
         return
     try:

@@ -21,9 +21,8 @@ class Log:
     '''the output of one delegation, at most ``limit`` bytes of it
 
     ``path`` is made if need be, with the permission ``mode``, and emptied if
-    ``anew``. A full disk
-    must not stop a delegation: what cannot be written is dropped, counted,
-    and ``trouble`` says why.
+    ``anew``. A full disk must not stop a delegation: what cannot be written
+    is dropped, counted, and ``trouble`` says why.
     '''
 
     def __init__(
@@ -37,7 +36,7 @@ class Log:
         self._lines = 0
         self._bytes = 0
         self.trouble = ''
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         flags |= os.O_TRUNC if anew else 0
         try:
             self.fd = os.open(path, flags, 0o666)
@@ -83,21 +82,15 @@ class Log:
 
 
 class Reader:
-    '''the lines of a log, from its beginning, as they come'''
+    '''the lines of the log ``path``, from its beginning, as they come
 
-    def __init__(self, fd: int):
-        self._fd = os.dup(fd)
+    Raises OSError where there is no such log.
+    '''
+
+    def __init__(self, path: str):
+        self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         self._offset = 0
         self._partial = b''
-
-    @classmethod
-    def open(cls, path: str) -> Reader:
-        '''raises OSError where there is no such log'''
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            return cls(fd)
-        finally:
-            os.close(fd)
 
     def read(self) -> list[bytes]:
         '''some of the whole lines that have come since; none is the end'''

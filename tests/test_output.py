@@ -11,7 +11,7 @@ from hgext_delegate import output
 
 
 def read_all(path: Path) -> list[bytes]:
-    reader = output.Reader.open(str(path))
+    reader = output.Reader(str(path))
     lines = []
     while found := reader.read():
         lines += found
@@ -22,7 +22,7 @@ def read_all(path: Path) -> list[bytes]:
 def test_a_reader_gets_whole_lines_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / 'log'
     log = output.Log(str(path), 1000)
-    reader = output.Reader.open(str(path))
+    reader = output.Reader(str(path))
     assert reader.read() == []
     log.write([b'one', b'two'])
     assert reader.read() == [b'one', b'two']
@@ -98,7 +98,7 @@ def test_a_log_is_no_link_and_has_the_permission_of_a_shared_repository(
     log.close()
     assert path.read_bytes() == b''
     with pytest.raises(OSError, match='symbolic'):
-        output.Reader.open(str(link))
+        output.Reader(str(link))
 
 
 def test_two_attempts_write_one_log(tmp_path: Path) -> None:
