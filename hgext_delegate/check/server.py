@@ -93,7 +93,7 @@ def keys(
         except session.SessionError as error:
             errors.append(error)
             continue
-        found.append(_key(about, path, f'{key.type} {key.fingerprint}'))
+        found.append(_key(about, path, key.short))
     if not paths:
         return [about.error(
             _(b'there is no private key to log in with'),
@@ -187,7 +187,7 @@ def _logged_in(
     key: knownhosts.Key,
 ) -> finding.Finding:
     line = _(b'%s is logged in to as %s, with %s')
-    words = [host.user, f'{key.type} {key.fingerprint}']
+    words = [host.user, key.short]
     if way:
         host = dataclasses.replace(host, host=way.there)
         line = _(b'%s is logged in to as %s, with %s, from %s')
@@ -198,7 +198,7 @@ def _logged_in(
 def _host_key(
     about: finding.About, target: targetmod.Target, key: knownhosts.Key
 ) -> finding.Finding:
-    shown = wording.text(f'{key.type} {key.fingerprint}')
+    shown = wording.text(key.short)
     if target.hostkey:
         return about.ok(_(b'host key %s is pinned') % shown)
     return about.warning(

@@ -80,10 +80,6 @@ def host_key(
     return key
 
 
-def show(key: knownhosts.Key) -> str:
-    return f'{key.type} {key.fingerprint}'
-
-
 def _shown(
     host: sshconfig.Destination, files: Files, identity: str
 ) -> Iterator[knownhosts.Key]:
@@ -115,7 +111,7 @@ def _wanted(
     for key in shown:
         if not accepted or key.fingerprint == accepted:
             return key
-        others.append(show(key))
+        others.append(key.short)
     raise failure.SessionError(
         f'{host} has no key with the fingerprint {accepted}',
         f'it shows {" and ".join(others)}: if none of these is right, this is '
@@ -135,8 +131,8 @@ def _is_known(
         entry = verdict.entry
         raise failure.SessionError(
             f'host key of {host} {"has changed" if changed else "is revoked"}',
-            f'it shows {show(key)}, but {entry.path}:{entry.line} says '
-            f'{show(entry.key)}: if that is out of date, remove the '
+            f'it shows {key.short}, but {entry.path}:{entry.line} says '
+            f'{entry.key.short}: if that is out of date, remove the '
             'line and run this again; if not, this is another host',
         )
     here = addresses.is_this_machine(addresses.ways(host))

@@ -143,7 +143,7 @@ def _ask(ui, host: sshconfig.Destination, key: knownhosts.Key) -> bool:
     '''whether the key of ``host`` is right. Raises StateError'''
     kinds = {'ssh-ed25519': 'ed25519', 'ssh-rsa': 'rsa'}
     compare = pycompat.sysbytes(_KEYGEN % kinds.get(key.type, 'ecdsa'))
-    name, shown = os.fsencode(str(host)), pycompat.sysbytes(acquaint.show(key))
+    name, shown = os.fsencode(str(host)), pycompat.sysbytes(key.short)
     if not ui.interactive():
         raise error.StateError(
             _(b'host key of %s is not known: %s') % (name, shown),
@@ -235,7 +235,7 @@ def _page(
 ) -> Iterator[str]:
     '''the lines; what is not to be pasted is a comment in both files'''
     yield '# private key: %s' % made['identity']
-    yield '# host key of %s: %s' % (host, acquaint.show(key))
+    yield '# host key of %s: %s' % (host, key.short)
     yield ''
     where = 'the authorized_keys of %s on %s' % (host.user, host.host)
     yield '# one line for %s:' % where

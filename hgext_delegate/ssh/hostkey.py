@@ -90,10 +90,10 @@ class Trust:
         return key
 
     def _not_pinned(self, key: knownhosts.Key) -> failure.SessionError:
-        pinned = ' or '.join(map(_show, self._pins))
+        pinned = ' or '.join(pin.short for pin in self._pins)
         return failure.ConfigurationError(
             f'host key of {self.host} is not the one that is pinned',
-            f'it shows {_show(key)}, pinned is {pinned}: if that is meant, '
+            f'it shows {key.short}, pinned is {pinned}: if that is meant, '
             'pin the new one; if not, this is another host',
         )
 
@@ -106,7 +106,7 @@ class Trust:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
             return failure.ConfigurationError(
                 f'host key of {host} is not known{named}',
-                f'it shows {_show(key)}: if that is right, the account that '
+                f'it shows {key.short}: if that is right, the account that '
                 f'runs hg needs this line in {self._file()}: '
                 f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
             )
@@ -115,16 +115,12 @@ class Trust:
         if verdict.state == 'revoked':
             return failure.ConfigurationError(
                 f'host key of {host} is revoked',
-                f'{_show(key)} is revoked by {line}: the host needs a new key',
+                f'{key.short} is revoked by {line}: the host needs a new key',
                 detail=detail,
             )
         return failure.ConfigurationError(
             f'host key of {host} has changed',
-            f'it shows {_show(key)}, but {line} says {_show(entry.key)}: if '
+            f'it shows {key.short}, but {line} says {entry.key.short}: if '
             'that is meant, replace the line; if not, this is another host',
             detail=detail,
         )
-
-
-def _show(key: knownhosts.Key) -> str:
-    return f'{key.type} {key.fingerprint}'

@@ -52,6 +52,11 @@ class Key:
         return 'SHA256:' + base64.b64encode(digest).decode().rstrip('=')
 
     @property
+    def short(self) -> str:
+        '''`TYPE SHA256:...`, for messages.'''
+        return f'{self.type} {self.fingerprint}'
+
+    @property
     def text(self) -> str:
         '''`TYPE BASE64`, as files have it.'''
         return f'{self.type} {base64.b64encode(self.blob).decode()}'
