@@ -42,12 +42,10 @@ class Stranger(hostkey.Trust):
         self._seen = seen
 
     def order(self, algorithms: Sequence[str]) -> tuple[str, ...]:
-        # RFC 8332: one type of key, several signatures.
         return tuple(
-            name
-            for name in super().order(algorithms)
-            if ('ssh-rsa' if name.startswith('rsa-') else name)
-            not in self._seen
+            algorithm
+            for algorithm in super().order(algorithms)
+            if hostkey.key_type(algorithm) not in self._seen
         )
 
     def check(self, blob: bytes) -> None:

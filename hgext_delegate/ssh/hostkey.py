@@ -20,6 +20,11 @@ _TYPES = (
 )
 
 
+def key_type(algorithm: str) -> str:
+    '''the type of the keys that sign with ``algorithm``, by RFC 8332'''
+    return 'ssh-rsa' if algorithm.startswith('rsa-') else algorithm
+
+
 class Trust:
     '''the keys that are known for one host: pinned ones, or files
 
@@ -52,12 +57,7 @@ class Trust:
             known = set(
                 knownhosts.keytypes(self._files, host.keyname, host.keyport)
             )
-        # RFC 8332: one type of key, several signatures.
-        rank = {
-            name: ('ssh-rsa' if name.startswith('rsa-') else name) not in known
-            for name in algorithms
-        }
-        return tuple(sorted(algorithms, key=rank.__getitem__))
+        return tuple(sorted(algorithms, key=lambda a: key_type(a) not in known))
 
     def check(self, blob: bytes) -> None:
         '''judge the key that the host shows. Raises SessionError'''
