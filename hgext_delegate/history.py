@@ -76,7 +76,7 @@ class History:
 def _is_served(repo, node: str) -> bool:
     try:
         repo.filtered(b'served').changelog.rev(bin(node))
-    except (error.LookupError, error.RepoLookupError):
+    except error.LookupError:
         return False
     return True
 

@@ -24,7 +24,6 @@ MAX_RANGES = 500
 REVSET_ERRORS = (
     error.Error,
     error.RepoError,
-    error.StorageError,
     ValueError,
     RecursionError,
 )

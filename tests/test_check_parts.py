@@ -17,6 +17,7 @@ from mercurial import (
     dispatch,  # noqa: F401 - 7.2 needs it first
     hg,
     ui as uimod,
+    util,
 )
 from test_commands import tree
 
@@ -98,8 +99,7 @@ def test_an_untrusted_file_is_named_with_its_owner(
     )
     if os.getuid() == 0:
         os.chown(file, 4_000_001, -1)
-    owner = '4000001' if os.getuid() == 0 else config._account(os.getuid())
-    owner = owner if isinstance(owner, str) else owner.decode()
+    owner = util.username(os.stat(file).st_uid).decode()
     found = config.untrusted(ui)
     assert set(found) == {b'blog', b'more', b''}
     (blog,), (more,), (other,) = found[b'blog'], found[b'more'], found[b'']

@@ -51,11 +51,12 @@ def general(ui, repo) -> Iterator[finding.Finding]:
         )
     owner = os.stat(repo.path).st_uid
     if owner != os.geteuid():
+        me = util.username(os.geteuid())
         yield about.warning(
             _(b'the repository belongs to %s, and this is run by %s')
-            % (_account(owner), _account(os.geteuid())),
+            % (util.username(owner), me),
             _(b'this holds for %s: run it as the account that '
-              b'serves pushes') % _account(os.geteuid()),
+              b'serves pushes') % me,
         )  # fmt: skip
 
 
@@ -152,7 +153,7 @@ def untrusted(ui) -> dict[bytes, list[finding.Finding]]:
 
 
 def _owner(file: bytes) -> bytes:
-    return _account(os.stat(file).st_uid) if os.path.exists(file) else b'?'
+    return util.username(os.stat(file).st_uid) if os.path.exists(file) else b'?'
 
 
 def _trust(owner: bytes) -> bytes:
@@ -221,7 +222,3 @@ def of_target(ui, repo, target: targetmod.Target) -> Iterator[finding.Finding]:
 def _file(source: bytes) -> bytes:
     '''the file of a configuration source, which is `FILE:LINE`'''
     return re.sub(rb':[0-9]+\Z', b'', source)
-
-
-def _account(uid: int) -> bytes:
-    return util.username(uid) or b'%d' % uid
