@@ -297,16 +297,32 @@ class Desk:
 @contextlib.contextmanager
 def open(ui, repo) -> Iterator[Desk]:
     '''a Desk for ``repo``, with its folder made if need be'''
-    with _place(repo) as place:
-        opened = Desk(ui, repo, place)
+    with _made(repo) as made:
+        opened = Desk(ui, repo, made)
         try:
             yield opened
         finally:
             opened.close()
 
 
+def place(
+    repo, folder: str, mode: int | None, lasting: bool = True
+) -> placemod.Place:
+    '''the files of ``repo``, with ours in ``folder``'''
+    return placemod.Place(
+        name=push.text(os.path.basename(repo.root)),
+        root=os.fsdecode(repo.root),
+        folder=folder,
+        store=os.fsdecode(repo.svfs.join(b'')),
+        outbox=os.fsdecode(repo.svfs.join(outbox.FILENAME)),
+        mode=mode,
+        lasting=lasting,
+    )
+
+
 @contextlib.contextmanager
-def _place(repo) -> Iterator[placemod.Place]:
+def _made(repo) -> Iterator[placemod.Place]:
+    '''.hg/delegate, made if need be; where it cannot be, a temporary folder'''
     folder = os.path.join(repo.sharedpath, b'delegate')
     mode = repo.store.createmode
     lasting = True
@@ -319,15 +335,7 @@ def _place(repo) -> Iterator[placemod.Place]:
     if temporary:
         os.mkdir(os.path.join(temporary, 'log'))
     try:
-        yield placemod.Place(
-            name=push.text(os.path.basename(repo.root)),
-            root=os.fsdecode(repo.root),
-            folder=temporary or os.fsdecode(folder),
-            store=os.fsdecode(repo.svfs.join(b'')),
-            outbox=os.fsdecode(repo.svfs.join(outbox.FILENAME)),
-            mode=mode,
-            lasting=lasting,
-        )
+        yield place(repo, temporary or os.fsdecode(folder), mode, lasting)
     finally:
         if temporary:
             shutil.rmtree(temporary)

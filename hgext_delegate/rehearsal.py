@@ -21,10 +21,7 @@ from . import (
     database,
     desk as deskmod,
     journal as journalmod,
-    outbox,
-    place as placemod,
     protocol,
-    push,
     target as targetmod,
     wording,
 )
@@ -34,14 +31,7 @@ from . import (
 def desk(ui, repo) -> Iterator[deskmod.Desk]:
     '''a Desk like ``desk.open``, with a copy of the journal'''
     with tempfile.TemporaryDirectory(prefix='hg-delegate-') as folder:
-        place = placemod.Place(
-            name=push.text(os.path.basename(repo.root)),
-            root=os.fsdecode(repo.root),
-            folder=folder,
-            store=folder,
-            outbox=os.fsdecode(repo.svfs.join(outbox.FILENAME)),
-            mode=None,
-        )
+        place = deskmod.place(repo, folder, None)
         path = os.path.join(os.fsdecode(repo.sharedpath), 'delegate/journal')
         if os.path.exists(path):
             copy_journal(path, place.journal)
