@@ -33,6 +33,7 @@ _ABOUT = finding.About(b'', b'journal')
 
 def check(repo, names: Sequence[bytes]) -> Findings:
     '''what is wrong with outbox and journal, for the targets ``names``'''
+    targets = [pycompat.sysstr(name) for name in names]
     folder = os.path.join(os.fsdecode(repo.sharedpath), 'delegate')
     barred = [path for path in _written(repo, folder) if not _writable(path)]
     for path in barred:
@@ -61,7 +62,9 @@ def check(repo, names: Sequence[bytes]) -> Findings:
         )
     try:
         abandoned = _abandoned(folder)
-        waiting = _waiting(folder, box, map(pycompat.sysstr, names))
+        with _copy(folder) as journal:
+            waiting = _waiting(journal, box, targets)
+            last = {t: journal.last(t, *journalmod.RUN) for t in targets}
     except journalmod.JournalError as exc:
         if exc.damaged:
             yield _ABOUT.warning(
@@ -75,25 +78,18 @@ def check(repo, names: Sequence[bytes]) -> Findings:
     if not barred:
         line = _(b'outbox and journal (version %d) can be written')
         yield _ABOUT.ok(line % database.VERSION)
-    for name in names:
-        yield from _of_target(folder, name, abandoned, waiting)
-        yield from _last(folder, name)
+    for target in targets:
+        yield from _of_target(folder, target, abandoned, waiting[target])
+        row = last[target]
+        if row and row.state != journalmod.SUCCEEDED:
+            about = finding.About(pycompat.sysbytes(target), _ABOUT.topic)
+            yield about.warning(*wording.recollection(row))
 
 
-def _last(folder: str, name: bytes) -> Findings:
-    '''how the last delegation ended, if not well'''
-    with _copy(folder) as journal:
-        row = journal.last(pycompat.sysstr(name), *journalmod.RUN)
-    if row and row.state != journalmod.SUCCEEDED:
-        about = finding.About(name, _ABOUT.topic)
-        yield about.warning(*wording.recollection(row))
-
-
-def _of_target(folder: str, name: bytes, abandoned, waiting) -> Findings:
+def _of_target(folder: str, target: str, abandoned, count: int) -> Findings:
+    name = pycompat.sysbytes(target)
     about = finding.About(name, _ABOUT.topic)
-    target = pycompat.sysstr(name)
     number = abandoned.get(target)
-    count = waiting[target]
     if number:
         yield about.warning(
             _(b'delegation %d is abandoned: its process is gone') % number,
@@ -155,17 +151,16 @@ def _running(folder: str) -> dict[str, journalmod.Delegation]:
 
 
 def _waiting(
-    folder: str, box: outbox.Outbox, names: Iterable[str]
+    journal: journalmod.Journal, box: outbox.Outbox, targets: Iterable[str]
 ) -> collections.Counter[str]:
     '''by target, how many pushes or calls of hg delegate wait'''
     count: collections.Counter[str] = collections.Counter()
-    with _copy(folder) as journal:
-        for entry in box.entries:
-            known = journal.known(entry.txn)
-            for target in entry.targets:
-                count[target] += (entry.txn, target) not in known
-        for name in names:
-            count[name] += len(journal.pending(name))
+    for entry in box.entries:
+        known = journal.known(entry.txn)
+        for target in entry.targets:
+            count[target] += (entry.txn, target) not in known
+    for target in targets:
+        count[target] += len(journal.pending(target))
     return count
 
 
