@@ -43,7 +43,13 @@ from __future__ import annotations
 import os
 import sys
 
-from mercurial import commands, demandimport, error, extensions, registrar
+from mercurial import (
+    commands as hgcommands,
+    demandimport,
+    error,
+    extensions,
+    registrar,
+)
 from mercurial.i18n import _
 
 from . import catalogue, eager, hooks, metadata
@@ -89,12 +95,12 @@ def getversion() -> bytes:
 
 
 def extsetup(ui) -> None:
-    extensions.wrapcommand(commands.table, b'help', _help)
+    extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
         eager.load('ahead').install()
         eager.load('livehttp').install()
     else:
-        extensions.wrapcommand(commands.table, b'serve', _serve)
+        extensions.wrapcommand(hgcommands.table, b'serve', _serve)
 
 
 def _help(orig, ui, *names, **opts):
@@ -103,10 +109,12 @@ def _help(orig, ui, *names, **opts):
 
 
 def _is_web_server() -> bool:
-    '''whether hgweb is loaded, and not just promised, as it is in any hg
+    '''whether hgweb runs in this process, as under a WSGI server
 
-    With demandimport, as in Mercurial's own example, only the part of it that
-    has come to load extensions is.
+    In every hg process its modules stand in sys.modules, but as placeholders of
+    Mercurial's lazy imports. Here hgweb has loaded us, so one of its two
+    modules has been executed and has the class of its own name. Only the
+    module's own dictionary is looked at: any other access would load it.
     '''
     return any(
         name in object.__getattribute__(module, '__dict__')
