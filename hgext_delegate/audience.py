@@ -148,7 +148,7 @@ class Follower:
         self._progress: Any = None
 
     def begin(self) -> None:
-        '''the deploy may be silent for long, and the push is told of now'''
+        '''show what Mercurial has said of the push, and that we wait'''
         self._voice.flush()
         topic = _(b'waiting for %s') % self._name
         self._progress = self._voice.progress(topic)
@@ -241,7 +241,7 @@ class Follower:
         '''say what the pusher waits for, if it is not the deploy side'''
         if row.state != journalmod.PENDING or runs is not row:
             return
-        # Without that it is the last word, which the end says.
+        # A reason without it is final, and left to _conclude().
         reason, again, pause = row.reason.partition(_AGAIN)
         if again and row.reason != self._told:
             self._told = row.reason

@@ -1,8 +1,8 @@
-# eager.py - imports that are done when they are done
+# eager.py - imports that are complete when they return
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''imports that are done when they are done
+'''imports that are complete when they return
 
 Inside hg an import is only a promise, kept when the module is first used.
 Two threads that first use one at the same moment both fail

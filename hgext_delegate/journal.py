@@ -124,6 +124,7 @@ def peek(path: str) -> Journal:
     return Journal(path, readonly=True)
 
 
+# of a row of which everything is on disk; see Journal._unsaved
 _SAVED: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 

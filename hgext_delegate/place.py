@@ -33,7 +33,8 @@ class Place:
     lasting: bool = True
 
     def lock(self, target: str) -> str:
-        # a folder can be locked too, and nobody may write in the temporary one
+        # A lock in the temporary folder, which no other process knows, would
+        # keep nobody out; the store can be locked without writing in it.
         if self.lasting:
             return os.path.join(self.folder, target + '.lock')
         return self.store
@@ -56,7 +57,7 @@ def turn(
 ) -> Iterator[bool]:
     '''hold the lock of ``target``; False when waiting has no point any more
 
-    That is when ``is_waiting`` says so, or after ``patience`` seconds.
+    That is once ``is_waiting`` returns False, or after ``patience`` seconds.
     Raises LockError.
 
     A kernel lock: it dies with its process, no child inherits it, and it

@@ -27,10 +27,10 @@ Findings = Iterator[finding.Finding]
 
 @dataclasses.dataclass(frozen=True)
 class Attempt:
-    '''a login by one ``way`` (None: it is not known, or there are more)
+    '''a login by one ``way``, None where none is known (a jump host, say)
 
-    With what it was made and what was granted to it, and whether it runs one
-    command alone; ``error`` says why not.
+    ``agreed`` is with what it was made, ``granted`` what it may do besides the
+    command, ``forced`` whether that is the only one; ``error`` is what failed.
     '''
 
     way: addresses.Way | None

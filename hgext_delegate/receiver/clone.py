@@ -131,8 +131,8 @@ class Clone:
             )
 
     def _pull(self, run: Run) -> None:
-        # hg wants that by hand, for somebody might still be at work; here
-        # nobody is, since we are the only one.
+        # hg leaves this to a person, since the process that began might still
+        # be at work. Here none is: we hold the lock of the clone.
         if os.path.exists(self._join('store/journal')):
             self._in(run, 'recover')
         if self._in(run, 'pull', '--', self.source):

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 
 def detach(work: Callable[[], None], keep: int) -> None:
-    '''do ``work`` in a process that shares nothing with this one
+    '''do ``work`` in a process that shares only ``keep`` with this one
 
-    but the descriptor ``keep``. Raises OSError.
+    ``keep`` is a descriptor. Raises OSError.
     '''
     child = os.fork()
     if child:

@@ -27,7 +27,7 @@ def check(
     '''raise RefusedError where ``state`` is that of something else'''
     if state is None:
         return
-    # what is damaged or was cancelled before it began has not both
+    # a damaged record, or one cancelled before it began, may lack either
     if target != (state.target or target) or (
         node and node != (state.node or node)
     ):

@@ -40,7 +40,8 @@ class Way:
 def ways(host: sshconfig.Destination) -> list[Way]:
     '''the ways to all addresses of ``host`` that there is a route to
 
-    None where a jump host or a ProxyCommand leads to it, or nobody knows it.
+    An empty list where a jump host or a ProxyCommand leads to it, or where its
+    name is not known.
     '''
     if host.jumps or host.command:
         return []
@@ -72,8 +73,8 @@ def is_this_machine(ways: Sequence[Way]) -> bool:
 def sources(ways: Sequence[Way]) -> list[str]:
     '''the addresses that the host sees, in the order of ``ways``
 
-    As patterns for authorized_keys. A name such as localhost leads here in
-    either family, as it happens.
+    As patterns for authorized_keys. A name such as localhost may lead to
+    either loopback address, so both are among them.
     '''
     seen: list[str] = []
     for way in ways:

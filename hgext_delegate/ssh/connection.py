@@ -154,8 +154,8 @@ class Session:
     def forced(self) -> bool | None:
         '''whether sshd says that the key may run one command alone
 
-        None where it says nothing of the key. It has, once granted() is
-        through.
+        None where it has said nothing of the key. To be asked after granted():
+        by then all that sshd has to say has arrived.
         '''
         found = [
             match.groups()

@@ -4,9 +4,8 @@
 # GNU General Public License version 2 or any later version.
 '''a private key file and its certificate, read once
 
-What cannot be used is refused in clear words.
-
-What is in it is another's business; this file says whether it may be used.
+What cannot be used is refused in clear words: here by owner, mode and form.
+The key itself is read by paramiko.
 '''
 
 from __future__ import annotations

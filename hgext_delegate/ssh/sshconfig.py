@@ -129,8 +129,9 @@ def _destination(options: Mapping[str, Any], name: str) -> Destination:
         raise ValueError(f'there is no port {port}')
     alias = options.get('hostkeyalias')
     user = options.get('user') or _account()
-    # Of the two the one that stands first counts; the reader keeps order. A
-    # ProxyJump of none is as none at all, a ProxyCommand of none no proxy.
+    # The one that stands first counts; the reader keeps their order. But
+    # `ProxyJump none` lets a ProxyCommand below it count, while `ProxyCommand
+    # none` means that there is no proxy.
     proxies = [
         key
         for key in options
@@ -173,7 +174,8 @@ def _expanded(text: str, tokens: Mapping[str, str]) -> str:
 
 
 def _check_account() -> None:
-    # the reader asks for it, and is stopped by nothing as much
+    # The reader asks for it as well, and where there is none its KeyError would
+    # look like a damaged file.
     try:
         getpass.getuser()
     except (KeyError, OSError):
