@@ -69,7 +69,12 @@ class _Start:
         module at the same moment both fail.
         '''
         importing = threading.Thread(target=self._begin, name='delegate-begin')
-        importing.start()
+        try:
+            importing.start()
+        except RuntimeError:
+            # No more threads are to be had, which the hook comes to as well.
+            yield from payload
+            return
         try:
             first = next(iter(payload), None)
         finally:
@@ -80,7 +85,7 @@ class _Start:
 
     def _begin(self) -> None:
         try:
-            self._openings.update(_openings(self._repo))
+            self._log_in()
             eager.load('pushed')
         except Exception as exc:  # noqa: BLE001
             # Only time is lost: the hook comes to the same, and says it.
@@ -89,17 +94,17 @@ class _Start:
                 % type(exc).__name__.encode('ascii', 'replace')
             )
 
+    def _log_in(self) -> None:
+        refused = eager.load('policy').refused(self._repo)
+        targets, _mistakes = eager.load('target').read(self._repo.ui, refused)
+        opening = eager.load('opening')
+        for target in targets[:_MOST]:
+            if target.wait:
+                begun = opening.Opening(target)
+                begun.start()
+                self._openings[target.name] = begun
+
     def drop(self) -> None:
         '''what nobody has taken; it waits for nothing'''
         while self._openings:
             self._openings.popitem()[1].drop()
-
-
-def _openings(repo) -> dict[str, Any]:
-    refused = eager.load('policy').refused(repo)
-    targets, _mistakes = eager.load('target').read(repo.ui, refused)
-    opening = eager.load('opening')
-    openings = {t.name: opening.Opening(t) for t in targets[:_MOST] if t.wait}
-    for begun in openings.values():
-        begun.start()
-    return openings

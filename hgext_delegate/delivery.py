@@ -64,6 +64,17 @@ class Worker(threading.Thread):
         row = journal.get(number)
         self._attempts_before = row.attempt if row else 0
 
+    def start(self) -> None:
+        try:
+            super().start()
+        except RuntimeError:
+            # It stays pending, and the other targets are none the worse.
+            self._drop_opening()
+            self.journal.trouble = journalmod.JournalError(
+                'no thread can be started',
+                'see how many processes the server account may have',
+            )
+
     def run(self) -> None:
         try:
             # whoever runs now, and whoever takes all that waits after that
@@ -116,6 +127,9 @@ class Worker(threading.Thread):
     def _deliver(self) -> None:
         try:
             self._attempts()
+        except journalmod.JournalError as exc:
+            self._close_abandoned(reason=exc.reason)
+            raise
         except BaseException:
             self._close_abandoned(reason='internal error')
             raise

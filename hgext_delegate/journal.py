@@ -90,10 +90,11 @@ def supersedes(
 
     What was deployed before may be delegated again: its bookmark or its
     phase has moved. And what was asked for by hand may go back, but not
-    behind what has begun since.
+    behind what was asked for since.
     '''
     if row.node == last.node or row.txn is None:
-        if (last.began or 0.0) < row.created:
+        # by number, whatever the clock does
+        if row.number > last.number:
             return False
     return row.node == last.node or is_ancestor(row.node, last.node)
 
@@ -193,7 +194,8 @@ class Journal:
 
     def running(self, target: str) -> Delegation | None:
         rows = self._select('target = ? AND state = ?', target, RUNNING)
-        return rows[0] if rows else None
+        # the end of one may be known here only
+        return next((row for row in rows if row.state == RUNNING), None)
 
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'

@@ -166,7 +166,12 @@ def _delegate(ui, repo, entry: outbox.Entry) -> bool:
         broadcasts = getattr(repo, '_delegate_broadcasts', None)
         if broadcasts is None:
             return _serve(desk, entry, jobs)
-        broadcasts.append(_serve_live(desk, jobs, stack.pop_all().close))
+        closing = stack.pop_all()
+        try:
+            broadcasts.append(_serve_live(desk, jobs, closing.close))
+        except BaseException:
+            closing.close()
+            raise
         return not desk.mistaken
 
 

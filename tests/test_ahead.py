@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from repositories import Clone, Repository
 from test_deploy import LAST, targets
-from world import World
+from world import SERVE, World
 
 SLOW = 'until [ -e go ]; do sleep 0.02; done\n'
 
@@ -204,3 +205,23 @@ def test_a_connection_that_is_lost_meanwhile_is_made_again(
     assert last and last[3].decode() == node[:12]
     assert not any(b'trying again' in line for line in said)
     assert logins(world) == before + 2
+
+
+def test_a_push_stands_where_no_threads_are_to_be_had(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    hg = shlex.join(world.hg)
+    for limit in range(1, 7):
+        limited = SERVE.format(hg=f'prlimit --nproc={limit} {hg}')
+        world.server.write('serve', limited, 0o755)
+        node = clone.commit()
+        push = clone.push()
+        assert not [x for x in push.remote if b'Traceback' in x]
+        assert [x for x in push.remote if b'added 1 changesets' in x]
+        deployed = b'delegate: blog: deployed ' + node[:12].encode()
+        if not [x for x in push.remote if x.startswith(deployed)]:
+            # and no other reason is given
+            assert [x for x in push.remote if b'delegate: ' in x], push
+            repository.hg('delegate', '--pending')
+        assert world.deploys()[-1].context['node'] == node

@@ -247,6 +247,7 @@ def test_the_end_is_known_even_if_it_cannot_be_written(
     row = opened.get(number)
     assert row and (row.state, row.status) == (journal.FAILED, 3)
     assert opened.trouble and 'locked' in opened.trouble.reason
+    assert opened.running('blog') is None
     holder.close()
     opened.close()
 

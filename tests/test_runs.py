@@ -20,10 +20,9 @@ def kept(tmp_path: Path) -> runs.Runs:
     return runs.Runs(str(tmp_path / 'state'), str(tmp_path / 'clone'))
 
 
-def put(kept: runs.Runs, number: int, state: str, time: int) -> runs.Run:
+def put(kept: runs.Runs, number: int, state: str) -> runs.Run:
     run = kept.get('%032x' % number)
-    run.write(runs.State(run.id, 'blog', '1' * 40, state=state))
-    os.utime(os.path.join(run.path, 'state'), (time, time))
+    run.write(runs.State(run.id, 'blog', '1' * 40, state, number=number))
     return run
 
 
@@ -44,18 +43,22 @@ def test_the_last_state_needs_no_more_room(kept: runs.Runs) -> None:
 
 
 def test_the_newest_hundred_are_kept_and_all_that_run(kept: runs.Runs) -> None:
-    for number in range(110):
-        put(kept, number, runs.SUCCEEDED, 1000 + number)
+    for number in range(1, 111):
+        run = put(kept, number, runs.SUCCEEDED)
+        # by a clock that was set back meanwhile
+        time = 10**9 - number
+        os.utime(os.path.join(run.path, 'state'), (time, time))
     locks = []
-    for number, state in enumerate((runs.PENDING, runs.RUNNING), 200):
-        run = put(kept, number, state, 500)
-        locks.append(run.acquire())
     # left by a receiver that was killed before it began, and never resumed
-    put(kept, 300, runs.PENDING, 600)
+    put(kept, 1, runs.PENDING)
+    for number, state in ((2, runs.PENDING), (3, runs.RUNNING)):
+        locks.append(put(kept, number, state).acquire())
+    # that has just come
+    kept.get('f' * 32)
     assert kept.count_open() == 2
     kept.prune()
     left = [int(run.id, 16) for run in kept.all()]
-    assert sorted(left) == [*range(10, 110), 200, 201]
+    assert sorted(left) == [2, 3, *range(12, 111), int('f' * 32, 16)]
     for lock in locks:
         assert lock is not None
         os.close(lock)
@@ -65,7 +68,7 @@ def test_the_newest_hundred_are_kept_and_all_that_run(kept: runs.Runs) -> None:
 def test_each_clone_has_runs_of_its_own(tmp_path: Path) -> None:
     state = str(tmp_path / 'state')
     one = runs.Runs(state, str(tmp_path / 'one'))
-    put(one, 1, runs.SUCCEEDED, 1)
+    put(one, 1, runs.SUCCEEDED)
     (tmp_path / 'link').symlink_to(tmp_path / 'one')
     assert runs.Runs(state, str(tmp_path / 'link')).find('%032x' % 1)
     assert not runs.Runs(state, str(tmp_path / 'two')).find('%032x' % 1)
@@ -99,7 +102,7 @@ def test_what_is_kept_is_for_its_account_alone(kept: runs.Runs) -> None:
 
 
 def test_a_lock_is_held_by_whoever_has_its_descriptor(kept: runs.Runs) -> None:
-    run = put(kept, 1, runs.PENDING, 1)
+    run = put(kept, 1, runs.PENDING)
     lock = run.acquire()
     assert lock is not None and run.is_held()
     fifo = run.path + '/go'
@@ -266,6 +269,7 @@ def test_what_is_ended_does_not_go_on_to_its_next_command(
 
 def test_the_count_goes_on_whatever_is_in_its_file(kept: runs.Runs) -> None:
     assert [kept.count() for _ in range(11)] == [*range(1, 12)]
-    for damage in (b'', b'\0' * 9, b'x'):
+    put(kept, 11, runs.SUCCEEDED)
+    for damage in (b'', b'\0' * 9, b'x', b'11'):
         Path(kept.folder, 'last').write_bytes(damage)
-        assert [kept.count(), kept.count()] == [1, 2]
+        assert [kept.count(), kept.count()] == [12, 13]

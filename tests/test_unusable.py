@@ -203,6 +203,53 @@ def test_without_a_journal_a_push_is_delegated_and_stays_in_the_outbox(
     assert repository.hg('delegate', '--pending').stdout == b''
 
 
+# A proxy that holds the journal once a delegation has begun.
+HOLDER = """\
+import os, socket, sqlite3, sys, threading, time
+
+journal = sqlite3.connect(sys.argv[1], isolation_level=None)
+begun = "SELECT 1 FROM delegation WHERE state = 'running'"
+while not journal.execute(begun).fetchall():
+    time.sleep(0.02)
+journal.execute('BEGIN IMMEDIATE')
+there = socket.create_connection(('localhost', int(sys.argv[2])))
+
+def pump(read, write):
+    while data := read(65536):
+        write(data)
+    os._exit(0)
+
+up = lambda data: there.sendall(data)
+down = lambda data: os.write(1, data)
+threading.Thread(target=pump, args=(there.recv, down)).start()
+pump(lambda size: os.read(0, size), up)
+"""
+
+
+def test_what_could_not_be_asked_for_waits_and_says_why(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    holder = world.server.write('holder.py', HOLDER)
+    journal = repository.path / '.hg' / 'delegate' / 'journal'
+    proxy = f'{world.python} {holder} {journal} {world.port}'
+    world.server.write('.ssh/config', f'ProxyCommand {proxy}\n')
+    node = ready.commit()
+    push = ready.push()
+    locked = b'the journal cannot be used: database is locked'
+    remedy = (
+        b"tried again at the next push to blog, or by 'hg delegate --pending'"
+    )
+    assert ours(push) == [
+        b'delegate: blog: pending: ' + locked,
+        b'(%s)' % remedy,
+        b'delegate: ' + locked,
+        b'(another process holds it; see fuser .hg/delegate/journal)',
+    ]
+    world.server.write('.ssh/config', '')
+    repository.hg('delegate', '--pending')
+    assert states(repository)[node] == 'succeeded'
+
+
 def test_without_a_journal_none_is_deployed_after_its_descendant(
     world: World, repository: Repository, clone: Clone, folder: Path
 ) -> None:
@@ -278,24 +325,28 @@ def test_a_damaged_outbox_loses_no_new_push(
     assert states(repository)[node] == 'succeeded'
 
 
+# years back with each process that Mercurial starts on the server
+CLOCK = """\
+import os, time
+path = os.path.expanduser('~/years')
+years = int(open(path).read())
+open(path, 'w').write(str(years + 1))
+real = time.time
+time.time = lambda: real() - years * 31536000
+"""
+
+
+def backwards(world: World) -> str:
+    """A line for [extensions], with which the clock runs backwards."""
+    world.server.write('years', '0')
+    return f'clock = {world.server.write("clock.py", CLOCK)}\n'
+
+
 def test_a_clock_that_jumps_back_changes_no_order(
     world: World, repository: Repository, clone: Clone
 ) -> None:
-    # years back with each process that Mercurial starts on the server
-    world.server.write(
-        'clock.py',
-        'import os, time\n'
-        'path = os.path.expanduser("~/years")\n'
-        'years = int(open(path).read())\n'
-        'open(path, "w").write(str(years + 1))\n'
-        'real = time.time\n'
-        'time.time = lambda: real() - years * 31536000\n',
-    )
-    world.server.write('years', '0')
     repository.hgrc(
-        f'clock = {world.server.home}/clock.py\n'
-        + targets(world)
-        + 'keep = 2\nblog:retries = 0\n'
+        backwards(world) + targets(world) + 'keep = 2\nblog:retries = 0\n'
     )
     nodes = []
     for _ in range(4):
@@ -309,6 +360,24 @@ def test_a_clock_that_jumps_back_changes_no_order(
     kept = [row['node'] for row in json.loads(said)]
     assert kept == nodes[:-3:-1]
     assert repository.hg('delegate', '--pending').stdout == b''
+
+
+def test_a_clock_that_jumps_back_keeps_nothing_from_being_deployed_again(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    more = 'blog:trigger = changegroup, bookmark\n'
+    repository.hgrc(backwards(world) + targets(world, more=more))
+    first = clone.commit()
+    clone.push()
+    second = clone.commit()
+    clone.push()
+    repository.hg('delegate')
+    clone.hg('bookmark', '-i', 'live')
+    clone.push('-B', 'live', check=False)
+    repository.hg('delegate', '-r', first)
+    repository.hg('delegate', '-r', first)
+    runs = [run.context['node'] for run in world.deploys()]
+    assert runs == [first, second, second, second, first, first]
 
 
 WITHOUT = """\

@@ -143,7 +143,7 @@ def _cancel(runs: states.Runs, target: str, id: str) -> int:
     else:
         try:
             supervisor.close(run)
-            _cancel_idle(run, target)
+            _cancel_idle(runs, run, target)
         finally:
             os.close(lock)
         runs.prune()
@@ -155,9 +155,11 @@ def _cancel(runs: states.Runs, target: str, id: str) -> int:
     return 0
 
 
-def _cancel_idle(run: states.Run, target: str) -> None:
+def _cancel_idle(runs: states.Runs, run: states.Run, target: str) -> None:
     '''cancel what nobody runs: it may yet come, for this is faster'''
-    state = run.read() or states.State(run.id, target)
+    state = run.read()
+    if state is None:
+        state = states.State(run.id, target, number=runs.count())
     follow.check(state, target)
     if not state.over:
         run.write(

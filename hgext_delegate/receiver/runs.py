@@ -24,6 +24,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 
 PENDING = 'pending'
@@ -135,10 +136,8 @@ class Runs:
         return Run(path) if os.path.isdir(path) else None
 
     def all(self) -> list[Run]:
-        '''newest first'''
         with os.scandir(self.folder) as found:
-            runs = [Run(entry.path) for entry in found if entry.is_dir()]
-        return sorted(runs, key=Run.changed, reverse=True)
+            return [Run(entry.path) for entry in found if entry.is_dir()]
 
     def count(self) -> int:
         '''the next number; that counts on whatever the clock does'''
@@ -147,8 +146,11 @@ class Runs:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             digits = os.read(fd, 20)
-            # after a power failure there may be anything in it
-            number = int(digits) + 1 if digits.isdigit() else 1
+            if digits.isdigit():
+                number = int(digits) + 1
+            else:
+                # after a power failure there may be anything in it
+                number = 1 + max((r.number() for r in self.all()), default=0)
             os.ftruncate(fd, 0)
             os.pwrite(fd, b'%d' % number, 0)
             return number
@@ -160,8 +162,13 @@ class Runs:
         return sum(run.is_open() for run in self.all())
 
     def prune(self) -> None:
-        '''forget all but the newest KEEP of those that are not open'''
+        '''forget all but the newest KEEP of those that are not open
+
+        By number: one that is forgotten too soon would be run again.
+        '''
         closed = [run for run in self.all() if not run.is_open()]
+        # what has no number may be about to begin
+        closed.sort(key=lambda run: run.number() or sys.maxsize, reverse=True)
         for run in closed[KEEP:]:
             shutil.rmtree(run.path, ignore_errors=True)
 
@@ -194,12 +201,10 @@ class Run:
                 self.id, None, state=LOST, reason=reason, status=EXIT_LOST
             )
 
-    def changed(self) -> float:
-        '''when its state last did, in seconds since 1970'''
-        for path in (self._state, self.path):
-            with contextlib.suppress(FileNotFoundError):
-                return os.stat(path).st_mtime
-        return 0.0
+    def number(self) -> int:
+        '''that of its state; 0 where that is unknown'''
+        state = self.read()
+        return state.number if state else 0
 
     def is_before(self, number: int) -> bool:
         '''whether it was asked for before the one of that ``number``'''
