@@ -36,6 +36,8 @@ def refused(repo) -> list[targetmod.Mistake]:
         problem = unsafe or _forbidden(repo, item, value)
         if problem:
             source = repo.ui.configsource(targetmod.SECTION, item)
+            # what was taken away has none
+            source = source or os.path.join(repo.path, b'hgrc')
             whole = unsafe is not None
             mistakes.append(targetmod.Mistake(item, source, *problem, whole))
     return mistakes
@@ -50,12 +52,16 @@ def setting(repo, name: bytes) -> bytes | None:
 
 
 def _own_items(repo) -> dict[bytes, bytes]:
-    '''what [delegate] has only because of the repository's hgrc'''
+    '''what [delegate] has only because of the repository's hgrc
+
+    What that takes away with %unset is as good as set to nothing.
+    '''
     host = dict(repo.baseui.configitems(targetmod.SECTION))
+    here = dict(repo.ui.configitems(targetmod.SECTION))
     return {
-        item: value
-        for item, value in repo.ui.configitems(targetmod.SECTION)
-        if host.get(item) != value
+        item: here.get(item, b'')
+        for item in {**host, **here}
+        if host.get(item) != here.get(item)
     }
 
 
