@@ -29,7 +29,8 @@ TRIGGERS = ('changegroup', 'bookmark', 'phase')
 # would be an option there, and a space or a quote a second word.
 _HOST = re.compile(rb'[A-Za-z0-9:_][A-Za-z0-9._:%-]*\Z')
 _USER = re.compile(rb'[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z')
-_DURATION = re.compile(rb'([0-9]+(?:\.[0-9]+)?)\s*([smh]?)\Z')
+_DURATION = re.compile(rb'([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smh]?)\Z')
+_LONGEST = 1e9
 _SECONDS = {b'': 1, b's': 1, b'm': 60, b'h': 3600}
 _KEYLINE = re.compile(r'[a-z0-9@.-]+ [A-Za-z0-9+/]+=*\Z')
 
@@ -40,12 +41,14 @@ class Wrong(ValueError):
 
 def duration(value: bytes) -> float:
     match = _DURATION.match(value)
-    if not match or not float(match.group(1)):
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    # neither no time at all, nor more than the kernel's clocks can wait for
+    if not 0 < seconds <= _LONGEST:
         raise Wrong(
             _(b"'%s' is not a duration") % value,
             _(b'write seconds, or a number with s, m or h, such as 10m'),
         )
-    return float(match.group(1)) * _SECONDS[match.group(2)]
+    return seconds
 
 
 def size(value: bytes) -> int:
@@ -175,7 +178,9 @@ def join_url(host: str, port: int | None, user: str | None) -> str:
 
 def keep(value: bytes | None) -> int:
     '''how many records of each target are kept, as ``keep`` says'''
-    return max(1, int(value)) if value and value.isdigit() else 100
+    if value and re.match(rb'[0-9]{1,9}\Z', value):
+        return max(1, int(value))
+    return 100
 
 
 def words(value: bytes) -> list[bytes]:
