@@ -100,8 +100,9 @@ class Worker(threading.Thread):
     def _internal(self, exc: Exception) -> journalmod.JournalError:
         with contextlib.suppress(OSError):
             path = os.path.join(self.place.folder, 'traceback')
-            with open(path, 'w', encoding='utf-8', errors='replace') as out:
-                out.write(traceback.format_exc())
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+            with open(os.open(path, flags, 0o600), 'wb') as out:
+                out.write(traceback.format_exc().encode('utf-8', 'replace'))
         return journalmod.JournalError(
             'internal error: %s' % type(exc).__name__,
             'please report it, with .hg/delegate/traceback',
