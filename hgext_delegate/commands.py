@@ -16,9 +16,9 @@ from mercurial import (
     phases,
     pycompat,
     scmutil,
+    util,
 )
 from mercurial.i18n import _
-from mercurial.utils import procutil
 
 from . import (
     desk as deskmod,
@@ -253,7 +253,8 @@ def _end_remains(desk, row) -> None:
 
 
 def _who() -> str:
-    return push.localtext(procutil.getuser())
+    # as push.pusher() does: LOGNAME and USER say what their owner likes
+    return push.text(util.username())
 
 
 def _await_end(desk, number: int) -> None:
