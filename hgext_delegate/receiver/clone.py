@@ -26,7 +26,11 @@ MARK = 'delegate-source'
 _UPDATING = 'delegate-updating'
 _NEW = '.hg-delegate-new'
 
-_HG = 'from mercurial import dispatch; dispatch.run()'
+# this hg, with the modules that it has found itself
+_HG = (
+    'import sys; sys.path[:] = %r; '
+    'from mercurial import dispatch; dispatch.run()'
+)
 _SHOWN = 10
 
 
@@ -75,7 +79,7 @@ class Clone:
 
     def _hg(self, run: Run, *args: str, receive=None) -> int:
         # not in the clone: `python -c` imports from where it stands
-        argv = [sys.executable, '-c', _HG, '-q', *self.config]
+        argv = [sys.executable, '-c', _HG % sys.path, '-q', *self.config]
         return run([*argv, *args], '/', self.environ, receive)
 
     def _in(self, run: Run, *args: str, receive=None) -> int:
