@@ -16,7 +16,7 @@ import contextlib
 import os
 import re
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import failure, knownhosts
 
@@ -40,7 +40,7 @@ class Identity:
 
     path: str
     type: str
-    text: str
+    text: str = field(repr=False)
 
 
 def read(path: str) -> Identity:
