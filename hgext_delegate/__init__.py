@@ -370,10 +370,8 @@ def delegate_setup(ui, repo, target, url, **opts):
     try:
         setup = eager.load('setup.command')
     except ImportError as exc:
-        raise error.Abort(
-            _(b'cannot log in anywhere: %s') % str(exc).encode('ascii'),
-            hint=_(b'install paramiko for the Python that runs hg'),
-        ) from None
+        line, remedy = eager.load('wording').of_import(exc)
+        raise error.Abort(line, hint=remedy) from None
     return setup.run(ui, repo, target, url, opts)
 
 

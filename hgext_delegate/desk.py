@@ -108,11 +108,9 @@ class Desk:
             # each push that waits for it comes to it again
             return
         self._reported.add(mistake)
-        self.voice.warn(
-            _(b'%s in %s: %s')
-            % (mistake.item, self._shown(mistake.source), mistake.problem),
-            mistake.remedy,
-        )
+        line = _(b'%s in %s: %s')
+        line %= mistake.item, self._shown(mistake.source), mistake.problem
+        self.voice.warn(wording.safe(line), wording.safe(mistake.remedy))
 
     def _shown(self, source: bytes) -> bytes:
         # A pusher is to learn which file it is, but not where it lies.

@@ -16,9 +16,8 @@ from typing import Any
 
 from mercurial import extensions, pycompat, ui as uimod
 from mercurial.i18n import _
-from mercurial.utils import stringutil
 
-from . import audience, desk as deskmod, eager, target as targetmod
+from . import audience, desk as deskmod, eager, target as targetmod, wording
 
 # hg, with the modules that this process has found
 _HG = (
@@ -71,10 +70,7 @@ def _delivery(desk: deskmod.Desk) -> Any:
     try:
         return eager.load('delivery')
     except ImportError as exc:
-        desk.voice.warn(
-            _(b'cannot log in anywhere: %s') % stringutil.forcebytestr(exc),
-            _(b'install paramiko for the Python that runs hg'),
-        )
+        desk.voice.warn(*wording.of_import(exc))
         return None
 
 

@@ -25,6 +25,7 @@ REVSET_ERRORS = (
     error.Error,
     error.RepoError,
     ValueError,
+    OverflowError,
     RecursionError,
 )
 

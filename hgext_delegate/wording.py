@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from mercurial import encoding
@@ -72,8 +73,22 @@ def of_error(exc: journalmod.JournalError | OSError) -> tuple[bytes, bytes]:
     )
 
 
+def of_import(exc: ImportError) -> tuple[bytes, bytes]:
+    '''what is wrong; its own text may name folders of the server'''
+    why = '%s cannot be imported' % (exc.name or 'paramiko')
+    return (
+        _(b'cannot log in anywhere: %s') % text(why),
+        _(b'install paramiko for the Python that runs hg'),
+    )
+
+
 def short(node: str) -> bytes:
     return node[:12].encode('ascii')
+
+
+def safe(value: bytes) -> bytes:
+    '''``value`` as it is, without what could steer the terminal'''
+    return re.sub(rb'[\0-\x1f\x7f]', b'?', value)
 
 
 def text(value: str) -> bytes:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,9 +22,8 @@ from mercurial import (
     vfs as vfsmod,
 )
 from mercurial.i18n import _
-from mercurial.utils import stringutil
 
-from .. import eager, policy, target as targetmod
+from .. import eager, policy, target as targetmod, wording
 from . import config, finding, records
 
 Findings = Iterator[finding.Finding]
@@ -76,10 +74,8 @@ def _findings(
         try:
             server = eager.load('check.server')
         except ImportError as exc:
-            yield finding.About(b'', b'server').error(
-                _(b'cannot log in anywhere: %s') % stringutil.forcebytestr(exc),
-                _(b'install paramiko for the Python that runs hg'),
-            )
+            about = finding.About(b'', b'server')
+            yield about.error(*wording.of_import(exc))
     for name in chosen:
         yield from wrong.get(name, ())
         if name in usable:
@@ -112,7 +108,7 @@ def _show(ui, fm, found: finding.Finding) -> None:
 
 def _safe(text: bytes) -> bytes:
     '''without what could steer the terminal: a path or a revset may have it'''
-    return encoding.tolocal(re.sub(rb'[\0-\x1f\x7f]', b'?', text))
+    return encoding.tolocal(wording.safe(text))
 
 
 def _untouched(repo) -> Any:
