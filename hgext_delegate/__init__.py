@@ -217,9 +217,10 @@ def delegate_log(ui, repo, id=None, **opts):
 
     Templates have the keywords ``id``, ``target``, ``state``, ``node``,
     ``pusher``, ``date`` (when it began), ``seconds``, ``status`` (the exit
-    status), ``signal``, ``reason``, ``remedy``, ``attempt`` (how often it
-    was tried), ``previous`` (what the target had before), ``taken`` (the ID
-    of the delegation that was run instead), ``stopper`` (who cancelled),
+    status), ``signal``, ``reason``, ``remedy``, ``detail`` (what the pusher
+    was not told, such as the name of a file), ``attempt`` (how often it was
+    tried), ``previous`` (what the target had before), ``taken`` (the ID of
+    the delegation that was run instead), ``stopper`` (who cancelled),
     ``identifier`` (what the deploy side knows it by), and with ID also
     ``output``.
 

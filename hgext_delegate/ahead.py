@@ -98,11 +98,10 @@ class _Start:
         refused = eager.load('policy').refused(self._repo)
         targets, _mistakes = eager.load('target').read(self._repo.ui, refused)
         opening = eager.load('opening')
-        for target in targets[:_MOST]:
-            if target.wait:
-                begun = opening.Opening(target)
-                begun.start()
-                self._openings[target.name] = begun
+        for target in [each for each in targets if each.wait][:_MOST]:
+            begun = opening.Opening(target)
+            begun.start()
+            self._openings[target.name] = begun
 
     def drop(self) -> None:
         '''what nobody has taken; it waits for nothing'''

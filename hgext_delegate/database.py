@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
+import stat
 import threading
 import time
 import urllib.parse
@@ -115,7 +117,7 @@ class Database:
         with self._watched():
             if path != ':memory:' and not readonly:
                 _touch(path, mode)
-                self._inode = os.stat(path).st_ino
+                self._inode = _inode(path)
             self._db = _connect(path, readonly)
         try:
             with self._watched():
@@ -217,7 +219,7 @@ _MAKING = threading.Lock()
 
 def _touch(path: str, mode: int | None) -> None:
     # before sqlite does: its companion files take their permission from this
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     with _MAKING, contextlib.suppress(FileExistsError):
         fd = os.open(path, flags, 0o666)
         try:
@@ -225,6 +227,14 @@ def _touch(path: str, mode: int | None) -> None:
                 os.fchmod(fd, mode & 0o666)
         finally:
             os.close(fd)
+
+
+def _inode(path: str) -> int:
+    # sqlite would follow a link to another repository's journal
+    status = os.lstat(path)
+    if stat.S_ISLNK(status.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    return status.st_ino
 
 
 def _move_away(path: str) -> str:

@@ -169,7 +169,7 @@ class Desk:
         if node is None:
             self.journal.unmatched(target.name, entry.txn)
             return
-        pusher = entry.push.get('pusher')
+        pusher = entry.push['pusher']
         self.journal.record(
             target.name, node, pusher, entry.txn, entry.sequence
         )

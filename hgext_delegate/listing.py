@@ -137,6 +137,7 @@ def _item(ui, fm, row, silent: bool) -> None:
         signal=_text(row.signal),
         reason=_text(row.reason),
         remedy=_text(row.remedy),
+        detail=_text(row.detail),
         attempt=row.attempt,
         taken=row.taken,
         stopper=_text(row.stopper),
@@ -166,8 +167,8 @@ def _plain(ui, fm, row, date) -> None:
     ended = row.state != journalmod.RUNNING and not row.taken
     if ui.verbose and row.number is not None and ended:
         _line, hints = wording.verdict(row)
-        for hint in filter(None, hints):
-            hint = encoding.fromlocal(hint).decode('utf-8')
+        texts = [encoding.fromlocal(hint).decode('utf-8') for hint in hints]
+        for hint in filter(None, [*texts, row.detail]):
             fm.plain(b'(%s)\n' % _text(hint), label=b'delegate.hint')
 
 

@@ -115,6 +115,8 @@ def _entry(record) -> Entry:
         pairs += [[head, head] for head in heads]
     if not pairs:
         raise ValueError('nothing was pushed')
+    for name in ('pusher', 'source', 'time'):
+        entry.push[name]  # or the line is damaged
     for first, last in pairs:
         if not _NODE.fullmatch(first) or not _NODE.fullmatch(last):
             raise ValueError('not a node')

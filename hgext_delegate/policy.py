@@ -80,15 +80,18 @@ def _unsafe(repo) -> tuple[bytes, bytes] | None:
             mode = os.lstat(path).st_mode
         except FileNotFoundError:
             continue
+        name = b'.hg/' + os.path.basename(path)
+        if not path.startswith(repo.path):
+            name = _(b"the share source's %s") % name
         if stat.S_ISLNK(mode):
             return (
-                _(b'.hg/hgrc is a symbolic link'),
+                _(b'%s is a symbolic link') % name,
                 _(b'make it a file of its own'),
             )
         if mode & 0o022:
             return (
-                _(b'.hg/hgrc can be written by others than its owner'),
-                _(b'chmod go-w .hg/hgrc'),
+                _(b'%s can be written by others than its owner') % name,
+                _(b'chmod go-w %s') % name,
             )
     return None
 

@@ -88,7 +88,7 @@ def short(node: str) -> bytes:
 
 def safe(value: bytes) -> bytes:
     '''``value`` as it is, without what could steer the terminal'''
-    return re.sub(rb'[\0-\x1f\x7f]', b'?', value)
+    return re.sub(rb'[\0-\x1f\x7f]|\xc2[\x80-\x9f]', b'?', value)
 
 
 def text(value: str) -> bytes:

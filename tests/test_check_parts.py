@@ -404,8 +404,14 @@ def test_one_that_ends_while_it_is_looked_at_is_not_abandoned(
 
 
 def push(txn: str) -> outbox.Entry:
-    node = {'node': 'a' * 40, 'node_last': 'a' * 40}
-    return outbox.Entry(int(txn), txn, ('blog', 'other'), node)
+    pushed = {
+        'node': 'a' * 40,
+        'node_last': 'a' * 40,
+        'pusher': None,
+        'source': 'serve',
+        'time': '2026-01-01T00:00:00Z',
+    }
+    return outbox.Entry(int(txn), txn, ('blog', 'other'), pushed)
 
 
 def test_pushes_that_wait_are_counted(repo: Any, record: Path) -> None:

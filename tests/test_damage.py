@@ -224,6 +224,19 @@ def test_the_end_is_written_when_it_can_be_again(
     opened.close()
 
 
+def test_a_link_to_another_journal_is_not_followed(path: str) -> None:
+    other = path + '-of-another-repository'
+    opened = journal.open(other)
+    opened.record('blog', A, 'alice', 'T1', 1)
+    opened.close()
+    os.symlink(other, path)
+    with pytest.raises(journal.JournalError, match='symbolic links'):
+        journal.open(path)
+    opened = journal.open(other)
+    assert opened.find('blog', 'T1')
+    opened.close()
+
+
 def test_one_who_reads_while_it_is_made_does_not_stop_it(path: str) -> None:
     journal.open(path).close()
     reader = sqlite3.connect(path, isolation_level=None)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given, strategies as st
 
 from hgext_delegate import outbox
 
-PUSH = {'node': 'a' * 40, 'node_last': 'b' * 40, 'transaction': 'TXN:1'}
+PUSH = {
+    'node': 'a' * 40,
+    'node_last': 'b' * 40,
+    'pusher': None,
+    'source': 'serve',
+    'time': '2026-01-01T00:00:00Z',
+    'transaction': 'TXN:1',
+}
 
 
 def filled(count: int) -> outbox.Outbox:
@@ -49,6 +57,15 @@ def test_a_damaged_line_is_kept_and_the_others_are_read() -> None:
     assert [entry.sequence for entry in box.entries] == [1, 3]
     assert box.unread == (lines[2].strip(),)
     assert outbox.parse(outbox.render(box)) == box
+
+
+@pytest.mark.parametrize('name', ['pusher', 'source', 'time', 'node'])
+def test_a_push_that_lacks_what_each_has_is_a_damaged_line(name: str) -> None:
+    (line,) = outbox.render(filled(1)).splitlines()[1:]
+    record = json.loads(line)
+    del record['push'][name]
+    line = json.dumps(record).encode()
+    assert outbox.parse(line).unread == (line,)
 
 
 def test_the_file_is_bounded_and_drops_the_oldest() -> None:

@@ -56,6 +56,26 @@ def test_what_is_not_allowed_is_refused_in_one_line(
     assert not world.deploys()
 
 
+@pytest.mark.parametrize('option', ['hostkey', 'timeout'])
+def test_what_the_host_has_set_cannot_be_taken_away(
+    world: World, repository: Repository, clone: Clone, option: str
+) -> None:
+    host_says(
+        world,
+        'allow-repository-config = retries\n'
+        f'blog = ssh://{world.deploy.name}@localhost:{world.port}\n'
+        'blog:timeout = 5m\nblog:hostkey = ssh-ed25519 AAAA\n',
+    )
+    repository.hgrc(f'[delegate]\nblog:retries = 0\n%unset blog:{option}\n')
+    clone.commit()
+    (line,) = refused(clone.push())
+    assert line == (
+        b"delegate: blog:%s in .hg/hgrc: '%s' is not for a repository's hgrc"
+        % (option.encode(), option.encode())
+    )
+    assert not world.deploys()
+
+
 def test_the_repositorys_name_can_be_part_of_what_is_allowed(
     world: World,
 ) -> None:

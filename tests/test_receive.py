@@ -216,14 +216,6 @@ def test_the_pusher_is_one_line_of_text(name: str) -> None:
     assert '\0' not in told and len(told.splitlines()) <= 1
 
 
-def test_durations_are_read_as_elsewhere() -> None:
-    wanted = {'90': 90, '15s': 15, '10m': 600, '1h': 3600, '0.5 h': 1800}
-    for text, seconds in wanted.items():
-        assert orders.duration(text) == seconds
-    for text in ('', '0', '-1', '1d', '1h30m', 'inf', '1e9', '9' * 10):
-        assert orders.duration(text) is None
-
-
 @pytest.mark.parametrize(
     ('request_text', 'sent', 'reason'),
     [

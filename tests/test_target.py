@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from mercurial import ui as uimod
 
-from hgext_delegate import target
+from hgext_delegate import target, values
 
 Read = Callable[[str], 'tuple[list[target.Target], list[target.Mistake]]']
 
@@ -205,6 +205,23 @@ def test_an_untrusted_file_counts_for_nothing(
 ) -> None:
     monkeypatch.setattr(uimod.ui, '_trusted', lambda self, fp, f: False)
     assert read('a = ssh://h\na:x = 1\n') == ([], [])
+
+
+def test_durations_are_bounded_and_more_than_nothing() -> None:
+    wanted = {'90': 90, '15s': 15, '10m': 600, '1h': 3600, '0.5 h': 1800}
+    for text, seconds in wanted.items():
+        assert values.duration(text.encode()) == seconds
+    wrong = ('', '0', '-1', '1d', '1h30m', 'inf', '1e9', '9' * 10, '999999h')
+    for text in wrong:
+        with pytest.raises(values.Wrong):
+            values.duration(text.encode())
+
+
+def test_what_is_no_number_to_keep_is_the_default() -> None:
+    for value in (None, b'', b'ten', b'-1', b'9' * 20, b'9' * 5000):
+        assert values.keep(value) == 100
+    assert values.keep(b'7') == 7
+    assert values.keep(b'0') == 1
 
 
 def test_settings_are_no_targets(read: Read) -> None:

@@ -14,7 +14,8 @@ from mercurial import error, pycompat
 from mercurial.i18n import _
 from mercurial.utils import urlutil
 
-from . import authorizedkeys, clone, orders, reception, supervisor
+from .. import values
+from . import authorizedkeys, clone, reception, supervisor
 
 _STATE = '~/.local/state/hg-delegate'
 _TIMEOUT = b'1h'
@@ -103,13 +104,11 @@ def _script(value: bytes) -> list[str]:
 
 
 def _timeout(value: bytes) -> float:
-    seconds = orders.duration(os.fsdecode(value))
-    if not seconds:
-        raise error.InputError(
-            _(b"'%s' is not a duration") % value,
-            hint=_(b'write seconds, or a number with s, m or h, such as 10m'),
-        )
-    return seconds
+    try:
+        return values.duration(value)
+    except values.Wrong as exc:
+        problem, remedy = exc.args
+        raise error.InputError(problem, hint=remedy) from None
 
 
 def _path(value: bytes) -> str:

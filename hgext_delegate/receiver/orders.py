@@ -30,8 +30,6 @@ _ID = re.compile(r'[0-9a-f]{32}\Z')
 _UNPRINTABLE = re.compile(
     '[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
 )
-_DURATION = re.compile(r'([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smh]?)\Z')
-_SECONDS = {'': 1, 's': 1, 'm': 60, 'h': 3600}
 
 _is_node = strictjson.matches(_NODE)
 
@@ -189,14 +187,6 @@ def variables(order: Order, path: str) -> dict[str, str]:
         'DELEGATE_PUSHER': pusher[:1000],
         'DELEGATE_JSON': path,
     }
-
-
-def duration(text: str) -> float | None:
-    '''seconds, from ``90``, ``90s``, ``10m`` or ``1h``; None if it is none'''
-    match = _DURATION.match(text)
-    if not match:
-        return None
-    return float(match.group(1)) * _SECONDS[match.group(2)] or None
 
 
 def shown(text: str) -> str:
