@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 import threading
 import time
@@ -207,9 +208,14 @@ def _serve_live(
     broadcast.finish = finish
     desk.voice.speak_to(broadcast)
     # Not left to the reply: a pusher may go away before it has begun.
-    threading.Thread(
+    closing = threading.Thread(
         target=_close, args=(desk.workers, broadcast, close)
-    ).start()
+    )
+    try:
+        closing.start()
+    except RuntimeError as exc:
+        # no more threads are to be had
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from exc
     return broadcast
 
 
@@ -220,7 +226,9 @@ def _close(
 ) -> None:
     '''let go of what the workers need, once they have ended'''
     for worker in workers:
-        worker.join()
+        # not one that could not be started
+        if worker.is_alive():
+            worker.join()
     # Whoever reads what became of them needs it as well, however slowly; but
     # the reply may never have begun.
     give_up = time.monotonic() + _PATIENCE

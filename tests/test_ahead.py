@@ -9,11 +9,15 @@ import signal
 import time
 from collections.abc import Callable
 
+import accounts
 import pytest
+import servers
 from repositories import Clone, Repository
 from test_deploy import LAST, targets
 from world import SERVE, World
 
+# the kernel counts all processes of an account
+ALONE = pytest.mark.skipif(not accounts.ROOT, reason='one account for all')
 SLOW = 'until [ -e go ]; do sleep 0.02; done\n'
 
 
@@ -207,6 +211,7 @@ def test_a_connection_that_is_lost_meanwhile_is_made_again(
     assert logins(world) == before + 2
 
 
+@ALONE
 def test_a_push_stands_where_no_threads_are_to_be_had(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -225,3 +230,28 @@ def test_a_push_stands_where_no_threads_are_to_be_had(
             assert [x for x in push.remote if b'delegate: ' in x], push
             repository.hg('delegate', '--pending')
         assert world.deploys()[-1].context['node'] == node
+
+
+@ALONE
+def test_a_web_server_keeps_nothing_where_no_threads_are_to_be_had(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    names = 'blog', 'docs', 'site', 'wiki'
+    repository.hgrc(targets(world, *names))
+    for limit in (6, 9):
+        port = servers.free_port()
+        command = ['prlimit', f'--nproc={limit}', *world.hg, 'serve']
+        command += ['--web-conf', str(world.web_conf([repository]))]
+        command += ['--address', '127.0.0.1', '--port', str(port)]
+        with world.http(command, port) as url:
+            for _ in range(3):
+                clone.commit()
+                push = clone.push(f'{url}/{repository.path.name}')
+                assert not [x for x in push.remote if b'exception' in x]
+            (pid,) = [p for p, c in world.living().items() if 'serve' in c]
+            give_up = time.monotonic() + 10
+            while len(os.listdir(f'/proc/{pid}/task')) > 1:
+                assert time.monotonic() < give_up, 'threads are left'
+                time.sleep(0.1)
+    repository.hg('delegate', '--pending')
+    assert repository.hg('delegate', '--pending').stdout == b''
