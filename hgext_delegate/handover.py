@@ -99,10 +99,13 @@ def leave(desk: deskmod.Desk, jobs: deskmod.Jobs) -> None:
     # A server process would keep what is left of it.
     threading.Thread(target=process.wait, daemon=True).start()
     for target, number in jobs:
-        desk.voice.say(
-            _(b'%s: handed over as delegation %d')
-            % (pycompat.sysbytes(target.name), number)
-        )
+        name = pycompat.sysbytes(target.name)
+        if desk.journal.persistent:
+            line = _(b'%s: handed over as delegation %d') % (name, number)
+        else:
+            # the number is one of ours alone
+            line = _(b'%s: handed over') % name
+        desk.voice.say(line)
 
 
 def _follow(

@@ -16,7 +16,7 @@ from repositories import Clone, Completed, Repository
 from world import World
 
 from hgext_delegate.receiver import authorizedkeys
-from hgext_delegate.setup import invitation
+from hgext_delegate.setup import snippets
 
 KEY = (
     'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0mZQ2y0cPcmvyGx2yqNZ0v7Hn9nOZ6'
@@ -178,8 +178,8 @@ def test_a_line_that_gives_away_more_is_refused(line: str, reason: str) -> None:
 def test_whatever_delegate_setup_prints_is_taken(command: str) -> None:
     sources = ['127.0.0.1', '::1']
     try:
-        line = invitation.authorized_key(sources, command, KEY, 'delegate:b@r')
-    except invitation.UnwritableError:
+        line = snippets.authorized_key(sources, command, KEY, 'delegate:b@r')
+    except snippets.UnwritableError:
         return
     assert authorizedkeys.parse(line) == KEY
 

@@ -300,8 +300,8 @@ def test_the_keys_of_this_machine_need_no_question(
         'from mercurial import demandimport\n'
         'def uisetup(ui):\n'
         '    with demandimport.deactivated():\n'
-        '        from hgext_delegate.setup import acquaint\n'
-        f'    acquaint.MACHINE = {str(folder)!r}\n',
+        '        from hgext_delegate.setup import hostkeys\n'
+        f'    hostkeys.MACHINE = {str(folder)!r}\n',
     )
     named = world.repository('named', enable=False)
     text = f'[extensions]\nhgext_delegate =\npatch = {patch}\n'

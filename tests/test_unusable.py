@@ -203,6 +203,17 @@ def test_without_a_journal_a_push_is_delegated_and_stays_in_the_outbox(
     assert repository.hg('delegate', '--pending').stdout == b''
 
 
+def test_without_a_journal_no_number_is_given_away(
+    world: World, repository: Repository, ready: Clone, folder: Path
+) -> None:
+    repository.hgrc(targets(world, more='blog:wait = no\n'))
+    mend = make_newer(world, folder)
+    ready.commit()
+    said = ours(ready.push())
+    assert said[-1] == b'delegate: blog: handed over'
+    mend()
+
+
 # A proxy that holds the journal once a delegation has begun.
 HOLDER = """\
 import os, socket, sqlite3, sys, threading, time

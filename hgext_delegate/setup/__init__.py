@@ -5,9 +5,9 @@
 '''hg delegate-setup: what a new target needs
 
 command     the command, and what it prints
-acquaint    getting to know a host by its key
+hostkeys    getting to know a host by its key
 addresses   from where a host sees us
 keypair     the key for one repository and one target
 private     the folder of all this, and safe writing in it
-invitation  the lines to paste
+snippets    the lines to paste
 '''

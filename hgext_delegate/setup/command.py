@@ -30,7 +30,7 @@ from mercurial.utils import procutil
 
 from .. import eager, target as targetmod, wording
 from ..ssh import failure, knownhosts, session, sshconfig
-from . import acquaint, addresses, invitation, keypair, private
+from . import addresses, hostkeys, keypair, private, snippets
 
 _FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
 
@@ -46,13 +46,13 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     accepted = _fingerprint(opts['accept_host_key'])
     refuse_root(repo.sharedpath)
     root = os.fsdecode(repo.root)
-    comment = invitation.comment(target.name, os.path.basename(root))
+    comment = snippets.comment(target.name, os.path.basename(root))
     command = os.fsdecode(opts['command'])
     with _worded():
-        invitation.check(command)
+        snippets.check(command)
         pair = keypair.make(target.name, repo.sharedpath, comment)
         host = session.find(target.host, target.port, target.user)
-        key = acquaint.host_key(
+        key = hostkeys.host_key(
             host, pair.path, accepted, lambda key: _ask(ui, host, key)
         )
         ways = addresses.ways(host)
@@ -66,11 +66,11 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
             'publickey': pair.public,
             'hostkey': key.text,
             'fingerprint': key.fingerprint,
-            'authorized_keys': invitation.authorized_key(
+            'authorized_keys': snippets.authorized_key(
                 sources, command, pair.public, comment
             ),
         }
-        made['hgrc'] = invitation.hgrc(_sections(ui, made, command))
+        made['hgrc'] = snippets.hgrc(_sections(ui, made, command))
     _warn(ui, host, is_here)
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
@@ -131,7 +131,7 @@ def _worded() -> Iterator[None]:
         yield
     except (
         failure.SessionError,
-        invitation.UnwritableError,
+        snippets.UnwritableError,
         private.PrivateError,
     ) as exc:
         raise error.StateError(
@@ -182,11 +182,11 @@ def _uid(account: str) -> int | None:
 def _receiver(ui, name: str, root: str, is_here: bool) -> str:
     '''the forced command for an account that can have this extension too'''
     if not is_here:
-        return invitation.receiver('hg', ('hgext_delegate', ''), name, 'URL')
+        return snippets.receiver('hg', ('hgext_delegate', ''), name, 'URL')
     key, value = _extension(ui)
     value = os.fsdecode(util.expandpath(os.fsencode(value)))
-    source = root if invitation.is_plain(root) else 'URL'
-    return invitation.receiver(_hg(), (key, value), name, source)
+    source = root if snippets.is_plain(root) else 'URL'
+    return snippets.receiver(_hg(), (key, value), name, source)
 
 
 def _hg() -> str:
@@ -221,7 +221,7 @@ def _sections(
         target + ':identity': made['identity'],
         target + ':hostkey': made['hostkey'],
     }
-    if invitation.is_receiver(command):
+    if snippets.is_receiver(command):
         items[target + ':receiver'] = 'yes'
     sections = {'delegate': items}
     if source == b'--config':

@@ -179,7 +179,9 @@ def find(
     return sshconfig.find(_CONFIG, _options, host, port, user)
 
 
-def greet(trust: hostkey.Trust, identity: str, patience: float = 15.0) -> None:
+def exchange_keys(
+    trust: hostkey.Trust, identity: str, patience: float = 15.0
+) -> None:
     '''exchange keys with ``trust.host``, which ``trust`` judges, and go
 
     Nobody logs in there, but to jump hosts as open() does, and all within

@@ -1,4 +1,4 @@
-# invitation.py - the lines that let the server account in
+# snippets.py - the lines that let the server account in
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.

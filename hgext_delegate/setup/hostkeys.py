@@ -1,4 +1,4 @@
-# acquaint.py - getting to know a host by its key
+# hostkeys.py - getting to know a host by its key
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
@@ -31,7 +31,7 @@ _NAME = re.compile(r'[A-Za-z0-9._:%-]+\Z')
 Files = Sequence[tuple[str, bytes]]
 
 
-class Stranger(hostkey.Trust):
+class AnyKey(hostkey.Trust):
     '''takes any key of a type that is not in ``seen``, and notes it'''
 
     def __init__(
@@ -84,21 +84,21 @@ def _shown(
     '''the keys of ``host``, one of each type, those first that are known'''
     seen: list[str] = []
     while True:
-        stranger = Stranger(host, files, seen)
+        trust = AnyKey(host, files, seen)
         try:
-            session.greet(stranger, identity=identity)
+            session.exchange_keys(trust, identity=identity)
         except session.IncompatibleError:
             if not seen:
                 raise
             return
         # It has shown one, or there would have been an error.
-        assert stranger.key
-        if stranger.key.type in seen:
+        assert trust.key
+        if trust.key.type in seen:
             raise failure.SessionError(
                 f'{host} shows a host key that it was not asked for'
             )
-        yield stranger.key
-        seen.append(stranger.key.type)
+        yield trust.key
+        seen.append(trust.key.type)
 
 
 def _wanted(

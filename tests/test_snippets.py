@@ -10,7 +10,7 @@ import pytest
 from mercurial import config
 
 from hgext_delegate.receiver import authorizedkeys
-from hgext_delegate.setup import invitation
+from hgext_delegate.setup import snippets
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +56,7 @@ def test_sshd_runs_the_command_that_was_meant(
         capture_output=True,
     )
     public = loopback.public(sshd.identity)
-    line = invitation.authorized_key(
+    line = snippets.authorized_key(
         ['127.0.0.1', '::1'], command, public, 'delegate:a@b'
     )
     done = logged_in(sshd, line)
@@ -66,38 +66,38 @@ def test_sshd_runs_the_command_that_was_meant(
 def test_sshd_lets_nobody_in_from_elsewhere(sshd: loopback.Sshd) -> None:
     public = loopback.public(sshd.identity)
     for sources, status in ((['192.0.2.1', '::1'], 255), ([], 0)):
-        line = invitation.authorized_key(sources, 'true', public, 'x')
+        line = snippets.authorized_key(sources, 'true', public, 'x')
         assert logged_in(sshd, line).returncode == status
 
 
 def test_the_receiver_takes_the_line_as_well(sshd: loopback.Sshd) -> None:
     public = loopback.public(sshd.identity)
-    command = invitation.receiver(
+    command = snippets.receiver(
         '/opt/my hg', ('hgext_delegate', "/a b/it's"), 'blog', '/srv/"a" b'
     )
     for sources in ([], ['127.0.0.1', 'fe80::1%*']):
-        line = invitation.authorized_key(sources, command, public, 'd:a@b')
+        line = snippets.authorized_key(sources, command, public, 'd:a@b')
         assert authorizedkeys.parse(line) == public
 
 
 @pytest.mark.parametrize('command', ['a\nb', 'a\0', '\x1b', 'é', 'a\\'])
 def test_a_command_that_would_break_the_line_is_refused(command: str) -> None:
-    with pytest.raises(invitation.UnwritableError):
-        invitation.authorized_key([], command, 'ssh-ed25519 AAAA', 'x')
+    with pytest.raises(snippets.UnwritableError):
+        snippets.authorized_key([], command, 'ssh-ed25519 AAAA', 'x')
 
 
 @pytest.mark.parametrize(
     'name', ['site', 'my site', 'a"b', 'new\nline', 'Zoë', 'a@b c', '', ' ']
 )
 def test_a_comment_is_one_word(name: str) -> None:
-    word = invitation.comment('blog', name)
+    word = snippets.comment('blog', name)
     assert word.startswith('delegate:blog@')
     assert word.isascii() and word.isprintable() and ' ' not in word
     assert '"' not in word
 
 
 def test_the_words_of_the_receiver_are_those_that_a_shell_reads() -> None:
-    command = invitation.receiver(
+    command = snippets.receiver(
         '/opt/my hg', ('x', '~/$HOME "a"'), 'blog', "/srv/it's; a b"
     )
     done = subprocess.run(
@@ -110,15 +110,15 @@ def test_the_words_of_the_receiver_are_those_that_a_shell_reads() -> None:
         *('delegate-receive', '--clone', '/h/blog'),
         *('--source', "/srv/it's; a b", '--run', './deploy.sh'),
     ]
-    assert invitation.is_receiver(command)
-    assert not invitation.is_receiver('/usr/local/bin/deploy')
+    assert snippets.is_receiver(command)
+    assert not snippets.is_receiver('/usr/local/bin/deploy')
 
 
 @pytest.mark.parametrize(
     'value', ['', '/a b', '/a#b;c', '%include x', '[x]', 'a = b', '"', "Zoë'"]
 )
 def test_mercurial_reads_the_value_that_was_meant(value: str) -> None:
-    text = invitation.hgrc({'a': {'b': '1'}, 'c': {'d': value, 'd:e': 'f'}})
+    text = snippets.hgrc({'a': {'b': '1'}, 'c': {'d': value, 'd:e': 'f'}})
     read = config.config()
     read.parse(b'', text.encode('utf-8'))
     assert read.items(b'c') == [(b'd', value.encode('utf-8')), (b'd:e', b'f')]
@@ -127,5 +127,5 @@ def test_mercurial_reads_the_value_that_was_meant(value: str) -> None:
 
 @pytest.mark.parametrize('value', ['a\nb', ' a', 'a ', '\t', '\udcff', 'a\0'])
 def test_a_value_that_no_hgrc_can_have_is_refused(value: str) -> None:
-    with pytest.raises(invitation.UnwritableError):
-        invitation.hgrc({'a': {'b': value}})
+    with pytest.raises(snippets.UnwritableError):
+        snippets.hgrc({'a': {'b': value}})

@@ -11,7 +11,7 @@ import paramiko
 import pytest
 from test_setup import FOLDER
 
-from hgext_delegate.setup import acquaint, addresses
+from hgext_delegate.setup import addresses, hostkeys
 from hgext_delegate.ssh import knownhosts, session
 
 RECORD = FOLDER / 'known_hosts'
@@ -41,7 +41,7 @@ def meet(
 
     port = port if host else sshd.port
     there = session.find(host or sshd.address, port, None)
-    key = acquaint.host_key(there, str(sshd.identity), accepted, ask)
+    key = hostkeys.host_key(there, str(sshd.identity), accepted, ask)
     return key.text, asked
 
 
@@ -227,9 +227,9 @@ def test_a_host_that_says_nothing_is_given_up(
 ) -> None:
     with loopback.bare(lambda connection: None) as port:
         there = session.find('127.0.0.1', port, None)
-        trust = acquaint.Stranger(there, [], [])
+        trust = hostkeys.AnyKey(there, [], [])
         with pytest.raises(session.SessionError) as caught:
-            session.greet(trust, str(sshd.identity), 0.3)
+            session.exchange_keys(trust, str(sshd.identity), 0.3)
     assert caught.value.reason.startswith('timed out after 0.3 s while waiting')
 
 
