@@ -14,7 +14,7 @@ import stat
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 # How long another process may hold the file, in seconds.
@@ -80,18 +80,43 @@ def translated() -> Iterator[None]:
     '''sqlite's errors as JournalError'''
     try:
         yield
-    except (sqlite3.Error, OSError) as exc:
-        # sqlite says DatabaseError itself for SQLITE_CORRUPT and
-        # SQLITE_NOTADB; locked, full and unreadable files are a kind of it
-        damaged = type(exc) is sqlite3.DatabaseError
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
+        damaged = _is_damage(exc)
         what = 'is damaged' if damaged else 'cannot be used'
         # an OSError would name a path of the server
         why = getattr(exc, 'strerror', None) or str(exc)
+        if 'decode' in why:
+            # what follows is somebody's record
+            why = 'it has text that is none'
         # sqlite's codes are known since Python 3.11 only
         remedy = _LOCKED if why.endswith('locked') else _UNWRITABLE
         raise JournalError(
             'the journal %s: %s' % (what, why), remedy, damaged
         ) from exc
+
+
+# How an OperationalError begins where not the file's content is at fault; of
+# sqlite's codes older Pythons know nothing.
+_OUTSIDE = (
+    'database is locked',
+    'database schema is locked',
+    'database table is locked',
+    'database or disk is full',
+    'attempt to write a readonly database',
+    'unable to open database file',
+    'disk I/O error',
+    'locking protocol',
+    'out of memory',
+)
+
+
+def _is_damage(exc: Exception) -> bool:
+    if isinstance(exc, sqlite3.OperationalError):
+        return not str(exc).startswith(_OUTSIDE)
+    # which says that it was closed
+    if isinstance(exc, sqlite3.ProgrammingError):
+        return False
+    return isinstance(exc, (sqlite3.DatabaseError, UnicodeDecodeError))
 
 
 _LOCKED = 'another process holds it; see fuser .hg/delegate/journal'
@@ -159,9 +184,18 @@ class Database:
         with self._lock:
             self._db.close()
 
-    def select(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    def select(
+        self,
+        query: str,
+        *values: Any,
+        is_sound: Callable[..., bool] = lambda *row: True,
+    ) -> list[tuple[Any, ...]]:
+        '''the rows; one that is not sound is damage of the file'''
         with self._lock, self._watched():
-            return self._db.execute(query, values).fetchall()
+            rows = self._db.execute(query, values).fetchall()
+            if not all(is_sound(*row) for row in rows):
+                raise sqlite3.DatabaseError('it has a record that is none')
+            return rows
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -182,9 +216,20 @@ class Database:
             with translated():
                 yield
         except JournalError as exc:
+            exc.damaged = exc.damaged or self._was_moved()
             if exc.damaged:
                 exc.remedy = self._set_aside()
             raise
+
+    def _was_moved(self) -> bool:
+        '''whether another process has set the file aside meanwhile
+
+        What comes of that may be a disk I/O error as well.
+        '''
+        try:
+            return self._inode not in (None, os.stat(self._path).st_ino)
+        except OSError as exc:
+            return isinstance(exc, FileNotFoundError)
 
     def _set_aside(self) -> str:
         '''move the file away, if it still is the one; what to say of it'''

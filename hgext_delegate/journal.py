@@ -14,6 +14,7 @@ delegation run again.
 from __future__ import annotations
 
 import dataclasses
+import re
 import secrets
 import threading
 import time
@@ -81,6 +82,25 @@ class Delegation:
     remedy: str
     detail: str
     stopper: str | None
+
+
+_STATES = {*OPEN, *RUN, SUPERSEDED}
+_NODE = re.compile('[0-9a-f]{40}')
+_KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
+_TYPES = [
+    tuple(_KINDS[kind] for kind in field.type.split(' | '))
+    for field in dataclasses.fields(Delegation)
+]
+
+
+def _is_sound(*row: Any) -> bool:
+    # sqlite has no checksums, and keeps any type in any column
+    if not all(map(isinstance, row, _TYPES)):
+        return False
+    made = Delegation(*row)
+    return made.state in _STATES and all(
+        _NODE.fullmatch(node) for node in (made.node, made.previous) if node
+    )
 
 
 def supersedes(
@@ -158,7 +178,8 @@ class Journal:
 
     def _select(self, where: str, *values: Any) -> list[Delegation]:
         query = 'SELECT * FROM delegation WHERE ' + where
-        rows = [Delegation(*row) for row in self._db.select(query, *values)]
+        found = self._db.select(query, *values, is_sound=_is_sound)
+        rows = [Delegation(*row) for row in found]
         return [
             dataclasses.replace(row, **self._unsaved.get(row.number, _SAVED)[0])
             for row in rows

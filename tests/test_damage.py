@@ -116,6 +116,25 @@ def test_damage_in_any_page_is_met_by_one_push_at_most(
     assert met
 
 
+def test_damage_within_records_is_met_by_one_push_at_most(
+    path: str, whole: bytes
+) -> None:
+    met = 0
+    for seed in range(40):
+        noise = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(20):
+            at = noise.randrange(PAGE, len(data))
+            data[at : at + 5] = noise.choice([b'x', noise.randbytes(1)]) * 5
+        for name in Path(path).parent.iterdir():
+            name.unlink()
+        Path(path).write_bytes(data)
+        count = trials(path)
+        assert count <= 1
+        met += count
+    assert met
+
+
 def test_what_another_process_has_begun_anew_is_not_set_aside(
     path: str, whole: bytes
 ) -> None:
@@ -222,6 +241,29 @@ def test_the_end_is_written_when_it_can_be_again(
     states = [found.state for found in opened.newest('blog', 9)]
     assert states == [journal.SUCCEEDED, journal.SUPERSEDED]
     opened.close()
+
+
+def test_whatever_fails_in_a_file_that_was_set_aside_is_damage(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, 'BUSY_SECONDS', 0)
+    opened = journal.open(path)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute('BEGIN IMMEDIATE')
+    with pytest.raises(journal.JournalError) as caught:
+        opened.record('blog', A, 'alice', 'T1', 1)
+    assert not caught.value.damaged
+    os.rename(path, path + '.damaged-1')
+    with pytest.raises(journal.JournalError) as caught:
+        opened.record('blog', A, 'alice', 'T1', 1)
+    assert caught.value.damaged and 'new one' in caught.value.remedy
+    fresh = journal.open(path)
+    with pytest.raises(journal.JournalError) as caught:
+        opened.record('blog', A, 'alice', 'T1', 1)
+    assert caught.value.damaged
+    assert fresh.record('blog', A, 'alice', 'T1', 1) == 1
+    for each in (holder, opened, fresh):
+        each.close()
 
 
 def test_a_link_to_another_journal_is_not_followed(path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import random
 import types
 from collections.abc import Iterator, Sequence
@@ -294,25 +295,31 @@ def test_a_path_that_is_no_utf8_is_valid_json_all_the_same() -> None:
 @pytest.mark.parametrize(
     'damage',
     [
-        {'push': {}},
-        {'push': {'node': NODE, 'node_last': None}},
-        {'push': {'node': NODE, 'node_last': 'tip'}},
-        {'push': {'node': NODE[1:], 'node_last': NODE}},
-        {'push': {'node': NODE, 'node_last': NODE, 'heads': [{'nodf': 'x'}]}},
-        {'sequence': float('inf')},
+        {'node': None, 'node_last': None},
+        {'node': NODE, 'node_last': None},
+        {'node': NODE, 'node_last': 'tip'},
+        {'node': NODE[1:], 'node_last': NODE},
+        {'node': NODE, 'node_last': NODE, 'heads': [{'nodf': 'x'}]},
     ],
 )
 def test_an_entry_that_names_no_changesets_is_none(damage: Any) -> None:
-    good = {
+    good: dict[str, Any] = {
         'sequence': 1,
         'txn': 'TXN:1',
         'targets': ['blog'],
-        'push': {'node': NODE, 'node_last': NODE},
+        'push': {
+            'node': NODE,
+            'node_last': NODE,
+            'pusher': None,
+            'source': 'serve',
+            'time': '2026-01-01T00:00:00Z',
+        },
     }
     assert len(outbox.parse(json.dumps(good).encode()).entries) == 1
-    line = json.dumps({**good, **damage}).encode()
-    box = outbox.parse(line)
-    assert (box.entries, box.unread) == ((), (line,))
+    for bad in ({'push': {**good['push'], **damage}}, {'sequence': math.inf}):
+        line = json.dumps({**good, **bad}).encode()
+        box = outbox.parse(line)
+        assert (box.entries, box.unread) == ((), (line,))
 
 
 def test_many_moves_are_merged_and_none_is_lost(
