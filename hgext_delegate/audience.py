@@ -22,6 +22,7 @@ from mercurial import error
 from mercurial.i18n import _
 
 from . import (
+    delegation,
     journal as journalmod,
     output,
     place as placemod,
@@ -32,7 +33,7 @@ from . import (
 GLANCE = 0.1
 
 # what TRYING_AGAIN begins with; the pause follows
-_AGAIN = journalmod.TRYING_AGAIN.partition('%')[0]
+_AGAIN = delegation.TRYING_AGAIN.partition('%')[0]
 
 # When a pusher who waits for a turn is told so, in seconds; then every minute.
 _REMINDERS = (1, 10, 30)
@@ -172,7 +173,7 @@ class Follower:
         runs = self._runs(row)
         self._listen(runs)
         self._read()
-        if row.state in journalmod.OPEN and works:
+        if row.state in delegation.OPEN and works:
             self._explain(row, runs)
             return False
         self._conclude(row, runs)
@@ -192,17 +193,17 @@ class Follower:
             self._progress.complete()
             self._progress = None
 
-    def _runs(self, row: journalmod.Delegation) -> journalmod.Delegation:
+    def _runs(self, row: delegation.Delegation) -> delegation.Delegation:
         '''the delegation that runs for ``row``: itself, or what took it'''
         return (row.taken and self._journal.get(row.taken)) or row
 
-    def _listen(self, runs: journalmod.Delegation) -> None:
+    def _listen(self, runs: delegation.Delegation) -> None:
         if self._heard != runs.number:
             if runs.number != self._number:
                 # What superseded this one long ago has nothing new to say;
                 # what was quick may have begun and ended since the last look.
                 news = (runs.began or 0.0) >= self._since
-                if runs.state != journalmod.RUNNING and not news:
+                if runs.state != delegation.RUNNING and not news:
                     return
                 self._voice.say(
                     _(b'%s: delegation %d of %s takes this push along')
@@ -215,7 +216,7 @@ class Follower:
             with contextlib.suppress(OSError):  # it may not have begun
                 self._reader = output.Reader(self._place.log(runs.id))
 
-    def _detail(self, runs: journalmod.Delegation) -> None:
+    def _detail(self, runs: delegation.Delegation) -> None:
         '''under --verbose: its number, each attempt, how long it waited'''
         attempt = (runs.number, runs.attempt)
         if runs.began is None or attempt == self._detailed:
@@ -236,10 +237,10 @@ class Follower:
             self._voice.relay(self._name, lines)
 
     def _explain(
-        self, row: journalmod.Delegation, runs: journalmod.Delegation
+        self, row: delegation.Delegation, runs: delegation.Delegation
     ) -> None:
         '''say what the pusher waits for, if it is not the deploy side'''
-        if row.state != journalmod.PENDING or runs is not row:
+        if row.state != delegation.PENDING or runs is not row:
             return
         # A reason without it is final, and left to _conclude().
         reason, again, pause = row.reason.partition(_AGAIN)
@@ -264,14 +265,14 @@ class Follower:
         return 60 * (self._reminded - len(_REMINDERS) + 1)
 
     def _conclude(
-        self, row: journalmod.Delegation, runs: journalmod.Delegation
+        self, row: delegation.Delegation, runs: delegation.Delegation
     ) -> None:
         self.close()
-        if row.state != journalmod.SUPERSEDED:
+        if row.state != delegation.SUPERSEDED:
             runs = row
-        good = runs.state == journalmod.SUCCEEDED
+        good = runs.state == delegation.SUCCEEDED
         line, hints = wording.verdict(runs)
-        if self._heard != runs.number and row.state == journalmod.SUPERSEDED:
+        if self._heard != runs.number and row.state == delegation.SUPERSEDED:
             line, hints = _(b'superseded by %s') % wording.short(runs.node), ()
         self.succeeded = good
         speak = self._voice.say if good else self._voice.warn

@@ -21,6 +21,7 @@ from mercurial import (
 from mercurial.i18n import _
 
 from . import (
+    delegation,
     desk as deskmod,
     eager,
     handover,
@@ -195,7 +196,7 @@ def _interrupt(desk, numbers: Sequence[int]) -> None:
     stopped = []
     for number in numbers:
         row = desk.journal.get(number)
-        if row.state == journalmod.RUNNING or not row.txn:
+        if row.state == delegation.RUNNING or not row.txn:
             if desk.journal.cancel(number, _who()) and row.asked:
                 _end_remains(desk, row)
             stopped.append(row)
@@ -216,7 +217,7 @@ def cancel(ui, repo, id: bytes) -> int:
         row = listing.named(desk, id)
         if not desk.is_open(row.number):
             ended = desk.journal.get(row.number) or row
-            if ended.remedy == journalmod.NOT_ENDED:
+            if ended.remedy == delegation.NOT_ENDED:
                 _end_remains(desk, ended)
                 return _report_cancelled(desk, ended)
             raise error.StateError(
@@ -243,12 +244,12 @@ def _end_remains(desk, row) -> None:
         if target.name == row.target and target.receiver:
             remains = eager.load('remains')
             state = remains.end(target, desk.journal, row)
-            if state == journalmod.SUCCEEDED:
+            if state == delegation.SUCCEEDED:
                 # It was over before we came.
                 fields = {'status': 0, 'reason': '', 'remedy': ''}
             else:
-                fields = {'remedy': '' if state else journalmod.NOT_ENDED}
-                state = journalmod.CANCELLED
+                fields = {'remedy': '' if state else delegation.NOT_ENDED}
+                state = delegation.CANCELLED
             desk.journal.end(row.number, state, **fields)
 
 
@@ -266,13 +267,13 @@ def _await_end(desk, number: int) -> None:
 def _report_cancelled(desk, row) -> int:
     row = desk.journal.get(row.number)
     name = pycompat.sysbytes(row.target)
-    if row.state in journalmod.OPEN:
+    if row.state in delegation.OPEN:
         desk.voice.warn(
             _(b'%s: delegation %d has not ended yet') % (name, row.number),
             _(b"'hg delegate-log %d' shows what becomes of it") % row.number,
         )
         return 1
-    if row.state != journalmod.CANCELLED:
+    if row.state != delegation.CANCELLED:
         line, hints = wording.verdict(row)
         desk.voice.warn(b'%s: %s' % (name, line), *hints)
         return 1

@@ -19,6 +19,7 @@ import traceback
 from typing import Any
 
 from . import (
+    delegation,
     drain as drainmod,
     journal as journalmod,
     opening,
@@ -119,7 +120,7 @@ class Worker(threading.Thread):
         if self._leaving.is_set() or not threading.main_thread().is_alive():
             return False
         row = self.journal.get(self.number)
-        return row is not None and row.state in journalmod.OPEN
+        return row is not None and row.state in delegation.OPEN
 
     def leave(self) -> None:
         '''begin nothing any more; what runs goes on to its end'''
@@ -157,10 +158,10 @@ class Worker(threading.Thread):
                 return
             state, fields, again = self._attempt(row)
             gone = self._leaving.is_set()
-            if state != journalmod.PENDING or not again or not left or gone:
+            if state != delegation.PENDING or not again or not left or gone:
                 self.journal.end(row.number, state, **fields)
                 return
-            fields['reason'] += journalmod.TRYING_AGAIN % pause
+            fields['reason'] += delegation.TRYING_AGAIN % pause
             self.journal.end(row.number, state, **fields)
             self.news.set()
             if self._leaving.wait(pause):
@@ -169,7 +170,7 @@ class Worker(threading.Thread):
             left -= 1
 
     def _attempt(
-        self, row: journalmod.Delegation
+        self, row: delegation.Delegation
     ) -> tuple[str, dict[str, Any], bool]:
         '''one session: the state that it leaves, the fields to record, and
         whether another attempt may come further'''
@@ -201,8 +202,8 @@ class Worker(threading.Thread):
         stopper = self._stopper(row)
         if broken and (stopper or isinstance(broken, session.Expired)):
             state, fields = self._end_there(row, state, fields)
-        if stopper and state != journalmod.SUCCEEDED:
-            state = journalmod.CANCELLED
+        if stopper and state != delegation.SUCCEEDED:
+            state = delegation.CANCELLED
             fields['reason'] = 'cancelled by %s' % stopper
             fields['remedy'] = self._left_behind
         fields['seconds'] = time.monotonic() - began
@@ -210,22 +211,22 @@ class Worker(threading.Thread):
         return state, fields, again
 
     def _end_there(
-        self, row: journalmod.Delegation, state: str, fields: dict[str, Any]
+        self, row: delegation.Delegation, state: str, fields: dict[str, Any]
     ) -> tuple[str, dict[str, Any]]:
         '''end what the receiver goes on with without us; what that came to'''
         if not self.target.receiver:
             return state, fields
         begun = bool(fields.get('asked', True))
         said = remains.end(self.target, self.journal, row, begun)
-        if said == journalmod.SUCCEEDED:
+        if said == delegation.SUCCEEDED:
             return said, {'status': 0}
-        self._left_behind = '' if said else journalmod.NOT_ENDED
+        self._left_behind = '' if said else delegation.NOT_ENDED
         return state, {
             **fields,
             'remedy': self._left_behind or fields['remedy'],
         }
 
-    def _stopper(self, row: journalmod.Delegation) -> str | None:
+    def _stopper(self, row: delegation.Delegation) -> str | None:
         try:
             current = self.journal.get(row.number)
         except journalmod.JournalError:
@@ -239,7 +240,7 @@ class Worker(threading.Thread):
         return (begun and begun.take()) or opening.connect(self.target)
 
     def _session(
-        self, row: journalmod.Delegation, drain: drainmod.Drain
+        self, row: delegation.Delegation, drain: drainmod.Drain
     ) -> session.End:
         target = self.target
         data = _object(self.place, self.journal, row)
@@ -255,10 +256,10 @@ class Worker(threading.Thread):
                     # Where it cannot be told, the channel is closed later.
                     remains.end(target, self.journal, row)
                 elif not told_at:
-                    self._left_behind = journalmod.GOES_ON
+                    self._left_behind = delegation.GOES_ON
                     opened.cancel()
                 elif time.monotonic() - told_at[0] > remains.GRACE:
-                    self._left_behind = journalmod.NOT_ENDED
+                    self._left_behind = delegation.NOT_ENDED
                     opened.cancel()
 
             self.journal.asked(row.number)
@@ -272,7 +273,7 @@ class Worker(threading.Thread):
             )
 
     def _broken(
-        self, row: journalmod.Delegation, exc: session.SessionError
+        self, row: delegation.Delegation, exc: session.SessionError
     ) -> tuple[str, dict[str, Any]]:
         fields: dict[str, Any] = {
             'reason': exc.reason,
@@ -281,31 +282,31 @@ class Worker(threading.Thread):
         }
         if not exc.started:
             # an earlier attempt may have come further
-            return journalmod.PENDING, {**fields, 'asked': row.asked}
+            return delegation.PENDING, {**fields, 'asked': row.asked}
         if isinstance(exc, session.Expired):
-            return journalmod.FAILED, fields
+            return delegation.FAILED, fields
         # The receiver answers for an id that it has seen; a script would run
         # it twice.
         if self.target.receiver:
-            return journalmod.PENDING, fields
-        return journalmod.LOST, fields
+            return delegation.PENDING, fields
+        return delegation.LOST, fields
 
 
 def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
     fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
     if end.status == 0:
-        return journalmod.SUCCEEDED, fields
+        return delegation.SUCCEEDED, fields
     if end.signal is not None:
         fields['reason'] = 'killed by signal %s' % end.signal
     else:
         fields['reason'] = 'exit status %s' % end.status
-    return journalmod.FAILED, fields
+    return delegation.FAILED, fields
 
 
 def _object(
     place: placemod.Place,
     journal: journalmod.Journal,
-    row: journalmod.Delegation,
+    row: delegation.Delegation,
 ) -> bytes:
     entries = waiting.outbox_of(place)
     found = (entries.find(r.txn) for r in journal.carried(row.number) if r.txn)

@@ -27,6 +27,7 @@ from mercurial.utils import stringutil
 
 from . import (
     audience,
+    delegation,
     history,
     journal as journalmod,
     outbox,
@@ -198,7 +199,7 @@ class Desk:
         # its turn will say that it is gone
         return rows[-1].number if rows else None
 
-    def pushes(self, rows: Sequence[journalmod.Delegation]) -> list[dict]:
+    def pushes(self, rows: Sequence[delegation.Delegation]) -> list[dict]:
         '''what a run of ``rows`` would tell the deploy side of'''
         box = outbox.read(self._repo)
         found = [box.find(row.txn) for row in rows if row.txn]
@@ -216,7 +217,7 @@ class Desk:
 
     def newer_deployed(self, target: targetmod.Target, node: str) -> str | None:
         '''what ``target`` has now, if ``node`` is an ancestor of it'''
-        last = self.journal.last(target.name, journalmod.SUCCEEDED)
+        last = self.journal.last(target.name, delegation.SUCCEEDED)
         if last and last.node != node:
             if self.history.is_ancestor(node, last.node):
                 return last.node
@@ -225,10 +226,10 @@ class Desk:
     def is_open(self, number: int) -> bool:
         '''whether ``number`` has not ended, and somebody works on it'''
         row = self.journal.get(number)
-        if row and row.state == journalmod.RUNNING:
+        if row and row.state == delegation.RUNNING:
             self._close_abandoned(row.target)
             row = self.journal.get(number)
-        return row is not None and row.state in journalmod.OPEN
+        return row is not None and row.state in delegation.OPEN
 
     def _close_abandoned(self, name: str) -> None:
         resumable = any(t.name == name and t.receiver for t in self.targets)
@@ -268,15 +269,15 @@ class Desk:
     def prepare(self, target: targetmod.Target, number: int) -> None:
         '''answer now what a worker will want to know of the history'''
         row = self.journal.get(number)
-        last = self.journal.last(target.name, journalmod.SUCCEEDED)
+        last = self.journal.last(target.name, delegation.SUCCEEDED)
         if row:
             other = last.node if last else row.node
             self.history.learn(self._repo, row.node, other)
 
     def remind(self, target: targetmod.Target) -> None:
         '''say that the last delegation to ``target`` went wrong, if it did'''
-        row = self.journal.last(target.name, *journalmod.RUN)
-        if row and row.state != journalmod.SUCCEEDED:
+        row = self.journal.last(target.name, *delegation.RUN)
+        if row and row.state != delegation.SUCCEEDED:
             line, more = wording.recollection(row)
             self.voice.warn(b'%s: %s' % (wording.text(target.name), line), more)
 

@@ -14,109 +14,17 @@ delegation run again.
 from __future__ import annotations
 
 import dataclasses
-import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import database
-
-PENDING = 'pending'
-RUNNING = 'running'
-SUCCEEDED = 'succeeded'
-FAILED = 'failed'
-LOST = 'lost'
-SUPERSEDED = 'superseded'
-CANCELLED = 'cancelled'
-OPEN = (PENDING, RUNNING)
-# how one that was run can have ended
-RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
-
-# ends the reason of one that is PENDING only for that long, in seconds
-TRYING_AGAIN = '; trying again in %d s'
-
-_ABANDONED = 'the server process was killed, or could not record the end'
-
-# the remedy of one that was cancelled while the receiver could not be told
-NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
-# and of one without our receiver
-GOES_ON = 'the remote command may go on until its next output'
+from . import database, delegation
 
 JournalError = database.JournalError
 
-
-@dataclasses.dataclass(frozen=True)
-class Delegation:
-    '''one row; times are seconds since the epoch, ``seconds`` a duration
-
-    ``txn`` and ``sequence`` name the push; ``hg delegate`` has none.
-    ``taken`` is the number of the delegation that runs for this one.
-    ``turn`` orders the runs of a target, whatever the clock does. ``asked``
-    is when the far side was asked to run: without it a delegation provably
-    never started there. ``detail`` is for the server's administrator alone:
-    it may name files. ``stopper`` is who cancelled.
-    '''
-
-    number: int
-    id: str
-    target: str
-    txn: str | None
-    sequence: int | None
-    state: str
-    node: str
-    previous: str | None
-    pusher: str | None
-    taken: int | None
-    attempt: int
-    turn: int | None
-    created: float
-    began: float | None
-    asked: float | None
-    ended: float | None
-    seconds: float | None
-    status: int | None
-    signal: str | None
-    reason: str
-    remedy: str
-    detail: str
-    stopper: str | None
-
-
-_STATES = {*OPEN, *RUN, SUPERSEDED}
-_NODE = re.compile('[0-9a-f]{40}')
-_KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
-_TYPES = [
-    tuple(_KINDS[kind] for kind in field.type.split(' | '))
-    for field in dataclasses.fields(Delegation)
-]
-
-
-def _is_sound(*row: Any) -> bool:
-    # sqlite has no checksums, and keeps any type in any column
-    if not all(map(isinstance, row, _TYPES)):
-        return False
-    made = Delegation(*row)
-    return made.state in _STATES and all(
-        _NODE.fullmatch(node) for node in (made.node, made.previous) if node
-    )
-
-
-def supersedes(
-    last: Delegation, row: Delegation, is_ancestor: Callable[[str, str], bool]
-) -> bool:
-    '''whether ``last``, which succeeded, leaves nothing to do for ``row``
-
-    What was deployed before may be delegated again: its bookmark or its
-    phase has moved. And what was asked for by hand may go back, but not
-    behind what was asked for since.
-    '''
-    if row.node == last.node or row.txn is None:
-        # by number, whatever the clock does
-        if row.number > last.number:
-            return False
-    return row.node == last.node or is_ancestor(row.node, last.node)
+_ABANDONED = 'the server process was killed, or could not record the end'
 
 
 def open(path: str, mode: int | None = None) -> Journal:
@@ -176,10 +84,10 @@ class Journal:
             self._change(number)
         self._db.close()
 
-    def _select(self, where: str, *values: Any) -> list[Delegation]:
+    def _select(self, where: str, *values: Any) -> list[delegation.Delegation]:
         query = 'SELECT * FROM delegation WHERE ' + where
-        found = self._db.select(query, *values, is_sound=_is_sound)
-        rows = [Delegation(*row) for row in found]
+        found = self._db.select(query, *values, is_sound=delegation.is_sound)
+        rows = [delegation.Delegation(*row) for row in found]
         return [
             dataclasses.replace(row, **self._unsaved.get(row.number, _SAVED)[0])
             for row in rows
@@ -187,7 +95,7 @@ class Journal:
 
     # reading
 
-    def get(self, number: int) -> Delegation | None:
+    def get(self, number: int) -> delegation.Delegation | None:
         rows = self._select('number = ?', number)
         return rows[0] if rows else None
 
@@ -196,33 +104,41 @@ class Journal:
         rows = self._select('target = ? AND txn = ?', target, txn)
         return rows[0].number if rows else None
 
-    def newest(self, target: str | None, limit: int) -> list[Delegation]:
+    def newest(
+        self, target: str | None, limit: int
+    ) -> list[delegation.Delegation]:
         if target is None:
             return self._select('1 ORDER BY number DESC LIMIT ?', limit)
         return self._select(
             'target = ? ORDER BY number DESC LIMIT ?', target, limit
         )
 
-    def pending(self, target: str) -> list[Delegation]:
+    def pending(self, target: str) -> list[delegation.Delegation]:
         '''what waits for ``target``: pushes in their order, and what was
         asked for by hand between them, where it came'''
         rows = self._select(
-            'target = ? AND state = ? ORDER BY number', target, PENDING
+            'target = ? AND state = ? ORDER BY number',
+            target,
+            delegation.PENDING,
         )
         pushed = [row for row in rows if row.txn]
         pushes = iter(sorted(pushed, key=lambda row: row.sequence or 0))
         return [next(pushes) if row.txn else row for row in rows]
 
-    def running(self, target: str) -> Delegation | None:
-        rows = self._select('target = ? AND state = ?', target, RUNNING)
+    def running(self, target: str) -> delegation.Delegation | None:
+        rows = self._select(
+            'target = ? AND state = ?', target, delegation.RUNNING
+        )
         # the end of one may be known here only
-        return next((row for row in rows if row.state == RUNNING), None)
+        return next(
+            (row for row in rows if row.state == delegation.RUNNING), None
+        )
 
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
-        return [row[0] for row in self._db.select(query, RUNNING)]
+        return [row[0] for row in self._db.select(query, delegation.RUNNING)]
 
-    def last(self, target: str, *states: str) -> Delegation | None:
+    def last(self, target: str, *states: str) -> delegation.Delegation | None:
         '''the last run of ``target`` that ended in one of ``states``'''
         marks = ', '.join('?' * len(states))
         rows = self._select(
@@ -233,7 +149,7 @@ class Journal:
         )
         return rows[0] if rows else None
 
-    def carried(self, number: int) -> list[Delegation]:
+    def carried(self, number: int) -> list[delegation.Delegation]:
         '''the delegation ``number`` and those it takes, in push order'''
         return self._select(
             'number = ? OR taken = ? ORDER BY sequence, number', number, number
@@ -288,7 +204,7 @@ class Journal:
                     target,
                     txn,
                     sequence,
-                    PENDING,
+                    delegation.PENDING,
                     node,
                     pusher,
                     time.time(),
@@ -307,8 +223,11 @@ class Journal:
     # what the holder of a target's lock does
 
     def claim(
-        self, row: Delegation, previous: str | None, taken: Sequence[int] = ()
-    ) -> Delegation | None:
+        self,
+        row: delegation.Delegation,
+        previous: str | None,
+        taken: Sequence[int] = (),
+    ) -> delegation.Delegation | None:
         '''begin the next attempt of ``row``, which takes ``taken`` along
 
         None if it does not wait any more.
@@ -320,23 +239,26 @@ class Journal:
                 'turn = 1 + (SELECT coalesce(max(turn), 0) FROM delegation '
                 'WHERE target = ?) WHERE number = ? AND state = ?',
                 (
-                    RUNNING,
+                    delegation.RUNNING,
                     previous,
                     time.time(),
                     row.target,
                     row.number,
-                    PENDING,
+                    delegation.PENDING,
                 ),
             ).rowcount
             if claimed:
                 db.executemany(
                     'UPDATE delegation SET taken = ?, attempt = attempt + 1 '
                     'WHERE number = ? AND state = ?',
-                    [(row.number, other, PENDING) for other in taken],
+                    [
+                        (row.number, other, delegation.PENDING)
+                        for other in taken
+                    ],
                 )
         return self.get(row.number) if claimed else None
 
-    def move(self, number: int, node: str) -> Delegation | None:
+    def move(self, number: int, node: str) -> delegation.Delegation | None:
         '''delegate ``node`` instead: what was to be is not there any more'''
         with self._db.writing() as db:
             _set(db, 'number = ?', number, {'node': node})
@@ -361,17 +283,17 @@ class Journal:
                 'UPDATE delegation SET state = ?, ended = ?, reason = ? '
                 'WHERE number = ? AND state = ? AND taken IS NULL',
                 (
-                    CANCELLED,
+                    delegation.CANCELLED,
                     time.time(),
                     'cancelled by %s' % stopper,
                     number,
-                    PENDING,
+                    delegation.PENDING,
                 ),
             ).rowcount
             db.execute(
                 'UPDATE delegation SET stopper = ? WHERE number = ? '
                 'AND state IN (?, ?)',
-                (stopper, number, RUNNING, CANCELLED),
+                (stopper, number, delegation.RUNNING, delegation.CANCELLED),
             )
         return bool(done)
 
@@ -388,13 +310,19 @@ class Journal:
             return
         if row.stopper:
             # nobody was left to see that it was to end
-            left = NOT_ENDED if resumable else GOES_ON
+            left = delegation.NOT_ENDED if resumable else delegation.GOES_ON
             left = left if row.asked else ''
             reason = 'cancelled by %s' % row.stopper
-            self.end(row.number, CANCELLED, reason=reason, remedy=left)
+            self.end(
+                row.number, delegation.CANCELLED, reason=reason, remedy=left
+            )
             return
         again = resumable or row.asked is None
-        self.end(row.number, PENDING if again else LOST, reason=reason)
+        self.end(
+            row.number,
+            delegation.PENDING if again else delegation.LOST,
+            reason=reason,
+        )
 
     def end(self, number: int, state: str, **fields: Any) -> None:
         '''close ``number`` and what it took, in a final state
@@ -402,8 +330,8 @@ class Journal:
         PENDING instead sets all of them back to wait for another turn.
         '''
         now = time.time()
-        also: dict[str, Any] = {'state': SUPERSEDED, 'ended': now}
-        if state == PENDING:
+        also: dict[str, Any] = {'state': delegation.SUPERSEDED, 'ended': now}
+        if state == delegation.PENDING:
             also = {'taken': None}
         else:
             fields.update(ended=now)
@@ -430,7 +358,7 @@ class Journal:
         What the outbox may still name, from ``sequence`` on, stays: it is
         the proof that nothing is left to do. So does the last success.
         '''
-        last = self.last(target, SUCCEEDED)
+        last = self.last(target, delegation.SUCCEEDED)
         rows = self._db.select(
             'SELECT number, id FROM (SELECT * FROM delegation '
             "WHERE target = ? AND state NOT IN ('pending', 'running') "

@@ -26,7 +26,7 @@ from mercurial.utils import dateutil
 
 from . import (
     audience,
-    journal as journalmod,
+    delegation,
     output,
     place as placemod,
     wording,
@@ -68,7 +68,7 @@ def show(ui, desk, id: bytes | None, opts) -> int:
     return 0
 
 
-def named(desk, id: bytes) -> journalmod.Delegation:
+def named(desk, id: bytes) -> delegation.Delegation:
     '''the delegation with the number that the user has written'''
     row = None
     if id.isdigit() and len(id) <= _DIGITS:
@@ -99,12 +99,12 @@ def _newest(desk, opts) -> list[Any]:
 def _unrecorded(target: str, entry) -> types.SimpleNamespace:
     '''a push that no hook has looked at yet, as a delegation'''
     fields = dict.fromkeys(
-        field.name for field in dataclasses.fields(journalmod.Delegation)
+        field.name for field in dataclasses.fields(delegation.Delegation)
     )
     pushed = entry.push
     fields.update(
         target=target,
-        state=journalmod.PENDING,
+        state=delegation.PENDING,
         node=entry.nodes[-1],
         pusher=pushed['pusher'],
         created=_seconds(pushed['time']),
@@ -164,7 +164,7 @@ def _plain(ui, fm, row, date) -> None:
     for remark in _remarks(ui, row):
         fm.plain(b'  ' + remark)
     fm.plain(b'\n')
-    ended = row.state != journalmod.RUNNING and not row.taken
+    ended = row.state != delegation.RUNNING and not row.taken
     if ui.verbose and row.number is not None and ended:
         _line, hints = wording.verdict(row)
         texts = [encoding.fromlocal(hint).decode('utf-8') for hint in hints]
@@ -178,7 +178,7 @@ def _remarks(ui, row) -> Iterator[bytes]:
     if ui.verbose and row.began is not None:
         yield _(b'attempt %d') % row.attempt
         yield _(b'waited %.1f s') % max(0.0, row.began - row.created)
-    if row.taken is not None and row.state == journalmod.SUPERSEDED:
+    if row.taken is not None and row.state == delegation.SUPERSEDED:
         yield _(b'by %d') % row.taken
     elif row.taken is not None:
         yield _(b'with %d') % row.taken

@@ -19,8 +19,8 @@ from mercurial.i18n import _
 
 from . import (
     database,
+    delegation,
     desk as deskmod,
-    journal as journalmod,
     protocol,
     target as targetmod,
     wording,
@@ -68,10 +68,10 @@ def show_pending(ui, desk, target: targetmod.Target) -> None:
     desk.record_all()
     rows = desk.journal.pending(target.name)
     rows = [row for row in rows if desk.history.exists(row.node)]
-    last = desk.journal.last(target.name, journalmod.SUCCEEDED)
+    last = desk.journal.last(target.name, delegation.SUCCEEDED)
     while rows and last:
         known = desk.history.is_ancestor
-        if not journalmod.supersedes(last, rows[-1], known):
+        if not delegation.supersedes(last, rows[-1], known):
             break
         line = _(b'%s: %s is superseded by %s\n')
         nodes = wording.short(rows.pop().node), wording.short(last.node)
@@ -81,7 +81,7 @@ def show_pending(ui, desk, target: targetmod.Target) -> None:
 
 
 def _show(ui, desk, target: targetmod.Target, row, pushes) -> None:
-    last = desk.journal.last(target.name, journalmod.SUCCEEDED)
+    last = desk.journal.last(target.name, delegation.SUCCEEDED)
     sent = types.SimpleNamespace(
         id=row.id,
         target=row.target,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from . import (
+    delegation,
     journal as journalmod,
     opening,
     protocol,
@@ -23,7 +24,7 @@ GRACE = 10.0
 def end(
     target: targetmod.Target,
     journal: journalmod.Journal,
-    row: journalmod.Delegation,
+    row: delegation.Delegation,
     begun: bool = True,
 ) -> str:
     '''let our receiver end ``row``, if it has ``begun``, and what that takes
@@ -38,10 +39,10 @@ def end(
     }
     if not all(said.values()):
         return ''
-    return said.get(row.number, journalmod.CANCELLED)
+    return said.get(row.number, delegation.CANCELLED)
 
 
-def _tell_receiver(target: targetmod.Target, row: journalmod.Delegation) -> str:
+def _tell_receiver(target: targetmod.Target, row: delegation.Delegation) -> str:
     '''let our receiver end the process group of ``row``
 
     What it says became of that, one of the journal's states; '' if it cannot

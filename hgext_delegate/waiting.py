@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from . import (
+    delegation,
     journal as journalmod,
     outbox,
     place as placemod,
@@ -51,19 +52,19 @@ class Waiting:
         self._journal = journal
         self._history = history
 
-    def claim(self, number: int) -> journalmod.Delegation | None:
+    def claim(self, number: int) -> delegation.Delegation | None:
         '''choose and claim what to run now for who asked for ``number``
 
         None when nothing is left to do for that.
         '''
         name = self._target.name
         mine = self._journal.get(number)
-        if mine is None or mine.state != journalmod.PENDING:
+        if mine is None or mine.state != delegation.PENDING:
             return None
-        last = self._journal.last(name, journalmod.SUCCEEDED)
+        last = self._journal.last(name, delegation.SUCCEEDED)
         previous = last.node if last else None
         if self._is_overtaken(mine):
-            self._journal.end(mine.number, journalmod.SUPERSEDED)
+            self._journal.end(mine.number, delegation.SUPERSEDED)
             return None
         older = self._journal.pending(name)
         while older:
@@ -78,8 +79,8 @@ class Waiting:
         return None
 
     def _what_is_left(
-        self, row: journalmod.Delegation
-    ) -> journalmod.Delegation | None:
+        self, row: delegation.Delegation
+    ) -> delegation.Delegation | None:
         '''``row`` with the newest changeset that is still there of its push
 
         None, and ``row`` is ended, if there is none.
@@ -92,15 +93,15 @@ class Waiting:
             return self._journal.move(row.number, node)
         self._journal.end(
             row.number,
-            journalmod.CANCELLED,
+            delegation.CANCELLED,
             reason='the changeset is gone from the repository',
             remedy='it was stripped, or is hidden by now: push again',
         )
         return None
 
     def _newest(
-        self, rows: list[journalmod.Delegation]
-    ) -> journalmod.Delegation:
+        self, rows: list[delegation.Delegation]
+    ) -> delegation.Delegation:
         '''the last of ``rows``, which takes the others along'''
         row = rows[-1]
         for other in rows[:-1]:
@@ -112,17 +113,17 @@ class Waiting:
         return row
 
     def _is_superseded(
-        self, row: journalmod.Delegation, last: journalmod.Delegation | None
+        self, row: delegation.Delegation, last: delegation.Delegation | None
     ) -> bool:
         '''whether ``row`` is older than ``last``; then it is ended'''
-        if not last or not journalmod.supersedes(
+        if not last or not delegation.supersedes(
             last, row, self._history.is_ancestor
         ):
             return False
-        self._journal.end(row.number, journalmod.SUPERSEDED, taken=last.number)
+        self._journal.end(row.number, delegation.SUPERSEDED, taken=last.number)
         return True
 
-    def _is_overtaken(self, row: journalmod.Delegation) -> bool:
+    def _is_overtaken(self, row: delegation.Delegation) -> bool:
         '''whether a later push, of another process, has newer changesets
 
         Without a journal on disk only the outbox tells of it. That push

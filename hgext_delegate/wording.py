@@ -12,27 +12,27 @@ import time
 from mercurial import encoding
 from mercurial.i18n import _
 
-from . import journal as journalmod
+from . import delegation, journal as journalmod
 
 
-def verdict(row: journalmod.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
+def verdict(row: delegation.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
     '''what became of ``row``, as the last line, and what to do next'''
     name = text(row.target)
     reason = text(row.reason)
     seconds = row.seconds or 0.0
     again = _(b"'hg delegate %s' on the server runs it again") % name
-    if row.state == journalmod.SUCCEEDED:
+    if row.state == delegation.SUCCEEDED:
         return _(b'deployed %s in %.1f s') % (short(row.node), seconds), ()
-    if row.state == journalmod.FAILED:
+    if row.state == delegation.FAILED:
         line = _(b'failed: %s after %.1f s') % (reason, seconds)
         more = _(b"'hg delegate-log %d' on the server shows more") % row.number
         return line, (text(row.remedy), more, again)
-    if row.state == journalmod.CANCELLED:
+    if row.state == delegation.CANCELLED:
         return _(b'failed: %s') % reason, (text(row.remedy), again)
-    if row.state == journalmod.LOST:
+    if row.state == delegation.LOST:
         line = _(b'lost: %s after %.1f s') % (reason, seconds)
         return line, (_(b'nobody knows whether it was deployed'), again)
-    if row.state == journalmod.SUPERSEDED:
+    if row.state == delegation.SUPERSEDED:
         return _(b'superseded'), ()
     later = _(
         b"tried again at the next push to %s, or by 'hg delegate --pending'"
@@ -41,16 +41,16 @@ def verdict(row: journalmod.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
     return line, (text(row.remedy), later % name)
 
 
-def whom(row: journalmod.Delegation) -> bytes:
+def whom(row: delegation.Delegation) -> bytes:
     '''who pushed what ``row`` delegates, safe to print'''
     return text(row.pusher[:40]) if row.pusher else _(b'an unknown pusher')
 
 
-def recollection(row: journalmod.Delegation) -> tuple[bytes, bytes]:
+def recollection(row: delegation.Delegation) -> tuple[bytes, bytes]:
     '''that an earlier one went wrong, and where there is more'''
     moment = time.gmtime(row.ended or row.created)
     when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
-    lost = row.state == journalmod.LOST
+    lost = row.state == delegation.LOST
     line = _(b'the last delegation, %d of %s, %s: %s')
     line %= (
         row.number,

@@ -21,7 +21,7 @@ from repositories import Clone, Repository, RunningPush
 from test_deploy import targets
 from world import Deploy, World
 
-from hgext_delegate import journal, outbox
+from hgext_delegate import delegation, journal, outbox
 
 SLOW = """\
 . ./record
@@ -38,7 +38,7 @@ class Files:
     nodes: list[str]  # in the order of their revisions
     parents: dict[str, list[str]]
     noted: set[str]  # the last node of each entry of the outbox
-    rows: list[journal.Delegation]
+    rows: list[delegation.Delegation]
     abandoned: bool  # there is an unfinished transaction
 
     @classmethod
@@ -175,14 +175,14 @@ class Trial:
         for node in self.pushed:
             row = rows[node]
             run = row
-            if row.state == journal.SUPERSEDED:
+            if row.state == delegation.SUPERSEDED:
                 assert row.taken
                 run = numbers[row.taken]
-            if run.state == journal.SUCCEEDED:
+            if run.state == delegation.SUCCEEDED:
                 assert run.node in succeeded
                 assert node in told or files.descends(run.node, node)
             else:
-                assert run.state == journal.LOST, row
+                assert run.state == delegation.LOST, row
 
     def _check_the_order(self, files: Files, deploys: list[Deploy]) -> None:
         """Nothing twice, nothing at once, nothing after a descendant."""
@@ -191,7 +191,7 @@ class Trial:
         assert set(nodes) <= set(files.nodes)
         for older, newer in itertools.combinations(nodes, 2):
             assert not files.descends(older, newer)
-        lost = {r.node for r in files.rows if r.state == journal.LOST}
+        lost = {r.node for r in files.rows if r.state == delegation.LOST}
         for before, after in zip(deploys, deploys[1:]):
             # a killed server cannot end what it has begun
             if node_of(before) not in lost:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hgext_delegate import audience, journal, output, place
+from hgext_delegate import audience, delegation, journal, output, place
 
 
 class Ui:
@@ -80,7 +80,7 @@ def take_along(
     log = output.Log(folder.log(row.id), 1000)
     log.write([b'output'])
     log.close()
-    record.end(number, journal.SUCCEEDED, status=0, seconds=0.1)
+    record.end(number, delegation.SUCCEEDED, status=0, seconds=0.1)
 
 
 def test_what_was_quick_is_heard_by_those_whom_it_took_along(
@@ -126,7 +126,7 @@ def test_only_what_is_not_the_end_is_said_before_it(
     heard: list[bytes],
 ) -> None:
     number = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
-    record.end(number, journal.PENDING, reason=reason)
+    record.end(number, delegation.PENDING, reason=reason)
     ui = Ui()
     assert not follow(record, folder, number, ui, works=True).poll()
     said = [b'delegate: blog: refused\n'] * len(heard)

@@ -22,6 +22,7 @@ from mercurial import (
 from test_commands import tree
 
 from hgext_delegate import (
+    delegation,
     eager,
     journal as journalmod,
     outbox,
@@ -395,7 +396,7 @@ def test_one_that_ends_while_it_is_looked_at_is_not_abandoned(
     journal = running(record)
 
     def is_held(path: str) -> bool:
-        journal.end(1, journalmod.SUCCEEDED)
+        journal.end(1, delegation.SUCCEEDED)
         return False
 
     monkeypatch.setattr(records, '_is_held', is_held)

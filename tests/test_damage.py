@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hgext_delegate import database, journal
+from hgext_delegate import database, delegation, journal
 
 PAGE = 4096
 A, B = 'a' * 40, 'b' * 40
@@ -32,7 +32,7 @@ def whole(path: str) -> bytes:
             number = opened.record(target, A, 'alice', txn, sequence)
             row = opened.get(number)
             assert row and opened.claim(row, None)
-            opened.end(number, journal.FAILED, reason='exit status 3')
+            opened.end(number, delegation.FAILED, reason='exit status 3')
         opened.unmatched('docs', f'none:{sequence:032x}')
     opened.close()
     return Path(path).read_bytes()
@@ -48,7 +48,7 @@ def use(opened: journal.Journal, txn: str) -> None:
     assert opened.find('blog', txn) == number
     opened.close_abandoned('blog', False)
     opened.running('blog')
-    opened.last('blog', journal.SUCCEEDED, journal.FAILED)
+    opened.last('blog', delegation.SUCCEEDED, delegation.FAILED)
     row = opened.get(number)
     assert row
     taken = [other.number for other in opened.pending('blog')]
@@ -56,7 +56,7 @@ def use(opened: journal.Journal, txn: str) -> None:
     assert claimed
     opened.asked(number)
     opened.carried(number)
-    opened.end(number, journal.SUCCEEDED, status=0)
+    opened.end(number, delegation.SUCCEEDED, status=0)
     if opened.trouble:
         raise opened.trouble
     opened.prune('blog', 20, 2)
@@ -233,13 +233,13 @@ def test_the_end_is_written_when_it_can_be_again(
     holder.execute('BEGIN IMMEDIATE')
     with pytest.raises(journal.JournalError):
         opened.asked(number)
-    opened.end(number, journal.SUCCEEDED, status=0)
+    opened.end(number, delegation.SUCCEEDED, status=0)
     assert opened.trouble
     holder.close()
     opened.close()
     opened = journal.open(path)
     states = [found.state for found in opened.newest('blog', 9)]
-    assert states == [journal.SUCCEEDED, journal.SUPERSEDED]
+    assert states == [delegation.SUCCEEDED, delegation.SUPERSEDED]
     opened.close()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hgext_delegate import database, journal
+from hgext_delegate import database, delegation, journal
 
 A, B, C = ('a' * 40, 'b' * 40, 'c' * 40)
 
@@ -25,7 +25,7 @@ def claim(
     number: int,
     previous: str | None = None,
     taken: Sequence[int] = (),
-) -> journal.Delegation:
+) -> delegation.Delegation:
     row = opened.get(number)
     assert row
     claimed = opened.claim(row, previous, taken)
@@ -36,7 +36,7 @@ def claim(
 def ended(opened: journal.Journal, txn: str, sequence: int, **fields) -> int:
     number = opened.record('blog', A, 'alice', txn, sequence)
     claim(opened, number)
-    opened.end(number, journal.SUCCEEDED, status=0, **fields)
+    opened.end(number, delegation.SUCCEEDED, status=0, **fields)
     return number
 
 
@@ -61,12 +61,12 @@ def test_one_that_is_claimed_takes_others_to_its_end(path: str) -> None:
     old = opened.record('blog', A, 'alice', 'T1', 1)
     new = opened.record('blog', B, 'bob', 'T2', 2)
     row = claim(opened, new, C, [old])
-    assert (row.state, row.previous, row.attempt) == (journal.RUNNING, C, 1)
+    assert (row.state, row.previous, row.attempt) == (delegation.RUNNING, C, 1)
     assert [r.number for r in opened.carried(new)] == [old, new]
     assert opened.settled(['T1', 'T2']) == set()
-    opened.end(new, journal.FAILED, status=3, reason='exit status 3')
+    opened.end(new, delegation.FAILED, status=3, reason='exit status 3')
     taken = opened.get(old)
-    assert taken and taken.state == journal.SUPERSEDED
+    assert taken and taken.state == delegation.SUPERSEDED
     assert taken.taken == new
     assert opened.settled(['T1', 'T2']) == {('T1', 'blog'), ('T2', 'blog')}
     opened.close()
@@ -77,7 +77,7 @@ def test_one_that_never_began_lets_go_of_what_it_took(path: str) -> None:
     old = opened.record('blog', A, 'alice', 'T1', 1)
     new = opened.record('blog', B, 'bob', 'T2', 2)
     claim(opened, new, None, [old])
-    opened.end(new, journal.PENDING, reason='connection refused')
+    opened.end(new, delegation.PENDING, reason='connection refused')
     rows = opened.pending('blog')
     assert [(r.number, r.taken, r.attempt) for r in rows] == [
         (old, None, 1),
@@ -94,7 +94,7 @@ def test_turns_are_counted_and_not_timed(
     ended(opened, 'T1', 1)
     monkeypatch.setattr('time.time', lambda: 1.0)
     second = ended(opened, 'T2', 2)
-    last = opened.last('blog', journal.SUCCEEDED)
+    last = opened.last('blog', delegation.SUCCEEDED)
     assert last and last.number == second
     opened.close()
 
@@ -102,9 +102,9 @@ def test_turns_are_counted_and_not_timed(
 @pytest.mark.parametrize(
     ('asked', 'resumable', 'state'),
     [
-        (False, False, journal.PENDING),
-        (True, False, journal.LOST),
-        (True, True, journal.PENDING),
+        (False, False, delegation.PENDING),
+        (True, False, delegation.LOST),
+        (True, True, delegation.PENDING),
     ],
 )
 def test_what_a_killed_process_left_is_closed(
@@ -132,10 +132,10 @@ def test_a_pending_one_is_cancelled_at_once_and_a_running_one_told(
     claim(opened, first)
     assert not opened.cancel(first, 'carol')
     row = opened.get(first)
-    assert row and (row.state, row.stopper) == (journal.RUNNING, 'carol')
+    assert row and (row.state, row.stopper) == (delegation.RUNNING, 'carol')
     assert opened.cancel(second, 'carol')
     row = opened.get(second)
-    assert row and row.state == journal.CANCELLED
+    assert row and row.state == delegation.CANCELLED
     assert row.reason == 'cancelled by carol'
     opened.close()
 
@@ -147,7 +147,7 @@ def test_pruning_keeps_what_the_outbox_names_and_the_last_success(
     for sequence in range(1, 9):
         ended(opened, f'T{sequence}', sequence)
     failed = opened.record('blog', A, 'alice', 'T9', 9)
-    opened.end(failed, journal.FAILED)
+    opened.end(failed, delegation.FAILED)
     ids = opened.prune('blog', 2, sequence=7)
     left = sorted(row.number for row in opened.newest('blog', 99))
     # 8 and 9 are the newest, 7 is not before the outbox's first
@@ -243,9 +243,9 @@ def test_the_end_is_known_even_if_it_cannot_be_written(
     claim(opened, number)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute('BEGIN IMMEDIATE')
-    opened.end(number, journal.FAILED, reason='exit status 3', status=3)
+    opened.end(number, delegation.FAILED, reason='exit status 3', status=3)
     row = opened.get(number)
-    assert row and (row.state, row.status) == (journal.FAILED, 3)
+    assert row and (row.state, row.status) == (delegation.FAILED, 3)
     assert opened.trouble and 'locked' in opened.trouble.reason
     assert opened.running('blog') is None
     holder.close()
@@ -265,7 +265,7 @@ def test_one_that_was_cancelled_is_not_claimed(path: str) -> None:
 def test_a_row_is_what_the_schema_says() -> None:
     opened = database.Database(':memory:', None)
     columns = opened.select('PRAGMA table_info(delegation)')
-    fields = [field.name for field in dataclasses.fields(journal.Delegation)]
+    fields = [field.name for field in dataclasses.fields(delegation.Delegation)]
     assert [column[1] for column in columns] == fields
     opened.close()
 
@@ -276,8 +276,8 @@ def test_what_had_succeeded_after_all_is_the_last(path: str) -> None:
     claim(opened, number)
     opened.asked(number)
     opened.close_abandoned('blog', resumable=True)
-    opened.end(number, journal.SUCCEEDED, status=0)
-    last = opened.last('blog', journal.SUCCEEDED)
+    opened.end(number, delegation.SUCCEEDED, status=0)
+    last = opened.last('blog', delegation.SUCCEEDED)
     assert last and last.number == number
     opened.close()
 
@@ -285,8 +285,8 @@ def test_what_had_succeeded_after_all_is_the_last(path: str) -> None:
 @pytest.mark.parametrize(
     ('asked', 'receiver', 'left'),
     [
-        (True, True, journal.NOT_ENDED),
-        (True, False, journal.GOES_ON),
+        (True, True, delegation.NOT_ENDED),
+        (True, False, delegation.GOES_ON),
         (False, True, ''),
     ],
 )
@@ -336,7 +336,7 @@ def test_one_that_goes_along_is_not_cancelled_alone(path: str) -> None:
     second = opened.record('blog', B, None, 'T2', 2)
     claim(opened, second, taken=[first])
     assert not opened.cancel(first, 'bob')
-    opened.end(second, journal.SUCCEEDED)
+    opened.end(second, delegation.SUCCEEDED)
     rows = [opened.get(number) for number in (first, second)]
     assert [row and row.state for row in rows] == ['superseded', 'succeeded']
     opened.close()

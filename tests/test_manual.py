@@ -17,7 +17,7 @@ from world import CHECKOUT, World
 
 import hgext_delegate
 from hgext_delegate import (
-    journal,
+    delegation,
     manual as topics,
     metadata,
     policy,
@@ -174,10 +174,10 @@ def test_the_manual_names_every_field_of_the_protocol() -> None:
     assert sorted(named) == sorted(fields)
 
 
-def test_the_states_are_those_of_the_journal() -> None:
+def test_the_states_are_those_of_a_delegation() -> None:
     states = {
         value
-        for name, value in vars(journal).items()
+        for name, value in vars(delegation).items()
         if name.isupper() and value == name.lower()
     }
     assert len(states) == 7

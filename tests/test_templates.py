@@ -14,7 +14,7 @@ from test_deploy import targets
 from test_pending import log
 from world import World
 
-from hgext_delegate import journal as journalmod
+from hgext_delegate import delegation, journal as journalmod
 
 FIELDS = (
     '{id} {target} {state} {node} {pusher} {date|isodate} {seconds} {status}'
@@ -36,11 +36,11 @@ def every_state(world: World, repository: Repository) -> Iterator[None]:
     for row in reversed(journal.newest('blog', 6)):
         assert journal.claim(row, None)
     end = journal.end
-    end(3, journalmod.SUCCEEDED, status=0, seconds=2.125)
-    end(4, journalmod.FAILED, status=3, seconds=1.0, reason='exit status 3')
-    end(5, journalmod.LOST, seconds=1.0, reason='connection closed')
-    end(6, journalmod.SUPERSEDED, taken=3)
-    end(7, journalmod.CANCELLED, reason='cancelled by bob', stopper='bob')
+    end(3, delegation.SUCCEEDED, status=0, seconds=2.125)
+    end(4, delegation.FAILED, status=3, seconds=1.0, reason='exit status 3')
+    end(5, delegation.LOST, seconds=1.0, reason='connection closed')
+    end(6, delegation.SUPERSEDED, taken=3)
+    end(7, delegation.CANCELLED, reason='cancelled by bob', stopper='bob')
     journal.close()
     with open(lock) as held:  # somebody works on 2
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -18,6 +18,7 @@ from mercurial.i18n import _
 
 from .. import (
     database,
+    delegation,
     journal as journalmod,
     outbox,
     place as placemod,
@@ -64,7 +65,7 @@ def check(repo, names: Sequence[bytes]) -> Findings:
         abandoned = _abandoned(folder)
         with _copy(folder) as journal:
             waiting = _waiting(journal, box, targets)
-            last = {t: journal.last(t, *journalmod.RUN) for t in targets}
+            last = {t: journal.last(t, *delegation.RUN) for t in targets}
     except journalmod.JournalError as exc:
         if exc.damaged:
             yield _ABOUT.warning(
@@ -81,7 +82,7 @@ def check(repo, names: Sequence[bytes]) -> Findings:
     for target in targets:
         yield from _of_target(folder, target, abandoned, waiting[target])
         row = last[target]
-        if row and row.state != journalmod.SUCCEEDED:
+        if row and row.state != delegation.SUCCEEDED:
             about = finding.About(pycompat.sysbytes(target), _ABOUT.topic)
             yield about.warning(*wording.recollection(row))
 
@@ -143,7 +144,7 @@ def _abandoned(folder: str) -> dict[str, int]:
     return {t: row.number for t, row in gone.items() if again.get(t) == row}
 
 
-def _running(folder: str) -> dict[str, journalmod.Delegation]:
+def _running(folder: str) -> dict[str, delegation.Delegation]:
     with _copy(folder) as journal:
         names = journal.running_targets()
         rows = {name: journal.running(name) for name in names}

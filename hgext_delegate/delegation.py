@@ -1,0 +1,106 @@
+# delegation.py - one handing-over to one target, and its states
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''one handing-over of one or more pushes to one target, and its states'''
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+PENDING = 'pending'
+RUNNING = 'running'
+SUCCEEDED = 'succeeded'
+FAILED = 'failed'
+LOST = 'lost'
+SUPERSEDED = 'superseded'
+CANCELLED = 'cancelled'
+OPEN = (PENDING, RUNNING)
+# how one that was run can have ended
+RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
+
+# ends the reason of one that is PENDING only for that long, in seconds
+TRYING_AGAIN = '; trying again in %d s'
+
+# the remedy of one that was cancelled while the receiver could not be told
+NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
+# and of one without our receiver
+GOES_ON = 'the remote command may go on until its next output'
+
+
+@dataclasses.dataclass(frozen=True)
+class Delegation:
+    '''one row; times are seconds since the epoch, ``seconds`` a duration
+
+    ``txn`` and ``sequence`` name the push; ``hg delegate`` has none.
+    ``taken`` is the number of the delegation that runs for this one.
+    ``turn`` orders the runs of a target, whatever the clock does. ``asked``
+    is when the far side was asked to run: without it a delegation provably
+    never started there. ``detail`` is for the server's administrator alone:
+    it may name files. ``stopper`` is who cancelled.
+    '''
+
+    number: int
+    id: str
+    target: str
+    txn: str | None
+    sequence: int | None
+    state: str
+    node: str
+    previous: str | None
+    pusher: str | None
+    taken: int | None
+    attempt: int
+    turn: int | None
+    created: float
+    began: float | None
+    asked: float | None
+    ended: float | None
+    seconds: float | None
+    status: int | None
+    signal: str | None
+    reason: str
+    remedy: str
+    detail: str
+    stopper: str | None
+
+
+_STATES = {*OPEN, *RUN, SUPERSEDED}
+_NODE = re.compile('[0-9a-f]{40}')
+_KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
+_TYPES = [
+    tuple(_KINDS[kind] for kind in field.type.split(' | '))
+    for field in dataclasses.fields(Delegation)
+]
+
+
+def is_sound(*row: Any) -> bool:
+    '''whether the values of ``row`` can be a Delegation's
+
+    sqlite has no checksums, and keeps any type in any column.
+    '''
+    if not all(map(isinstance, row, _TYPES)):
+        return False
+    made = Delegation(*row)
+    return made.state in _STATES and all(
+        _NODE.fullmatch(node) for node in (made.node, made.previous) if node
+    )
+
+
+def supersedes(
+    last: Delegation, row: Delegation, is_ancestor: Callable[[str, str], bool]
+) -> bool:
+    '''whether ``last``, which succeeded, leaves nothing to do for ``row``
+
+    What was deployed before may be delegated again: its bookmark or its
+    phase has moved. And what was asked for by hand may go back, but not
+    behind what was asked for since.
+    '''
+    if row.node == last.node or row.txn is None:
+        # by number, whatever the clock does
+        if row.number > last.number:
+            return False
+    return row.node == last.node or is_ancestor(row.node, last.node)
