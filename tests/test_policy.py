@@ -194,6 +194,22 @@ def test_an_untrusted_hgrc_neither_adds_nor_changes_nor_silences(
     assert len(world.deploys()) == 1
 
 
+def test_a_revset_that_cannot_be_evaluated_stops_its_target_alone(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    more = 'blog:when = rev(99999999999999999999999)\n\x1b]0;owned\x07 = x\n'
+    repository.hgrc(targets(world, 'blog', 'docs', more=more))
+    node = clone.commit()
+    push = clone.push()
+    assert b'delegate: blog:when in .hg/hgrc' in b'\n'.join(push.remote)
+    assert not [line for line in push.remote if b'exception' in line]
+    # nor does what an hgrc says steer the pusher's terminal
+    assert b'\x1b' not in b''.join(push.remote)
+    assert any(b'?]0;owned?' in line for line in push.remote)
+    commands = [deploy.command for deploy in world.deploys()]
+    assert commands == [f'hg-delegate 1 docs {node}']
+
+
 def test_what_names_the_pusher_is_refused_as_well(
     world: World, repository: Repository, clone: Clone
 ) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from hypothesis import given, strategies as st
-from mercurial import encoding, ui as uimod
+from mercurial import dispatch, encoding, ui as uimod  # noqa: F401
 
-from hgext_delegate import push, values
+from hgext_delegate import commands, push, values
 
 SSH = b'remote:ssh:127.0.0.1'
 HTTP = b'remote:http:127.0.0.1:'
@@ -199,3 +199,11 @@ def test_whatever_the_variables_hold_is_a_bounded_name_or_none(
     if name is not None:
         name.encode()
         assert 0 < len(name) <= push.MAX_TEXT
+
+
+def test_who_asks_is_whose_process_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv('LOGNAME', 'somebody-else')
+    monkeypatch.setenv('USER', 'somebody-else')
+    assert commands._who() == pwd.getpwuid(os.getuid()).pw_name

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from repositories import Clone, Repository
+from repositories import Clone, Repository, RunningPush
 from test_deploy import targets
 from world import World
 
@@ -206,14 +206,20 @@ def test_what_is_left_of_a_push_that_was_partly_stripped_is_delegated(
     assert [deploy.context['node'] for deploy in world.deploys()] == [kept]
 
 
+def held(world: World, clone: Clone) -> tuple[str, RunningPush]:
+    """A changeset that is being deployed until there is a file 'go'."""
+    world.forced_command('. ./record\necho begun\n. ./hold\n')
+    node = clone.commit()
+    runs = clone.start_push()
+    runs.wait_for(b'blog| begun')
+    return node, runs
+
+
 def test_what_is_stripped_while_it_waits_for_its_turn_is_not_deployed(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     repository.hgrc(targets(world))
-    world.forced_command('. ./record\necho begun\n. ./hold\n')
-    first = clone.commit()
-    runs = clone.start_push()
-    runs.wait_for(b'blog| begun')
+    first, runs = held(world, clone)
     other = world.clone(repository)
     gone = other.commit()
     waits = other.start_push()
@@ -235,10 +241,7 @@ def test_what_is_left_of_a_push_when_its_turn_comes_is_deployed(
         '[phases]\npublish = no\n[experimental]\nevolution = all\n'
     )
     repository.hgrc(targets(world, more=more))
-    world.forced_command('. ./record\necho begun\n. ./hold\n')
-    first = clone.commit()
-    runs = clone.start_push()
-    runs.wait_for(b'blog| begun')
+    first, runs = held(world, clone)
     other = world.clone(repository)
     kept = other.commit()
     other.commit(files={'draft': '1'})

@@ -7,13 +7,18 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
 from test_crowd import check_turns
 from test_deploy import targets
 from test_pending import log
 from world import World
+
+from hgext_delegate import delivery, wording
 
 
 @pytest.fixture
@@ -212,6 +217,25 @@ def test_without_a_journal_no_number_is_given_away(
     said = ours(ready.push())
     assert said[-1] == b'delegate: blog: handed over'
     mend()
+
+
+def test_a_bug_is_written_through_no_link(tmp_path: Path) -> None:
+    victim = tmp_path / 'victim'
+    victim.write_text('whole')
+    (tmp_path / 'traceback').symlink_to(victim)
+    worker = SimpleNamespace(place=SimpleNamespace(folder=str(tmp_path)))
+    said = delivery.Worker._internal(cast(Any, worker), KeyError('x'))
+    assert said.reason == 'internal error: KeyError'
+    assert victim.read_text() == 'whole'
+    (tmp_path / 'traceback').unlink()
+    delivery.Worker._internal(cast(Any, worker), KeyError('x'))
+    assert (tmp_path / 'traceback').stat().st_mode & 0o777 == 0o600
+
+
+def test_what_cannot_be_imported_is_named_without_its_place() -> None:
+    error = ImportError('no x in cffi (/srv/venv/cffi.so)', name='cffi')
+    line, _remedy = wording.of_import(error)
+    assert line == b'cannot log in anywhere: cffi cannot be imported'
 
 
 # A proxy that holds the journal once a delegation has begun.
