@@ -2,7 +2,7 @@
 # make help    the other targets
 #
 # Runs anywhere with python3, whatever the environment of the caller. As root
-# the tests make real accounts for the run; see tests/world.py.
+# the tests make real accounts for the run; see tests/lib/world.py.
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -62,14 +62,14 @@ test-pypi: pypi
 
 test-crash: pypi
 	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \
-		-m pytest -n 2 tests/test_crash.py
+		-m pytest -n 2 tests/server/test_crash.py
 
 test-faults: pypi
 	$(CLEAN) HGD_FAULTS=$(FAULTS) "$(ENVIRONMENTS)/pypi/bin/python" \
-		-m pytest -s tests/test_faults.py
+		-m pytest -s tests/server/test_faults.py
 
 test-matrix:
-	@python3 -E -s tests/matrix.py "$(ENVIRONMENTS)" $(MATRIX_ARGS)
+	@python3 -E -s tests/lib/matrix.py "$(ENVIRONMENTS)" $(MATRIX_ARGS)
 
 bench: pypi
 	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" contrib/bench.py $(BENCH_ARGS)
@@ -84,13 +84,13 @@ format: pypi
 	$(PYPI) ruff format .
 
 debian:
-	@python3 -I tests/environment.py "$(ENVIRONMENTS)/debian" --debian $(OLDEST)
+	@python3 -I tests/lib/environment.py "$(ENVIRONMENTS)/debian" --debian $(OLDEST)
 
 pypi:
-	@python3 -I tests/environment.py "$(ENVIRONMENTS)/pypi" $(NEWEST)
+	@python3 -I tests/lib/environment.py "$(ENVIRONMENTS)/pypi" $(NEWEST)
 
 pot: pypi
-	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/messages.py \
+	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/lib/messages.py \
 		i18n/hgext_delegate.pot hgext_delegate
 
 demo:

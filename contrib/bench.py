@@ -11,7 +11,7 @@ without a hook, with 'changegroup.autopush = ssh DEPLOY', with this extension.
 --fan-out    many targets; one of them slow, one dead
 --idle       instructions of commands that do not push (needs valgrind)
 
-Accounts and servers are those of the tests (tests/world.py), and so are the
+Accounts and servers are those of the tests (tests/lib/world.py), and so are the
 interpreter, Mercurial and paramiko. Seconds say little about another machine;
 the ratios of one run say more. 'quartiles' are the middle half of the rounds.
 """
@@ -27,7 +27,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / 'tests'))
+sys.path.insert(
+    0, str(Path(__file__).resolve().parent.parent / 'tests' / 'lib')
+)
 
 import bench_compare
 import bench_fanout

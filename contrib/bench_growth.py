@@ -54,10 +54,10 @@ def open_session(*args, **kwargs):
 class SessionError(Exception):
     pass
 
-fake = types.ModuleType('hgext_delegate.session')
+fake = types.ModuleType('hgext_delegate.ssh.session')
 fake.open = open_session
 fake.SessionError = fake.Expired = SessionError
-sys.modules[fake.__name__] = sys.modules['hgext_delegate'].session = fake
+sys.modules[fake.__name__] = sys.modules['hgext_delegate.ssh'].session = fake
 """
 # 100,000 commits in a moment.
 GROW = """\
@@ -76,7 +76,7 @@ with repo.lock(), repo.transaction(b'grow') as transaction:
 """
 RECORD = """\
 import sys
-from hgext_delegate import journal
+from hgext_delegate.state import journal
 journal = journal.open(sys.argv[1])
 for number in range(int(sys.argv[2])):
     made = journal.record('blog', '0' * 40, 'bench', 'old%d' % number)

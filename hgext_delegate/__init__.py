@@ -52,7 +52,8 @@ from mercurial import (
 )
 from mercurial.i18n import _
 
-from . import catalogue, eager, hooks, metadata
+from . import imports, metadata
+from .extension import hooks, translations
 
 __version__ = metadata.__version__
 testedwith = metadata.testedwith
@@ -60,7 +61,7 @@ minimumhgversion = metadata.minimumhgversion
 buglink = metadata.buglink
 
 # Before the commands: their texts are translated when they are registered.
-catalogue.install(os.path.join(os.path.dirname(__file__), 'locale'))
+translations.install(os.path.join(os.path.dirname(__file__), 'locale'))
 
 cmdtable: dict = {}
 command = registrar.command(cmdtable)
@@ -97,14 +98,14 @@ def getversion() -> bytes:
 def extsetup(ui) -> None:
     extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
-        eager.load('ahead').install()
-        eager.load('livehttp').install()
+        imports.load('extension.early_login').install()
+        imports.load('extension.http_reply').install()
     else:
         extensions.wrapcommand(hgcommands.table, b'serve', _serve)
 
 
 def _help(orig, ui, *names, **opts):
-    eager.load('manual').install()
+    imports.load('extension.help_topics').install()
     return orig(ui, *names, **opts)
 
 
@@ -125,9 +126,9 @@ def _is_web_server() -> bool:
 
 
 def _serve(orig, ui, repo, **opts):
-    eager.load('ahead').install()
+    imports.load('extension.early_login').install()
     if not opts.get('stdio'):
-        eager.load('livehttp').install()
+        imports.load('extension.http_reply').install()
     return orig(ui, repo, **opts)
 
 
@@ -179,7 +180,7 @@ def delegate(ui, repo, *targets, **opts):
 
     Returns 0 only if every target succeeded.
     '''
-    return eager.load('commands').delegate(ui, repo, targets, opts)
+    return imports.load('commands.delegate').delegate(ui, repo, targets, opts)
 
 
 @command(
@@ -226,7 +227,7 @@ def delegate_log(ui, repo, id=None, **opts):
 
     Returns 0 on success.
     '''
-    return eager.load('commands').log(ui, repo, id, opts)
+    return imports.load('commands.delegate').log(ui, repo, id, opts)
 
 
 @command(
@@ -245,7 +246,7 @@ def delegate_cancel(ui, repo, id):
 
     Returns 0 if the delegation was cancelled.
     '''
-    return eager.load('commands').cancel(ui, repo, id)
+    return imports.load('commands.delegate').cancel(ui, repo, id)
 
 
 @command(
@@ -316,7 +317,7 @@ def delegate_receive(ui, **opts):
     delegation kept the clone, 124 after DURATION, 125 when cancelled, and
     126 or 127 if COMMAND cannot be run.
     '''
-    return eager.load('receiver.command').run(ui, opts)
+    return imports.load('receiver.command').run(ui, opts)
 
 
 @command(
@@ -369,9 +370,9 @@ def delegate_setup(ui, repo, target, url, **opts):
     Returns 0 on success.
     '''
     try:
-        setup = eager.load('setup.command')
+        setup = imports.load('commands.setup.command')
     except ImportError as exc:
-        line, remedy = eager.load('wording').of_import(exc)
+        line, remedy = imports.load('report.wording').of_import(exc)
         raise error.Abort(line, hint=remedy) from None
     return setup.run(ui, repo, target, url, opts)
 
@@ -407,4 +408,4 @@ def delegate_check(ui, repo, *targets, **opts):
 
     Returns 0 unless there is an error.
     '''
-    return eager.load('check.command').run(ui, repo, targets, opts)
+    return imports.load('commands.check.command').run(ui, repo, targets, opts)

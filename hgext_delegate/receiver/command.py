@@ -14,8 +14,8 @@ from mercurial import error, pycompat
 from mercurial.i18n import _
 from mercurial.utils import urlutil
 
-from .. import values
-from . import authorizedkeys, clone, reception, supervisor
+from ..config import parsers
+from . import authorized_keys, clone, server, supervisor
 
 _STATE = '~/.local/state/hg-delegate'
 _TIMEOUT = b'1h'
@@ -31,7 +31,7 @@ def run(ui, opts) -> int:
         _install(ui, opts)
         return 0
     folder = _path(opts['state'] or _STATE.encode('ascii'))
-    return reception.serve(folder, _work(ui, opts))
+    return server.serve(folder, _work(ui, opts))
 
 
 def _install(ui, opts) -> None:
@@ -39,8 +39,8 @@ def _install(ui, opts) -> None:
     if any(opts[name] for name in others):
         raise error.InputError(_(b'--install takes no other option'))
     try:
-        path, new = authorizedkeys.install(os.fsdecode(opts['install']))
-    except authorizedkeys.InstallError as exc:
+        path, new = authorized_keys.install(os.fsdecode(opts['install']))
+    except authorized_keys.InstallError as exc:
         raise error.InputError(
             pycompat.sysbytes(exc.reason), hint=pycompat.sysbytes(exc.remedy)
         ) from None
@@ -105,8 +105,8 @@ def _script(value: bytes) -> list[str]:
 
 def _timeout(value: bytes) -> float:
     try:
-        return values.duration(value)
-    except values.Wrong as exc:
+        return parsers.duration(value)
+    except parsers.Wrong as exc:
         problem, remedy = exc.args
         raise error.InputError(problem, hint=remedy) from None
 

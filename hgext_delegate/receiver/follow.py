@@ -12,7 +12,7 @@ import resource
 import select
 import signal
 
-from . import orders, runs
+from . import request, run_store
 
 _CHUNK = 64 * 1024
 # How soon a line is seen, in milliseconds.
@@ -22,7 +22,7 @@ _LOOK = 50
 
 
 def check(
-    state: runs.State | None, target: str, node: str | None = None
+    state: run_store.State | None, target: str, node: str | None = None
 ) -> None:
     '''raise RefusedError where ``state`` is that of something else'''
     if state is None:
@@ -31,12 +31,14 @@ def check(
     if target != (state.target or target) or (
         node and node != (state.node or node)
     ):
-        raise orders.RefusedError(
+        raise request.RefusedError(
             'the id %s belongs to another delegation' % state.id
         )
 
 
-def follow(run: runs.Run, target: str, node: str) -> runs.State | None:
+def follow(
+    run: run_store.Run, target: str, node: str
+) -> run_store.State | None:
     '''copy the log to standard output until the run is over; its last state
 
     None if it is not over, and nobody sees it through any more. SIGTERM
@@ -76,7 +78,7 @@ def _copy(log: int) -> bool:
     return bool(data)
 
 
-def leave(state: runs.State) -> int:
+def leave(state: run_store.State) -> int:
     '''end as the script has: what to exit with, or by its signal'''
     if state.signal:
         # sshd then says which one it was; a core of ours would help nobody
@@ -84,4 +86,4 @@ def leave(state: runs.State) -> int:
         with contextlib.suppress(OSError):  # KILL has no handler
             signal.signal(state.signal, signal.SIG_DFL)
         os.kill(os.getpid(), state.signal)
-    return runs.EXIT_LOST if state.status is None else state.status
+    return run_store.EXIT_LOST if state.status is None else state.status

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from . import runs
+from . import run_store
 
 # How much of the output is kept, in bytes.
 LIMIT = 100 * 1024 * 1024
@@ -18,7 +18,7 @@ LIMIT = 100 * 1024 * 1024
 class Log:
     '''what a run prints, up to LIMIT bytes of it'''
 
-    def __init__(self, run: runs.Run):
+    def __init__(self, run: run_store.Run):
         self._fd = run.open_log()
         self._room = LIMIT - os.fstat(self._fd).st_size
         self._dropped = 0

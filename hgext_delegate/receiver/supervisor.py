@@ -21,7 +21,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from . import clone as clonemod, job, orders, runlog, runs as states
+from . import clone as clonemod, process, request, run_store, runlog
 
 _PAUSE = 0.05
 _PATH = '/usr/local/bin:/usr/bin:/bin'
@@ -35,7 +35,7 @@ class EndedError(Exception):
         status: int,
         reason: str,
         remedy: str = '',
-        state: str = states.FAILED,
+        state: str = run_store.FAILED,
     ):
         self.status = status
         self.reason = reason
@@ -58,10 +58,10 @@ class Supervisor:
 
     def __init__(
         self,
-        runs: states.Runs,
-        run: states.Run,
-        state: states.State,
-        order: orders.Order,
+        runs: run_store.Runs,
+        run: run_store.Run,
+        state: run_store.State,
+        order: request.Order,
         work: Work,
     ):
         self._runs = runs
@@ -71,7 +71,7 @@ class Supervisor:
         self._work = work
         self._told = False
         self._limit = 0.0
-        self._script: job.Job | None = None
+        self._script: process.Job | None = None
 
     def work(self) -> None:
         '''do all of it; the state then says how it ended'''
@@ -86,7 +86,7 @@ class Supervisor:
             # nobody is left to hand a bug on to
             fields = self._internal()
         self._log.close()
-        self._change(ended=states.now(), **fields)
+        self._change(ended=run_store.now(), **fields)
         self._runs.prune()
 
     def linger(self) -> None:
@@ -110,8 +110,8 @@ class Supervisor:
         reason = 'internal error: see %s' % path
         self._log.say(reason, 'please report it, with that file')
         return {
-            'state': states.LOST,
-            'status': states.EXIT_LOST,
+            'state': run_store.LOST,
+            'status': run_store.EXIT_LOST,
             'reason': reason,
         }
 
@@ -130,8 +130,8 @@ class Supervisor:
                 'reason': exc.reason,
             }
         if status < 0:
-            return {'state': states.FAILED, 'signal': -status}
-        state = states.FAILED if status else states.SUCCEEDED
+            return {'state': run_store.FAILED, 'signal': -status}
+        state = run_store.FAILED if status else run_store.SUCCEEDED
         return {'state': state, 'status': status}
 
     @contextlib.contextmanager
@@ -141,13 +141,13 @@ class Supervisor:
         self._limit = waiting + self._work.timeout
         said = False
         while True:
-            lock = states.acquire(self._runs.lock)
+            lock = run_store.acquire(self._runs.lock)
             if lock is not None:
                 if not self._is_overtaking():
                     break
                 os.close(lock)
             self._check(
-                states.EXIT_WAITED, 'another delegation has the clone still'
+                run_store.EXIT_WAITED, 'another delegation has the clone still'
             )
             if not said and time.monotonic() > waiting + 1:
                 self._log.say('waiting for another delegation in this clone')
@@ -168,16 +168,16 @@ class Supervisor:
         )
 
     def _check(
-        self, status: int = states.EXIT_TIMEOUT, what: str = 'not finished'
+        self, status: int = run_store.EXIT_TIMEOUT, what: str = 'not finished'
     ) -> None:
         '''raise EndedError if it is to end now'''
         if self._run.is_cancelled():
             raise EndedError(
-                states.EXIT_CANCELLED, 'cancelled', state=states.CANCELLED
+                run_store.EXIT_CANCELLED, 'cancelled', state=run_store.CANCELLED
             )
         if self._told:
             raise EndedError(
-                states.EXIT_CANCELLED, 'told to end by signal TERM'
+                run_store.EXIT_CANCELLED, 'told to end by signal TERM'
             )
         if time.monotonic() > self._limit:
             raise EndedError(
@@ -191,7 +191,7 @@ class Supervisor:
             )
         except clonemod.UnpreparedError as exc:
             raise EndedError(
-                states.EXIT_UNPREPARED, exc.reason, exc.remedy
+                run_store.EXIT_UNPREPARED, exc.reason, exc.remedy
             ) from None
 
     def _run_tool(
@@ -203,20 +203,20 @@ class Supervisor:
     ) -> int:
         # as the script has it: by that close() finds what is left of a run
         mark = {'DELEGATE_JSON': self._run.object}
-        started = job.Job(argv, folder, {**environ, **mark})
+        started = process.Job(argv, folder, {**environ, **mark})
         return started.wait(receive or self._log.write, self._check)
 
     def _run_script(self) -> int:
         script = self._work.script
-        environ = environment(orders.variables(self._order, self._run.object))
+        environ = environment(request.variables(self._order, self._run.object))
         # First: an id whose script may have begun is never run again.
-        self._change(state=states.RUNNING, began=states.now())
+        self._change(state=run_store.RUNNING, began=run_store.now())
         try:
-            self._script = job.Job(script, self._work.clone.path, environ)
+            self._script = process.Job(script, self._work.clone.path, environ)
         except OSError as exc:
             missing = isinstance(exc, FileNotFoundError)
             raise EndedError(
-                states.EXIT_NOT_FOUND if missing else states.EXIT_NOT_RUN,
+                run_store.EXIT_NOT_FOUND if missing else run_store.EXIT_NOT_RUN,
                 'cannot run %s: %s' % (script[0], exc.strerror),
                 _remedy(script[0], self._work.clone.path, exc),
             ) from None
@@ -252,7 +252,7 @@ def _remedy(program: str, folder: str, exc: OSError) -> str:
     return 'it must begin with #!; one that is committed is ./NAME'
 
 
-def close_abandoned(runs: states.Runs) -> None:
+def close_abandoned(runs: run_store.Runs) -> None:
     '''close what supervisors that were killed have left running'''
     for run in runs.all():
         state = run.read()
@@ -263,7 +263,7 @@ def close_abandoned(runs: states.Runs) -> None:
                 os.close(lock)
 
 
-def close(run: states.Run) -> None:
+def close(run: run_store.Run) -> None:
     '''close ``run`` if its supervisor was killed; the caller has its lock
 
     What is left of its programs is ended: nobody watches over them.
@@ -271,9 +271,9 @@ def close(run: states.Run) -> None:
     state = run.read()
     if state is None or state.over:
         return
-    for session in job.marked_sessions('DELEGATE_JSON', run.object):
-        job.end_session(session, lambda: time.sleep(_PAUSE))
-    if state.state != states.RUNNING:
+    for session in process.marked_sessions('DELEGATE_JSON', run.object):
+        process.end_session(session, lambda: time.sleep(_PAUSE))
+    if state.state != run_store.RUNNING:
         return
     reason = 'the receiver was killed, and what the script has done is unknown'
     log = runlog.Log(run)
@@ -281,9 +281,9 @@ def close(run: states.Run) -> None:
     log.close()
     state = dataclasses.replace(
         state,
-        state=states.LOST,
-        status=states.EXIT_LOST,
+        state=run_store.LOST,
+        status=run_store.EXIT_LOST,
         reason=reason,
-        ended=states.now(),
+        ended=run_store.now(),
     )
     run.write(state)

@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from . import inbox as inboxmod
+from . import channel_receiver
 
 TICK = 0.25
 
@@ -28,7 +28,7 @@ class Command:
 
     def __init__(
         self,
-        inbox: inboxmod.Inbox,
+        inbox: channel_receiver.Inbox,
         send: Callable[[bytes], None],
         number: int,
         largest: int,
@@ -51,7 +51,9 @@ class Command:
         every TICK seconds whatever comes.
         '''
         inbox = self._inbox
-        self._say(inboxmod.REQUEST, _pack(b'exec') + b'\1' + _pack(command))
+        self._say(
+            channel_receiver.REQUEST, _pack(b'exec') + b'\1' + _pack(command)
+        )
         unsent: memoryview | None = memoryview(stdin)
         due = time.monotonic() + TICK
         while not inbox.over():
@@ -64,10 +66,10 @@ class Command:
                 self._grant(len(data))
                 due = _tick(tick, due)
             for _ in range(inbox.answer()):
-                self._say(inboxmod.FAILURE)
+                self._say(channel_receiver.FAILURE)
             due = _tick(tick, due)
         if not inbox.lost:
-            self._say(inboxmod.CLOSE)
+            self._say(channel_receiver.CLOSE)
 
     def _feed(self, unsent: memoryview | None) -> memoryview | None:
         '''send what the far side takes; what is left, None after the EOF'''
@@ -75,17 +77,17 @@ class Command:
         if unsent is None or self._inbox.closed:
             return unsent
         if not unsent:
-            self._say(inboxmod.EOF)
+            self._say(channel_receiver.EOF)
             return None
         size = self._inbox.send(min(len(unsent), self._largest))
         if size:
-            self._say(inboxmod.DATA, _pack(unsent[:size]))
+            self._say(channel_receiver.DATA, _pack(unsent[:size]))
         return unsent[size:] if size else unsent
 
     def _grant(self, size: int) -> None:
         grant = self._inbox.credit(size)
         if grant:
-            self._say(inboxmod.WINDOW_ADJUST, struct.pack('>I', grant))
+            self._say(channel_receiver.WINDOW_ADJUST, struct.pack('>I', grant))
 
     def _say(self, message: int, body: bytes = b'') -> None:
         self._send(struct.pack('>BI', message, self._number) + body)

@@ -19,7 +19,7 @@ import re
 import shlex
 from collections.abc import Iterator
 
-from . import failure, identity
+from . import errors, identity
 
 # As deep as ssh follows them.
 _DEPTH = 16
@@ -46,10 +46,10 @@ def read(path: str) -> str:
 
 def trouble(
     path: str, words: str, remedy: str = '', detail: str = ''
-) -> failure.SessionError:
+) -> errors.SessionError:
     '''what is wrong with the file ``path``'''
     path = os.path.abspath(os.path.expanduser(path))
-    return failure.ConfigurationError(
+    return errors.ConfigurationError(
         f'ssh config file {os.path.basename(path)} {words}',
         remedy,
         detail=f'{path} {detail}'.strip(),

@@ -15,12 +15,12 @@ from typing import Any
 
 from . import (
     channel,
-    failure,
-    guard,
-    inbox as inboxmod,
+    channel_receiver,
+    connection_chain,
+    errors,
+    hardening,
     knownhosts,
     probe,
-    route,
 )
 
 # in bytes; Linux takes 128 KiB as one argument
@@ -41,9 +41,9 @@ class Agreed:
 class Session:
     '''a connection that is logged in; session.open() makes it'''
 
-    def __init__(self, way: route.Route):
+    def __init__(self, way: connection_chain.Route):
         self._route = way
-        self._inbox: inboxmod.Inbox
+        self._inbox: channel_receiver.Inbox
         self._channel: Any = None
 
     def __enter__(self) -> Session:
@@ -58,8 +58,8 @@ class Session:
         Nothing is run. Raises SessionError.
         '''
         way = self._route
-        self._inbox = inboxmod.Inbox(guard.WINDOW)
-        way.step = failure.OPENING
+        self._inbox = channel_receiver.Inbox(hardening.WINDOW)
+        way.step = errors.OPENING
         way.await_connection()
         with way.worded():
             self._channel = way.transport.open_command(self._inbox)
@@ -74,7 +74,7 @@ class Session:
         *,
         idle_timeout: float,
         timeout: float,
-    ) -> inboxmod.End:
+    ) -> channel_receiver.End:
         '''run ``command`` with ``stdin`` to its end, and say which it was
 
         ``receive(1 or 2, data)`` gets standard output and error in the order
@@ -87,7 +87,7 @@ class Session:
         text = command.encode('utf-8', 'surrogateescape')
         if b'\0' in text or len(text) > _LONGEST_COMMAND:
             # sshd drops the connection at the one, execve fails at the other.
-            raise failure.ConfigurationError(
+            raise errors.ConfigurationError(
                 'the command has a NUL or is too long'
             )
         if not self._channel:
@@ -117,11 +117,11 @@ class Session:
 
         if inbox.closed or not self.is_alive():
             # what was prepared is gone again, and was asked for nothing
-            raise failure.SessionError(f'session refused by {way.host}')
-        largest = min(opened.out_max_packet_size, guard.PACKET)
+            raise errors.SessionError(f'session refused by {way.host}')
+        largest = min(opened.out_max_packet_size, hardening.PACKET)
         run = channel.Command(inbox, send, opened.remote_chanid, largest)
         await_output()
-        way.step = failure.RUNNING
+        way.step = errors.RUNNING
         run.run(text, stdin, hand_on, tick)
         way.transport.forget(opened)
         way.limit.set(math.inf, '')
@@ -146,7 +146,7 @@ class Session:
         Nothing is run, and nothing can be run after it.
         '''
         way = self._route
-        way.step = failure.OPENING
+        way.step = errors.OPENING
         way.await_connection()
         with way.worded():
             return probe.granted(way.transport)
@@ -183,15 +183,15 @@ class Session:
         '''end the connection and all that belongs to it; never raises'''
         self._route.close()
 
-    def _end(self, inbox: inboxmod.Inbox) -> inboxmod.End:
+    def _end(self, inbox: channel_receiver.Inbox) -> channel_receiver.End:
         way = self._route
         if inbox.end and (inbox.eof or inbox.closed):
             return inbox.end
         if inbox.refused:
-            raise failure.SessionError(f'session refused by {way.host}')
+            raise errors.SessionError(f'session refused by {way.host}')
         if inbox.closed:
             reason = f'closed by {way.host} without an exit status'
-            raise failure.SessionError(reason, started=True)
+            raise errors.SessionError(reason, started=True)
         error = way.explain(way.transport.get_exception() or EOFError())
         if way.limit.expired and inbox.end:
             error.remedy = (

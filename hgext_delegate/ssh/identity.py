@@ -18,7 +18,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 
-from . import failure, knownhosts
+from . import errors, knownhosts
 
 _MAX_FILE = 16 * 1024 * 1024
 _MAGIC = b'openssh-key-v1\0'
@@ -107,7 +107,7 @@ def is_certified(public: bytes, certificate: bytes) -> bool:
     return rest.startswith(_string(public)[1])
 
 
-def unusable(identity: Identity) -> failure.SessionError:
+def unusable(identity: Identity) -> errors.SessionError:
     '''what to say of a key that turned out to be of no use'''
     return _trouble(
         identity.path,
@@ -162,8 +162,8 @@ def _string(blob: bytes) -> tuple[bytes, bytes]:
 
 def _trouble(
     path: str, words: str, remedy: str = '', what: str = 'identity'
-) -> failure.SessionError:
-    return failure.ConfigurationError(
+) -> errors.SessionError:
+    return errors.ConfigurationError(
         f'{what} file {os.path.basename(path)} {words}',
         remedy,
         detail=os.path.abspath(path),

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from . import inbox
+from . import channel_receiver
 
 # What can be granted -> what grants it in authorized_keys, see sshd(8).
 GRANTS = {
@@ -71,11 +71,13 @@ def _on_a_session(transport: Any) -> Iterator[str]:
     number = struct.pack('>I', opened.remote_chanid)
     for grant, name, body in _requests():
         answers.expect()
-        message = bytes([inbox.REQUEST]) + number + _string(name) + b'\1'
+        message = (
+            bytes([channel_receiver.REQUEST]) + number + _string(name) + b'\1'
+        )
         transport.send(message + body)
         if answers.take():
             yield grant
-    transport.send(bytes([inbox.CLOSE]) + number)
+    transport.send(bytes([channel_receiver.CLOSE]) + number)
     transport.forget(opened)
 
 
@@ -113,13 +115,15 @@ class _Answers:
         return answer
 
     def hear(self, number: int, body: bytes) -> None:
-        if number == inbox.CLOSE:
+        if number == channel_receiver.CLOSE:
             self.hang_up()
-        if number in (inbox.SUCCESS, inbox.FAILURE):
+        if number in (channel_receiver.SUCCESS, channel_receiver.FAILURE):
             if not self._expected:
-                raise inbox.ViolationError('an answer to no question')
+                raise channel_receiver.ViolationError(
+                    'an answer to no question'
+                )
             self._expected = False
-            self._queue.put(number == inbox.SUCCESS)
+            self._queue.put(number == channel_receiver.SUCCESS)
 
     def hang_up(self) -> None:
         if not self._over:

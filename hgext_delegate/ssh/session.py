@@ -25,16 +25,16 @@ from typing import Any
 from mercurial import demandimport
 
 from . import (
+    channel_receiver,
+    config as configmod,
     connection,
-    failure,
-    guard,
-    hostkey,
+    connection_chain,
+    deadline_socket,
+    errors as errorsmod,
+    hardening,
+    hostkeys as hostkeysmod,
     identity as identitymod,
-    inbox as inboxmod,
     knownhosts,
-    route,
-    sshconfig,
-    wire,
 )
 
 with demandimport.deactivated():
@@ -52,12 +52,12 @@ with demandimport.deactivated():
         if _hidden:
             del _modules['invoke']
 
-SessionError = failure.SessionError
-ConfigurationError = failure.ConfigurationError
-Expired = failure.Expired
+SessionError = errorsmod.SessionError
+ConfigurationError = errorsmod.ConfigurationError
+Expired = errorsmod.Expired
 Session = connection.Session
 Agreed = connection.Agreed
-End = inboxmod.End
+End = channel_receiver.End
 
 _CONFIG = '~/.ssh/config'
 # in seconds
@@ -71,7 +71,7 @@ _ERRORS = (
     OSError,
     ValueError,
     LookupError,
-    inboxmod.ViolationError,
+    channel_receiver.ViolationError,
     SessionError,
 )
 
@@ -104,11 +104,11 @@ paramiko.config.invoke = _Programs
 paramiko.config.LazyFqdn = lambda config, host=None: socket.gethostname()
 
 
-class _Packets(guard.Packets, paramiko.packet.Packetizer):
+class _Packets(hardening.Packets, paramiko.packet.Packetizer):
     pass
 
 
-class _Transport(guard.Transport, paramiko.Transport):
+class _Transport(hardening.Transport, paramiko.Transport):
     packets = _Packets
     errors = _ERRORS
     refusal = paramiko.ChannelException
@@ -136,7 +136,7 @@ def open(
     connect_timeout: float = 15.0,
     config_path: str = _CONFIG,
     address: str | None = None,
-    limit: wire.Limit | None = None,
+    limit: deadline_socket.Limit | None = None,
 ) -> Session:
     '''connect and log in to ``host`` within ``connect_timeout`` seconds
 
@@ -147,11 +147,15 @@ def open(
     one of the host's; else all of them are tried. ``limit`` is for whoever
     may want to end it all. Raises SessionError.
     '''
-    settings = route.Settings(
+    settings = connection_chain.Settings(
         config_path, identity, knownhosts, connect_timeout
     )
-    library = route.Library(_Transport, _log_in, _key, _options, _ERRORS)
-    way = route.Route(library, settings, limit or wire.Limit())
+    library = connection_chain.Library(
+        _Transport, _log_in, _key, _options, _ERRORS
+    )
+    way = connection_chain.Route(
+        library, settings, limit or deadline_socket.Limit()
+    )
     way.await_connection()
     try:
         there = way.find(host, port, user)
@@ -174,13 +178,13 @@ class IncompatibleError(SessionError):
 
 def find(
     host: str, port: int | None, user: str | None
-) -> sshconfig.Destination:
+) -> configmod.Destination:
     '''where ``host`` leads, as open() goes there. Raises SessionError'''
-    return sshconfig.find(_CONFIG, _options, host, port, user)
+    return configmod.find(_CONFIG, _options, host, port, user)
 
 
 def exchange_keys(
-    trust: hostkey.Trust, identity: str, patience: float = 15.0
+    trust: hostkeysmod.Trust, identity: str, patience: float = 15.0
 ) -> None:
     '''exchange keys with ``trust.host``, which ``trust`` judges, and go
 
@@ -188,16 +192,18 @@ def exchange_keys(
     ``patience`` seconds. Raises SessionError.
     '''
 
-    def transport(line: wire.Wire, other: hostkey.Trust) -> Any:
+    def transport(line: deadline_socket.Wire, other: hostkeysmod.Trust) -> Any:
         return _Transport(line, trust if other.host is trust.host else other)
 
     def log_in(made: Any, user: str, keys: Sequence[Any]) -> None:
         if made.trust is not trust:
             _log_in(made, user, keys)
 
-    settings = route.Settings(_CONFIG, identity, (), patience)
-    library = route.Library(transport, log_in, _key, _options, _ERRORS)
-    way = route.Route(library, settings, wire.Limit())
+    settings = connection_chain.Settings(_CONFIG, identity, (), patience)
+    library = connection_chain.Library(
+        transport, log_in, _key, _options, _ERRORS
+    )
+    way = connection_chain.Route(library, settings, deadline_socket.Limit())
     way.await_connection()
     try:
         way.connect(trust.host)

@@ -1,0 +1,14 @@
+# commands - what a person types: one file for each command
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what a person types: one file for each command
+
+delegate   delegate now, another revision, or what is pending
+dry_run    what that would send
+log        what was delegated and what became of it
+check/     whether a push would be delegated, and the proof of the boundary
+setup/     what a new target needs
+
+``hg delegate-receive`` stands in ``receiver``.
+'''

@@ -1,0 +1,251 @@
+# command.py - hg delegate-setup
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''hg delegate-setup: what a new target needs, made or printed
+
+The key pair and the record of host keys are all that it writes. The lines
+that let the server account in, and that make pushes go there, are printed:
+whoever has to agree pastes them.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+from collections.abc import Iterator
+
+from mercurial import (
+    error,
+    extensions,
+    pycompat,
+    ui as uimod,
+    util,
+)
+from mercurial.i18n import _
+from mercurial.utils import procutil
+
+from ... import imports
+from ...config import targets as targetsmod
+from ...report import wording
+from ...ssh import addresses, config, errors, knownhosts, session
+from . import hostkeys, keypair, private, snippets
+
+_FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
+
+# Where sshd seeks a program that is named without a folder.
+_PATH = '/usr/local/bin:/usr/bin:/bin'
+
+_KEYGEN = 'ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub'
+
+
+def run(ui, repo, name: bytes, url: bytes, opts) -> int:
+    '''the command; 0 when everything is printed'''
+    target = _target(name, url)
+    accepted = _fingerprint(opts['accept_host_key'])
+    refuse_root(repo.sharedpath)
+    root = os.fsdecode(repo.root)
+    comment = snippets.comment(target.name, os.path.basename(root))
+    command = os.fsdecode(opts['command'])
+    with _worded():
+        snippets.check(command)
+        pair = keypair.make(target.name, repo.sharedpath, comment)
+        host = session.find(target.host, target.port, target.user)
+        key = hostkeys.host_key(
+            host, pair.path, accepted, lambda key: _ask(ui, host, key)
+        )
+        ways = addresses.ways(host)
+        is_here = addresses.is_this_machine(ways)
+        sources = addresses.sources(ways)
+        command = command or _receiver(ui, target.name, root, is_here)
+        made = {
+            'target': target.name,
+            'url': target.url,
+            'identity': pair.path,
+            'publickey': pair.public,
+            'hostkey': key.text,
+            'fingerprint': key.fingerprint,
+            'authorized_keys': snippets.authorized_key(
+                sources, command, pair.public, comment
+            ),
+        }
+        made['hgrc'] = snippets.hgrc(_sections(ui, made, command))
+    _warn(ui, host, is_here)
+    with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
+        fm.startitem()
+        fm.data(**{k: v.encode('utf-8') for k, v in made.items()})
+        page = [made['authorized_keys'], '', made['hgrc']]
+        if not ui.quiet:
+            page = [*_page(made, host, key)]
+        for text in '\n'.join(page).splitlines():
+            fm.plain(b'%s\n' % wording.text(text))
+    return 0
+
+
+def _target(name: bytes, url: bytes) -> targetsmod.Target:
+    '''what the configuration would make of it'''
+    ui = uimod.ui()
+    ui.setconfig(targetsmod.SECTION, name, url, b'delegate-setup')
+    targets, mistakes = targetsmod.read(ui)
+    if targets:
+        return targets[0]
+    if mistakes and b':' not in name:
+        raise error.InputError(mistakes[0].problem, hint=mistakes[0].remedy)
+    # an option, a setting, or a target that is taken away
+    raise error.InputError(
+        _(b"'%s = %s' is not a target") % (name, url),
+        hint=_(b'for example: hg delegate-setup blog ssh://hg-blog@localhost'),
+    )
+
+
+def _fingerprint(text: bytes) -> str:
+    if text and not _FINGERPRINT.match(text):
+        raise error.InputError(
+            _(b"'%s' is not a fingerprint") % text,
+            hint=_(b'write it as ssh-keygen -lf prints it: SHA256:...'),
+        )
+    return pycompat.sysstr(text)
+
+
+def refuse_root(store: bytes) -> None:
+    '''refuse to make keys for root that the server account cannot read'''
+    owner = os.stat(store).st_uid
+    if os.geteuid() or not owner:
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = '#%d' % owner
+    raise error.StateError(
+        _(b'the repository belongs to %s, and this is root')
+        % pycompat.sysbytes(name),
+        hint=_(b'run it as the account that serves pushes: sudo -H -u %s hg')
+        % pycompat.sysbytes(name),
+    )
+
+
+@contextlib.contextmanager
+def _worded() -> Iterator[None]:
+    try:
+        yield
+    except (
+        errors.SessionError,
+        snippets.UnwritableError,
+        private.PrivateError,
+    ) as exc:
+        raise error.StateError(
+            wording.text(exc.reason), hint=wording.text(exc.remedy) or None
+        ) from None
+
+
+def _ask(ui, host: config.Destination, key: knownhosts.Key) -> bool:
+    '''whether the key of ``host`` is right. Raises StateError'''
+    kinds = {'ssh-ed25519': 'ed25519', 'ssh-rsa': 'rsa'}
+    compare = pycompat.sysbytes(_KEYGEN % kinds.get(key.type, 'ecdsa'))
+    name, shown = os.fsencode(str(host)), pycompat.sysbytes(key.short)
+    if not ui.interactive():
+        raise error.StateError(
+            _(b'host key of %s is not known: %s') % (name, shown),
+            hint=_(b"if it is what '%s' prints there, --accept-host-key %s")
+            % (compare, pycompat.sysbytes(key.fingerprint)),
+        )
+    text = _(
+        b'host key of %s: %s\n'
+        b'to compare, run there: %s\n'
+        b'is it the right one (yn)?$$ &Yes $$ &No'
+    )
+    return not ui.promptchoice(text % (name, shown, compare), 1)
+
+
+def _warn(ui, host: config.Destination, is_here: bool) -> None:
+    '''say of an account that has no business to deploy'''
+    me = is_here and _uid(host.user) == os.geteuid()
+    if me or host.user == 'root':
+        ui.warn(
+            _(b'delegate: warning: %s is %s\n(%s)\n')
+            % (
+                os.fsencode(host.user),
+                _(b'this account itself') if me else _(b'no deploy account'),
+                _(b'let an account deploy that owns nothing else'),
+            )
+        )
+
+
+def _uid(account: str) -> int | None:
+    try:
+        return pwd.getpwnam(account).pw_uid
+    except KeyError:
+        return None
+
+
+def _receiver(ui, name: str, root: str, is_here: bool) -> str:
+    '''the forced command for an account that can have this extension too'''
+    if not is_here:
+        return snippets.receiver('hg', ('hgext_delegate', ''), name, 'URL')
+    key, value = _extension(ui)
+    value = os.fsdecode(util.expandpath(os.fsencode(value)))
+    source = root if snippets.is_plain(root) else 'URL'
+    return snippets.receiver(_hg(), (key, value), name, source)
+
+
+def _hg() -> str:
+    '''this hg, as a forced command on this machine finds it'''
+    running = os.fsdecode(procutil.hgexecutable())
+    found = shutil.which('hg', path=_PATH)
+    if not os.path.isabs(running):
+        return 'hg'
+    if found and os.path.realpath(found) == os.path.realpath(running):
+        return 'hg'
+    return running
+
+
+def _extension(ui) -> tuple[str, str]:
+    '''the name and the value by which this extension is enabled'''
+    for name, module in extensions.extensions(ui):
+        if module is imports.extension():
+            value = ui.config(b'extensions', name)
+            return pycompat.sysstr(name), os.fsdecode(value or b'')
+    raise AssertionError('a command of an extension that is not enabled')
+
+
+def _sections(
+    ui, made: dict[str, str], command: str
+) -> dict[str, dict[str, str]]:
+    '''what the hgrc needs'''
+    name, value = _extension(ui)
+    source = ui.configsource(b'extensions', pycompat.sysbytes(name))
+    target = made['target']
+    items = {
+        target: made['url'],
+        target + ':identity': made['identity'],
+        target + ':hostkey': made['hostkey'],
+    }
+    if snippets.is_receiver(command):
+        items[target + ':receiver'] = 'yes'
+    sections = {'delegate': items}
+    if source == b'--config':
+        # It is enabled for this command alone.
+        sections = {'extensions': {name: value}, **sections}
+    return sections
+
+
+def _page(
+    made: dict[str, str], host: config.Destination, key: knownhosts.Key
+) -> Iterator[str]:
+    '''the lines; what is not to be pasted is a comment in both files'''
+    yield '# private key: %s' % made['identity']
+    yield '# host key of %s: %s' % (host, key.short)
+    yield ''
+    where = 'the authorized_keys of %s on %s' % (host.user, host.host)
+    yield '# one line for %s:' % where
+    if ',from="' not in made['authorized_keys']:
+        yield '# without from="...": which address sshd sees is not known here'
+    if ' --source URL ' in made['authorized_keys']:
+        yield '# URL is what the deploy account pulls from'
+    yield made['authorized_keys']
+    yield ''
+    yield '# for an hgrc that the server reads, such as .hg/hgrc:'
+    yield made['hgrc']

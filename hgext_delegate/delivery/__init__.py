@@ -1,0 +1,14 @@
+# delivery - a push on its way to its targets
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''a push on its way to its targets
+
+dispatcher     what one repository has to delegate
+launcher       who delegates it: threads here, or a process of its own
+worker         one target: waits for its turn, runs a session, records the end
+queue          what waits for a target, and which of it runs now
+history        what a worker may ask of the repository's history
+connection     the login, which may begin early
+remote_cancel  the end of what our receiver runs
+'''

@@ -1,0 +1,86 @@
+# connection.py - a connection that is made before it is needed
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''a connection that is made before it is needed
+
+While a push is still received, checked and written, nothing is to be said to
+the deploy side; but logging in takes as long as the delegation's own part.
+'''
+
+from __future__ import annotations
+
+import threading
+
+from ..config import targets
+from ..ssh import deadline_socket, session
+
+
+def connect(
+    target: targets.Target,
+    limit: deadline_socket.Limit | None = None,
+    address: str | None = None,
+) -> session.Session:
+    '''log in to ``target``, until ``limit`` is over; all of its addresses are
+    tried, or just ``address``. Raises SessionError'''
+    return session.open(
+        target.host,
+        port=target.port,
+        user=target.user,
+        identity=target.identity,
+        hostkeys=target.hostkey,
+        knownhosts=target.knownhosts,
+        connect_timeout=target.connect_timeout,
+        limit=limit,
+        address=address,
+    )
+
+
+class Opening(threading.Thread):
+    '''logs in to ``target``; then its one owner takes or drops the session
+
+    A daemon, so that a process ends without waiting for a host.
+    '''
+
+    def __init__(self, target: targets.Target):
+        super().__init__(name='delegate-open-' + target.name, daemon=True)
+        self._target = target
+        self._limit = deadline_socket.Limit()
+        self._ready = threading.Event()
+        self._decided = threading.Event()
+        self._session: session.Session | None = None
+        self._error: session.SessionError | None = None
+
+    def run(self) -> None:
+        try:
+            self._session = connect(self._target, self._limit)
+            self._session.prepare()
+        except session.SessionError as error:
+            self._error = error
+        except Exception:  # noqa: BLE001
+            # A bug, which Python would print to the pusher. The worker comes
+            # to it again, and can report it.
+            self._limit.stop('internal error')
+        finally:
+            self._ready.set()
+        self._decided.wait()
+        if self._session:
+            self._session.close()
+
+    def take(self) -> session.Session | None:
+        '''the session; None if it is gone again. Raises SessionError'''
+        self._ready.wait()
+        gone = self._session and not self._session.is_alive()
+        if self._session and not self._error and not gone:
+            taken, self._session = self._session, None
+            self._decided.set()
+            return taken
+        self.drop()
+        if self._error and not gone:
+            raise self._error
+        return None
+
+    def drop(self) -> None:
+        '''end it, finished or not, without waiting for that'''
+        self._limit.stop('not wanted')
+        self._decided.set()

@@ -1,0 +1,63 @@
+# remote_cancel.py - what our receiver goes on with, without us
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what our receiver goes on with when nobody listens, and its end'''
+
+from __future__ import annotations
+
+import re
+
+from .. import protocol
+from ..config import targets
+from ..ssh import session
+from ..state import delegation, journal as journalmod
+from . import connection
+
+# How long ending it may take there, in seconds.
+GRACE = 10.0
+
+
+def end(
+    target: targets.Target,
+    journal: journalmod.Journal,
+    row: delegation.Delegation,
+    begun: bool = True,
+) -> str:
+    '''let our receiver end ``row``, if it has ``begun``, and what that takes
+
+    What became of ``row``, one of the journal's states; '' where something
+    may still go on.
+    '''
+    said = {
+        each.number: _tell_receiver(target, each)
+        for each in journal.carried(row.number)
+        if (begun if each.number == row.number else each.asked)
+    }
+    if not all(said.values()):
+        return ''
+    return said.get(row.number, delegation.CANCELLED)
+
+
+def _tell_receiver(target: targets.Target, row: delegation.Delegation) -> str:
+    '''let our receiver end the process group of ``row``
+
+    What it says became of that, one of the journal's states; '' if it cannot
+    be told, or has not ended it.
+    '''
+    request, data = protocol.compose_cancel(row.target, row.id)
+    said: list[bytes] = []
+    try:
+        with connection.connect(target) as other:
+            end = other.execute(
+                request,
+                data,
+                lambda stream, output: said.append(output[:100]),
+                lambda: None,
+                idle_timeout=GRACE,
+                timeout=GRACE,
+            )
+    except session.SessionError:
+        return ''
+    answer = re.search(rb': ([a-z]+)\n\Z', b''.join(said)[-100:])
+    return answer[1].decode() if answer and end.status == 0 else ''

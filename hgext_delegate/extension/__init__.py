@@ -1,0 +1,13 @@
+# extension - what Mercurial calls
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what Mercurial calls
+
+hooks         the hooks, and where they are installed
+push_hooks    what they do: the outbox entry of a push, and its delegation
+early_login   the login that begins while the push is still received
+http_reply    the output in the parts of the reply to a push over HTTP
+help_topics   ``hg help delegate.TOPIC``
+translations  messages in the language of the server
+'''

@@ -1,0 +1,42 @@
+# help_topics.py - hg help delegate.TOPIC
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''hg help delegate.TOPIC: the texts of the folder help/
+
+They are subtopics, as Mercurial's own ``internals`` are, since 'delegate'
+alone is the command. The manual in docs/ and the man page have them too.
+'''
+
+from __future__ import annotations
+
+import os
+
+from mercurial import help as helpmod
+from mercurial.i18n import _, gettext
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_FOLDER = os.path.join(_PACKAGE, 'help')
+
+TOPICS = (
+    (b'config', _(b'Configuring what a push delegates')),
+    (b'protocol', _(b'What the deploy account is asked and told')),
+    (b'states', _(b'What becomes of a delegation')),
+    (b'messages', _(b'What the pusher sees, and what to do about it')),
+)
+
+
+def install() -> None:
+    '''let ``hg help`` know the topics'''
+    helpmod.subtopics[b'delegate'] = [
+        ([name], header, _loader(name)) for name, header in TOPICS
+    ]
+
+
+def _loader(name: bytes):
+    def load(ui) -> bytes:
+        path = os.path.join(os.fsencode(_FOLDER), name + b'.txt')
+        with open(path, 'rb') as file:
+            return gettext(file.read())
+
+    return load

@@ -1,0 +1,85 @@
+# hooks.py - what Mercurial calls when something was pushed
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the hooks: one inside the push's transaction, the others after it
+
+Every command has them installed, so nothing else is imported before one of
+them is called for a push.
+'''
+
+from __future__ import annotations
+
+from mercurial import error
+from mercurial.i18n import _
+
+from .. import imports
+
+# ``serve`` is a push over ssh or HTTP, ``push`` one by path on this host.
+SOURCES = (b'serve', b'push')
+
+
+def install(repo) -> None:
+    '''hook ``repo``; an untrusted hgrc cannot override what is set here'''
+    for name, function in (
+        (b'pretxnclose.delegate', note),
+        (b'txnabort.delegate', explain),
+        (b'txnclose.delegate', move),
+        (b'changegroup.delegate', deliver),
+    ):
+        repo.ui.setconfig(b'hooks', name, function, b'hgext_delegate')
+
+
+def has_targets(repo) -> bool:
+    '''whether a push to ``repo`` may be delegated by our own hooks'''
+    hooks = dict(repo.ui.configitems(b'hooks'))
+    return hooks.get(b'changegroup.delegate') is deliver and bool(
+        repo.ui.configitems(b'delegate')
+    )
+
+
+def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
+    '''say, under --debug, why nothing is delegated'''
+    if source not in SOURCES:
+        what = source or txnname or hooktype
+        ui.debug(b'delegate: not delegating: %s is not a push\n' % what)
+    return False
+
+
+def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
+    '''pretxnclose: leave the push in the outbox, in its own transaction'''
+    if source not in SOURCES:
+        return explain(ui, repo, hooktype, source, txnname)
+    imports.load('extension.push_hooks').note(
+        ui, repo, dict(kwargs, source=source)
+    )
+    return False
+
+
+def move(ui, repo, hooktype, source=None, node=None, **kwargs) -> bool:
+    '''txnclose: delegate a push that has moved bookmarks or phases only'''
+    if source not in SOURCES or node:
+        return False
+    hookargs = dict(kwargs, source=source)
+    return not imports.load('extension.push_hooks').deliver(
+        ui, repo.unfiltered(), hookargs
+    )
+
+
+def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
+    '''changegroup: delegate what was pushed, and whatever still waits
+
+    True, which Mercurial mentions and otherwise ignores, if something went
+    wrong. The push has succeeded in any case.
+    '''
+    if hooktype != b'changegroup':
+        raise error.Abort(
+            _(b'the delegate hook cannot be a %s hook') % hooktype,
+            hint=_(b'configure it as a changegroup hook'),
+        )
+    if source not in SOURCES:
+        return False
+    hookargs = dict(kwargs, source=source)
+    return not imports.load('extension.push_hooks').deliver(
+        ui, repo.unfiltered(), hookargs
+    )

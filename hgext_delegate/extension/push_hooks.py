@@ -1,0 +1,263 @@
+# push_hooks.py - from a hook's arguments to a delegation
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''note a push in the outbox, and delegate it'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from mercurial import (
+    encoding,
+    error,
+    pycompat,
+)
+from mercurial.i18n import _
+from mercurial.node import bin
+from mercurial.utils import stringutil
+
+from .. import imports
+from ..config import parsers, policy, targets
+from ..delivery import dispatcher, launcher
+from ..push import outbox, push, selection
+from ..report import printer, wording
+from ..state import journal
+
+# How long the reply to a pusher over HTTP may take to begin, in seconds.
+_PATIENCE = 60.0
+
+
+def note(ui, repo, hookargs: dict[str, Any]) -> None:
+    '''let the transaction write the push into the outbox
+
+    Nothing else is done under the repository's lock.
+    '''
+    transaction = repo.currenttransaction()
+    first = transaction.changes[b'origrepolen']
+    last = len(repo.unfiltered().changelog) - 1
+    moved = selection.moves(repo, transaction.changes)
+    moves = [*moved, *['changegroup'] * (first <= last)]
+    names = _wanted(repo, moves, hookargs)
+    if not names:
+        return
+    pushed = _push(ui, repo, first, last, hookargs)
+    try:
+        box = _pruned(repo, outbox.read(repo))
+    except OSError as exc:
+        # Any other exception here would be a traceback to the pusher.
+        raise error.Abort(
+            _(b'delegate: cannot read the outbox: %s')
+            % encoding.strtolocal(exc.strerror or ''),
+            hint=_(b'see who may read .hg/store/delegate-outbox'),
+        ) from None
+    outbox.write_with(transaction, _extended(box, names, pushed, moved))
+
+
+def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
+    return targets.concerned(repo.ui, moves, policy.refused(repo))
+
+
+def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
+    '''the targets that ``moves`` concern, and that the pusher lets have them
+
+    Raises error.Abort for a wish that cannot be followed.
+    '''
+    names = _concerned(repo, moves)
+    wish = hookargs.get('USERVAR_DELEGATE')
+    if wish is None or not names:
+        return names
+    if wish == b'skip':
+        return []
+    only, _colon, listed = wish.partition(b':')
+    wanted = parsers.words(listed)
+    known = targets.names(repo.ui)
+    if only != b'only' or not wanted or not set(wanted) <= set(known):
+        raise error.Abort(
+            _(b"delegate: DELEGATE=%s is not understood")
+            % stringutil.escapestr(wish[:100]),
+            hint=_(b"use skip, or only: and some of %s") % b','.join(known),
+        )
+    return [name for name in names if name in wanted]
+
+
+def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
+    named = parsers.words(policy.setting(repo, b'user-variables') or b'')
+    who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
+    return push.make(repo, first, last, hookargs, who)
+
+
+def _extended(
+    box: outbox.Outbox, names, pushed: push.Push, moved, suffix: str = ''
+) -> outbox.Outbox:
+    return outbox.extended(
+        box,
+        pushed.transaction + suffix,
+        map(pycompat.sysstr, names),
+        dataclasses.asdict(pushed),
+        moved,
+    )
+
+
+def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
+    '''``box`` without what the journal has settled and what was stripped
+
+    Where the journal cannot be read, all of it stays.
+    '''
+    path = os.path.join(repo.sharedpath, b'delegate', b'journal')
+    settled = set()
+    if box.entries and os.path.exists(path):
+        try:
+            with contextlib.closing(journal.peek(os.fsdecode(path))) as opened:
+                settled = opened.settled(entry.txn for entry in box.entries)
+        except journal.JournalError:
+            return box
+    hasnode = repo.unfiltered().changelog.hasnode
+    return dataclasses.replace(
+        box,
+        entries=tuple(
+            entry
+            for entry in box.entries
+            if any((entry.txn, name) not in settled for name in entry.targets)
+            # stripped is what has none of them any more
+            and any(hasnode(bin(node)) for node in entry.nodes)
+        ),
+    )
+
+
+def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
+    '''delegate the push of a changegroup hook; False if something went wrong'''
+    try:
+        entry = _noted(ui, repo, hookargs)
+        # The classic line and the extension's own hook may both be there.
+        txn = entry.txn if entry else pycompat.sysstr(hookargs['txnid'])
+        done = getattr(repo, '_delegated', None) == txn
+        repo._delegated = txn
+        if entry and not done:
+            return _delegate(ui, repo, entry)
+        if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
+            moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
+            if _concerned(repo, moves):
+                ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
+        return True
+    except (journal.JournalError, OSError) as exc:
+        printer.Printer(ui).warn(*wording.of_error(exc))
+        return False
+
+
+def _delegate(ui, repo, entry: outbox.Entry) -> bool:
+    with contextlib.ExitStack() as stack:
+        desk = stack.enter_context(dispatcher.open(ui, repo))
+        jobs = _ready(desk, entry)
+        broadcasts = getattr(repo, '_delegate_broadcasts', None)
+        if broadcasts is None:
+            return _serve(desk, entry, jobs)
+        closing = stack.pop_all()
+        try:
+            broadcasts.append(_serve_live(desk, jobs, closing.close))
+        except BaseException:
+            closing.close()
+            raise
+        return not desk.mistaken
+
+
+def _ready(desk: dispatcher.Desk, entry: outbox.Entry) -> dispatcher.Jobs:
+    '''hand over what nobody waits for; the rest'''
+    jobs = desk.jobs(entry)
+    for target, _number in jobs:
+        desk.remind(target)
+    launcher.leave(desk, [job for job in jobs if not job[0].wait])
+    return [job for job in jobs if job[0].wait]
+
+
+def _serve(
+    desk: dispatcher.Desk, entry: outbox.Entry, jobs: dispatcher.Jobs
+) -> bool:
+    if entry.push['source'] == 'push':
+        good = launcher.watch(desk, jobs)
+    else:
+        good = launcher.run(desk, jobs)
+    desk.prune()
+    return good and not desk.mistaken
+
+
+def _serve_live(
+    desk: dispatcher.Desk, jobs: dispatcher.Jobs, close: Callable[[], None]
+) -> Any:
+    '''begin, and let the reply tell the rest: see livehttp.Broadcast'''
+
+    def finish() -> None:
+        desk.complain()
+        desk.prune()
+
+    broadcast = imports.load('extension.http_reply').Broadcast(desk.ui)
+    broadcast.followers = launcher.start(desk, jobs, broadcast.news)
+    broadcast.finish = finish
+    desk.voice.speak_to(broadcast)
+    # Not left to the reply: a pusher may go away before it has begun.
+    closing = threading.Thread(
+        target=_close, args=(desk.workers, broadcast, close)
+    )
+    try:
+        closing.start()
+    except RuntimeError as exc:
+        # no more threads are to be had
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from exc
+    return broadcast
+
+
+def _close(
+    workers: Iterable[threading.Thread],
+    broadcast: Any,
+    close: Callable[[], None],
+) -> None:
+    '''let go of what the workers need, once they have ended'''
+    for worker in workers:
+        # not one that could not be started
+        if worker.is_alive():
+            worker.join()
+    # Whoever reads what became of them needs it as well, however slowly; but
+    # the reply may never have begun.
+    give_up = time.monotonic() + _PATIENCE
+    while broadcast.begun or time.monotonic() < give_up:
+        gone = not threading.main_thread().is_alive()
+        if broadcast.told.wait(0.5) or gone:
+            break
+    close()
+
+
+def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
+    '''the outbox's entry of this push; with the classic hook line alone
+    there was no hook in the transaction, and it is made now'''
+    txn = pycompat.sysstr(hookargs['txnid'])
+    box = outbox.read(repo)
+    if 'node' not in hookargs:
+        return box.find(txn)
+    # A bundle may have several changegroups, and then each has its own hook.
+    suffix = outbox.MARK + pycompat.sysstr(hookargs['node_last'])
+    entry = box.find(txn) or box.find(txn + suffix)
+    if entry:
+        return entry
+    try:
+        names = _wanted(repo, ['changegroup'], hookargs)
+    except error.Abort as exc:
+        # too late to refuse the push
+        ui.warn(b'%s\n(%s)\n' % (exc.message, exc.hint))
+        names = _concerned(repo, ['changegroup'])
+    if not names:
+        return None
+    rev = repo.changelog.rev
+    first, last = (rev(bin(hookargs[end])) for end in ('node', 'node_last'))
+    pushed = _push(ui, repo, first, last, hookargs)
+    with repo.lock():
+        box = _pruned(repo, outbox.read(repo))
+        box = _extended(box, names, pushed, {}, suffix)
+        outbox.write_now(repo, box)
+    return box.entries[-1]

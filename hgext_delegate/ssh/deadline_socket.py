@@ -1,0 +1,215 @@
+# deadline_socket.py - the bytes to the other side, and the limit of all waiting
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the way to the other side: sockets and proxy commands under one limit
+
+Whoever waits in an SSH library waits in ``recv`` or ``send`` in the end, in
+short turns. So the limit is kept here, where no single byte can extend it and
+no step of the protocol can forget it.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+class Limit:
+    '''when a connection ends, whatever anybody is waiting for
+
+    ``over`` says why it has ended, or is ''; ``expired`` whether time was the
+    reason. One limit is shared by all the connections of a ProxyJump chain.
+    ``on_stop`` is called by stop(), and wakes who waits.
+    '''
+
+    def __init__(self) -> None:
+        self.over = ''
+        self.expired = False
+        self.on_stop: Callable[[], None] = lambda: None
+        self._due = (math.inf, '')
+
+    def set(self, seconds: float, reason: str) -> None:
+        '''end ``seconds`` from now, for ``reason``; replaces what was set'''
+        self._due = (time.monotonic() + seconds, reason)
+
+    def stop(self, reason: str) -> None:
+        '''end now; from any thread. The first reason stays'''
+        self.over = self.over or reason
+        self.on_stop()
+
+    def left(self) -> float:
+        '''seconds until the end, 0.0 when it has come'''
+        due, reason = self._due
+        left = due - time.monotonic()
+        if left <= 0 and not self.over:
+            self.over, self.expired = reason, True
+        return 0.0 if self.over else left
+
+
+_TCP = (socket.AF_INET, socket.AF_INET6)
+
+
+class Wire:
+    '''a socket, or what passes for one, that closes when its limit is over
+
+    It has the methods that paramiko wants of a socket.
+    '''
+
+    def __init__(self, sock: Any, limit: Limit):
+        self._sock = sock
+        self._limit = limit
+        # paramiko looks at it when the process ends
+        self._closed = False
+        over_tcp = getattr(sock, 'family', None) in _TCP
+        self._is_quick = over_tcp and hasattr(socket, 'TCP_QUICKACK')
+
+    def recv(self, size: int) -> bytes:
+        self._check()
+        if self._is_quick:
+            # sshd sends small messages, each only when the one before it is
+            # acknowledged, for which Linux would take 40 ms. Linux forgets
+            # this again, so it is said each time.
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return self._sock.recv(size)
+
+    def send(self, data: bytes) -> int:
+        self._check()
+        return self._sock.send(data)
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._sock.settimeout(seconds)
+
+    def shut(self) -> None:
+        '''wake whoever waits here, without giving the descriptor away yet'''
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._closed = True
+        self._sock.close()
+
+    def _check(self) -> None:
+        # Not TimeoutError: paramiko tries again on that.
+        if not self._limit.left():
+            raise EOFError(self._limit.over)
+
+
+def dial(host: str, port: int, limit: Limit) -> socket.socket:
+    '''connect to the first address of ``host`` that answers
+
+    Each address gets its share of the time that is left, so that one which
+    swallows packets does not use up that of the next. Raises the OSError
+    that tells most.
+    '''
+    addresses = _lookup(host, port, limit)
+    errors = []
+    for number, (family, _type, _proto, _name, address) in enumerate(addresses):
+        share = limit.left() / (len(addresses) - number)
+        try:
+            return _connect(family, address, share)
+        except OSError as error:
+            errors.append(error)
+    raise min(errors, key=_rank)
+
+
+def timed_out(error: Exception) -> bool:
+    '''whether an error of dial() means that nobody answered in time'''
+    # The two are one from Python 3.10 on only.
+    return isinstance(error, (socket.timeout, TimeoutError))
+
+
+def spawn(command: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    '''run a ProxyCommand; its standard input and output are the socket
+
+    What it says on standard error is dropped: that of the server process is
+    a pusher's terminal, unfiltered.
+    '''
+    ours, theirs = socket.socketpair()
+    try:
+        child = subprocess.Popen(
+            ['/bin/sh', '-c', 'exec ' + command],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return ours, child
+
+
+def end(child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
+    '''send a signal to what ``spawn`` started, and all that it started'''
+    # Its number is its own, and its group's, until wait() has been told.
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+
+
+def reap(child: subprocess.Popen[bytes]) -> None:
+    '''end what ``spawn`` started, and all that it started itself'''
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end(child, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.5)
+            return
+
+
+def _lookup(host: str, port: int, limit: Limit) -> list[Any]:
+    '''getaddrinfo, which knows no time limit of its own'''
+    answer: list[Any] = []
+    # For a str Python seeks the codec idna, which it imports then: threads
+    # that do so at the same moment inside hg find that there is none.
+    name = host.encode('ascii') if host.isascii() else host
+
+    def ask() -> None:
+        try:
+            answer.append(
+                socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+            )
+        except (OSError, UnicodeError, LookupError) as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=ask, name='lookup', daemon=True)
+    thread.start()
+    thread.join(limit.left())
+    if not answer:
+        raise TimeoutError
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    if isinstance(answer[0], (UnicodeError, LookupError)):
+        raise socket.gaierror(socket.EAI_NONAME, 'not a host name')
+    return answer[0]
+
+
+def _connect(family: int, address: Any, seconds: float) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(max(seconds, 0.001))
+        sock.connect(address)
+        # Small messages that wait for each other's acknowledgement would
+        # cost up to 40 ms each.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _rank(error: OSError) -> int:
+    '''a refusal is an answer, silence a hint; no route may be normal'''
+    if isinstance(error, ConnectionRefusedError):
+        return 0
+    return 1 if timed_out(error) else 2

@@ -1,0 +1,126 @@
+# hostkeys.py - whether a host is the one it should be
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''whether a host is the one it should be, and what to say if it is not'''
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from . import config, errors, knownhosts
+
+_TYPES = (
+    'ssh-ed25519',
+    'ecdsa-sha2-nistp256',
+    'ecdsa-sha2-nistp384',
+    'ecdsa-sha2-nistp521',
+    'ssh-rsa',
+)
+
+
+def key_type(algorithm: str) -> str:
+    '''the type of the keys that sign with ``algorithm``, by RFC 8332'''
+    return 'ssh-rsa' if algorithm.startswith('rsa-') else algorithm
+
+
+class Trust:
+    '''the keys that are known for one host: pinned ones, or files
+
+    Where ``pins`` (`TYPE BASE64`) are given the files do not count. ``where``
+    is the file to write an unknown key into. Raises SessionError for a pin
+    that is damaged.
+    '''
+
+    def __init__(
+        self,
+        host: config.Destination,
+        pins: Sequence[str],
+        files: Sequence[tuple[str, bytes]],
+        where: str = '~/.ssh/known_hosts',
+    ):
+        self.host = host
+        self._where = where
+        self._pins = [self._pin(pin) for pin in pins]
+        self._files = files
+
+    def order(self, algorithms: Sequence[str]) -> tuple[str, ...]:
+        '''``algorithms``, those first for which a key is known
+
+        As ssh does: a host with several keys must show one that we can judge.
+        '''
+        if self._pins:
+            known = {pin.type for pin in self._pins}
+        else:
+            host = self.host
+            known = set(
+                knownhosts.keytypes(self._files, host.keyname, host.keyport)
+            )
+        return tuple(sorted(algorithms, key=lambda a: key_type(a) not in known))
+
+    def check(self, blob: bytes) -> None:
+        '''judge the key that the host shows. Raises SessionError'''
+        key = knownhosts.key_of(blob)
+        if key.type not in _TYPES:
+            raise errors.ConfigurationError(
+                f'host key of {self.host} is damaged'
+            )
+        if self._pins:
+            if key not in self._pins:
+                raise self._not_pinned(key)
+            return
+        host = self.host
+        verdict = knownhosts.judge(self._files, host.keyname, host.keyport, key)
+        if verdict.state != 'known':
+            raise self._not_known(key, verdict)
+
+    def _file(self) -> str:
+        # where others lie is no business of a pusher's
+        short = self._where.startswith('~')
+        return self._where if short else os.path.basename(self._where)
+
+    def _pin(self, text: str) -> knownhosts.Key:
+        key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
+        if key is None:
+            raise errors.ConfigurationError(
+                f'the key pinned for {self.host} is damaged',
+                'it is written as in known_hosts: ssh-ed25519 AAAA...',
+            )
+        return key
+
+    def _not_pinned(self, key: knownhosts.Key) -> errors.SessionError:
+        pinned = ' or '.join(pin.short for pin in self._pins)
+        return errors.ConfigurationError(
+            f'host key of {self.host} is not the one that is pinned',
+            f'it shows {key.short}, pinned is {pinned}: if that is meant, '
+            'pin the new one; if not, this is another host',
+        )
+
+    def _not_known(
+        self, key: knownhosts.Key, verdict: knownhosts.Verdict
+    ) -> errors.SessionError:
+        host = self.host
+        entry = verdict.entry
+        if entry is None:
+            named = '' if host.keyname == host.host else f' as {host.keyname}'
+            return errors.ConfigurationError(
+                f'host key of {host} is not known{named}',
+                f'it shows {key.short}: if that is right, the account that '
+                f'runs hg needs this line in {self._file()}: '
+                f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
+            )
+        line = f'{os.path.basename(entry.path)}:{entry.line}'
+        detail = f'{entry.path}:{entry.line}'
+        if verdict.state == 'revoked':
+            return errors.ConfigurationError(
+                f'host key of {host} is revoked',
+                f'{key.short} is revoked by {line}: the host needs a new key',
+                detail=detail,
+            )
+        return errors.ConfigurationError(
+            f'host key of {host} has changed',
+            f'it shows {key.short}, but {line} says {entry.key.short}: if '
+            'that is meant, replace the line; if not, this is another host',
+            detail=detail,
+        )

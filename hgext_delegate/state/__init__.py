@@ -1,0 +1,13 @@
+# state - what is on disk
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what is on disk
+
+files        where it lies
+journal      what was delegated and what became of it
+delegation   one record of it, and its states
+sqlite_file  the file of the journal
+output_log   what a delegation printed
+target_lock  whose turn it is
+'''

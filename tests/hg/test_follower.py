@@ -1,0 +1,134 @@
+"""What a pusher hears: whole lines, and the end of what takes his push."""
+
+from __future__ import annotations
+
+import select
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hgext_delegate.report import follower as followermod, printer
+from hgext_delegate.state import delegation, files, journal, output_log
+
+
+class Ui:
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def status(self, text: bytes, **options: Any) -> None:
+        self.written.append(text)
+
+    warn = status
+
+    def note(self, text: bytes, **options: Any) -> None:
+        """Nobody asked for --verbose."""
+
+    def flush(self) -> None:
+        pass
+
+
+def test_a_flood_is_written_in_pieces_that_a_pipe_takes_whole() -> None:
+    lines = [b'x' * (number * 37 % 3000) for number in range(500)]
+    lines.insert(250, b'y' * 5000)
+    ui = Ui()
+    printer.Printer(ui).relay(b'blog', lines)
+    assert b''.join(ui.written) == b''.join(b'blog| %s\n' % x for x in lines)
+    assert all(piece.endswith(b'\n') for piece in ui.written)
+    sizes = sorted(map(len, ui.written))
+    assert sizes[-1] > select.PIPE_BUF >= sizes[-2]
+    assert len(sizes) < len(lines)
+
+
+def test_nothing_is_written_for_nothing() -> None:
+    ui = Ui()
+    printer.Printer(ui).relay(b'blog', [])
+    assert not ui.written
+
+
+@pytest.fixture(name='folder')
+def folder_of_a_repository(tmp_path: Path) -> files.Paths:
+    (tmp_path / 'log').mkdir()
+    root = str(tmp_path)
+    return files.Paths('blog', root, root, root, root + '/outbox', None)
+
+
+@pytest.fixture(name='record')
+def opened_journal() -> journal.Journal:
+    return journal.Journal()
+
+
+def follow(
+    record: journal.Journal,
+    folder: files.Paths,
+    number: int,
+    ui: Ui,
+    works: bool = False,
+) -> followermod.Follower:
+    voice = printer.Printer(ui)
+    return followermod.Follower(
+        voice, record, folder, 'blog', number, lambda: works
+    )
+
+
+def take_along(
+    record: journal.Journal, folder: files.Paths, number: int, *taken: int
+) -> None:
+    """A whole deploy, from its claim to its end."""
+    row = record.get(number)
+    assert row
+    record.claim(row, None, taken)
+    log = output_log.Log(folder.log(row.id), 1000)
+    log.write([b'output'])
+    log.close()
+    record.end(number, delegation.SUCCEEDED, status=0, seconds=0.1)
+
+
+def test_what_was_quick_is_heard_by_those_whom_it_took_along(
+    record: journal.Journal, folder: files.Paths
+) -> None:
+    older = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    newer = record.record('blog', 'b' * 40, 'bob', 'T2', 2)
+    ui = Ui()
+    follower = follow(record, folder, older, ui)
+    take_along(record, folder, newer, older)
+    assert follower.poll()
+    assert ui.written == [
+        b'delegate: blog: delegation 2 of bob takes this push along\n',
+        b'blog| output\n',
+        b'delegate: blog: deployed bbbbbbbbbbbb in 0.1 s\n',
+    ]
+    assert follower.succeeded
+
+
+def test_what_was_over_before_has_nothing_new_to_say(
+    record: journal.Journal, folder: files.Paths
+) -> None:
+    older = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    newer = record.record('blog', 'b' * 40, 'bob', 'T2', 2)
+    take_along(record, folder, newer, older)
+    ui = Ui()
+    assert follow(record, folder, older, ui).poll()
+    assert ui.written == [b'delegate: blog: superseded by bbbbbbbbbbbb\n']
+
+
+@pytest.mark.parametrize(
+    ('reason', 'heard'),
+    [
+        ('refused; trying again in 1 s', [b'(trying again in 1 s)\n']),
+        # the worker that said so is about to end, and then that is said
+        ('refused', []),
+    ],
+)
+def test_only_what_is_not_the_end_is_said_before_it(
+    record: journal.Journal,
+    folder: files.Paths,
+    reason: str,
+    heard: list[bytes],
+) -> None:
+    number = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    record.end(number, delegation.PENDING, reason=reason)
+    ui = Ui()
+    assert not follow(record, folder, number, ui, works=True).poll()
+    said = [b'delegate: blog: refused\n'] * len(heard)
+    assert ui.written == said + heard

@@ -1,0 +1,131 @@
+"""The lines that are pasted mean what they should to those who read them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import loopback
+import pytest
+from mercurial import config
+
+from hgext_delegate.commands.setup import snippets
+from hgext_delegate.receiver import authorized_keys
+
+
+@pytest.fixture(scope='module')
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[loopback.Sshd]:
+    server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
+    yield server
+    server.close()
+
+
+def logged_in(sshd: loopback.Sshd, line: str) -> subprocess.CompletedProcess:
+    """ssh to SSHD, which lets in by LINE."""
+    sshd.authorize(line)
+    known = sshd.folder / 'known_hosts'
+    known.write_text(f'{sshd.name} {sshd.hostkey()}\n', 'ascii')
+    return subprocess.run(
+        [
+            *('ssh', '-F', 'none', '-i', sshd.identity, '-p', str(sshd.port)),
+            *('-o', f'UserKnownHostsFile={known}', '-o', 'BatchMode=yes'),
+            *(sshd.address, 'what is asked for'),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
+@pytest.mark.parametrize(
+    'command',
+    [
+        'echo plain',
+        'echo "a  b" \'c  d\' "\'" \'"\'',
+        r'echo a\ \ b \\ \" "\"" "\\"' + ' e',
+        'echo "$SSH_ORIGINAL_COMMAND" # , " comment',
+        'printf "%s|" \\"a b\\" "c,from=\\"192.0.2.1\\""',
+        'echo "restrict,command=\\"x\\" ssh-ed25519 AAAA"',
+    ],
+)
+def test_sshd_runs_the_command_that_was_meant(
+    sshd: loopback.Sshd, command: str
+) -> None:
+    expected = subprocess.run(
+        ['sh', '-c', command],
+        env={'SSH_ORIGINAL_COMMAND': 'what is asked for'},
+        capture_output=True,
+    )
+    public = loopback.public(sshd.identity)
+    line = snippets.authorized_key(
+        ['127.0.0.1', '::1'], command, public, 'delegate:a@b'
+    )
+    done = logged_in(sshd, line)
+    assert (done.returncode, done.stdout) == (0, expected.stdout)
+
+
+def test_sshd_lets_nobody_in_from_elsewhere(sshd: loopback.Sshd) -> None:
+    public = loopback.public(sshd.identity)
+    for sources, status in ((['192.0.2.1', '::1'], 255), ([], 0)):
+        line = snippets.authorized_key(sources, 'true', public, 'x')
+        assert logged_in(sshd, line).returncode == status
+
+
+def test_the_receiver_takes_the_line_as_well(sshd: loopback.Sshd) -> None:
+    public = loopback.public(sshd.identity)
+    command = snippets.receiver(
+        '/opt/my hg', ('hgext_delegate', "/a b/it's"), 'blog', '/srv/"a" b'
+    )
+    for sources in ([], ['127.0.0.1', 'fe80::1%*']):
+        line = snippets.authorized_key(sources, command, public, 'd:a@b')
+        assert authorized_keys.parse(line) == public
+
+
+@pytest.mark.parametrize('command', ['a\nb', 'a\0', '\x1b', 'é', 'a\\'])
+def test_a_command_that_would_break_the_line_is_refused(command: str) -> None:
+    with pytest.raises(snippets.UnwritableError):
+        snippets.authorized_key([], command, 'ssh-ed25519 AAAA', 'x')
+
+
+@pytest.mark.parametrize(
+    'name', ['site', 'my site', 'a"b', 'new\nline', 'Zoë', 'a@b c', '', ' ']
+)
+def test_a_comment_is_one_word(name: str) -> None:
+    word = snippets.comment('blog', name)
+    assert word.startswith('delegate:blog@')
+    assert word.isascii() and word.isprintable() and ' ' not in word
+    assert '"' not in word
+
+
+def test_the_words_of_the_receiver_are_those_that_a_shell_reads() -> None:
+    command = snippets.receiver(
+        '/opt/my hg', ('x', '~/$HOME "a"'), 'blog', "/srv/it's; a b"
+    )
+    done = subprocess.run(
+        ['sh', '-c', f'HOME=/h; for word in {command}; do echo "$word"; done'],
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.decode().splitlines() == [
+        *('exec', '/opt/my hg', '--config', 'extensions.x=~/$HOME "a"'),
+        *('delegate-receive', '--clone', '/h/blog'),
+        *('--source', "/srv/it's; a b", '--run', './deploy.sh'),
+    ]
+    assert snippets.is_receiver(command)
+    assert not snippets.is_receiver('/usr/local/bin/deploy')
+
+
+@pytest.mark.parametrize(
+    'value', ['', '/a b', '/a#b;c', '%include x', '[x]', 'a = b', '"', "Zoë'"]
+)
+def test_mercurial_reads_the_value_that_was_meant(value: str) -> None:
+    text = snippets.hgrc({'a': {'b': '1'}, 'c': {'d': value, 'd:e': 'f'}})
+    read = config.config()
+    read.parse(b'', text.encode('utf-8'))
+    assert read.items(b'c') == [(b'd', value.encode('utf-8')), (b'd:e', b'f')]
+    assert read.get(b'a', b'b') == b'1'
+
+
+@pytest.mark.parametrize('value', ['a\nb', ' a', 'a ', '\t', '\udcff', 'a\0'])
+def test_a_value_that_no_hgrc_can_have_is_refused(value: str) -> None:
+    with pytest.raises(snippets.UnwritableError):
+        snippets.hgrc({'a': {'b': value}})

@@ -1,0 +1,189 @@
+"""Through a web server a pusher hears what hg serve lets him hear."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import pytest
+from repositories import Clone, Repository
+from test_deploy import LAST, targets
+from test_early_login import until
+from test_pending import log
+from webservers import apache, gunicorn, proxy, uwsgi
+from world import World
+
+STEPS = """\
+. ./record
+for i in 1 2 3; do
+  echo "step $i"
+  until [ -e "go$i" ]; do sleep 0.02; done
+done
+"""
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    repository.hgrc(targets(world))
+    return clone
+
+
+@pytest.mark.parametrize(
+    ('server', 'options'),
+    [
+        (gunicorn, '--worker-class sync'),
+        (gunicorn, '--worker-class gthread'),
+        (uwsgi, '--enable-threads'),
+        (uwsgi, ''),
+        (apache, ''),
+        (proxy, ''),
+    ],
+)
+def test_each_line_arrives_while_the_deploy_still_runs(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+    options: str,
+) -> None:
+    world.forced_command(STEPS)
+    node = ready.commit()
+    with server(world, repository, *options.split()) as url:
+        push = ready.start_push(url)
+        for step in (1, 2, 3):
+            push.wait_for(b'blog| step %d' % step)
+            assert world.deploys()[0].ended is None
+            world.deploy.write(f'go{step}', '')
+        done = push.finish()
+    last = LAST.match(done.remote[-1])
+    assert last and last[3].decode() == node[:12]
+
+
+@pytest.mark.parametrize(
+    ('server', 'options'),
+    [
+        (gunicorn, '--worker-class gthread'),
+        (uwsgi, '--enable-threads'),
+        (apache, ''),
+    ],
+)
+def test_a_pusher_who_goes_away_stops_nothing(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+    options: str,
+) -> None:
+    world.forced_command(STEPS)
+    ready.commit()
+    with server(world, repository, *options.split()) as url:
+        push = ready.start_push(url)
+        push.wait_for(b'blog| step 1')
+        push.kill()
+        for step in (1, 2, 3):
+            world.deploy.write(f'go{step}', '')
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+
+
+@pytest.mark.parametrize('server', [gunicorn, uwsgi, apache])
+def test_a_push_that_does_not_wait_is_delegated_by_itself(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+) -> None:
+    repository.hgrc(targets(world, more='blog:wait = no\n'))
+    node = ready.commit()
+    with server(world, repository) as url:
+        assert b'handed over as delegation 1' in ready.push(url).remote[-1]
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+    assert log(repository)[0]['node'] == node
+
+
+def test_a_process_of_its_own_knows_what_hgweb_alone_was_told(
+    world: World,
+) -> None:
+    repository = world.repository(enable=False)
+    clone = world.clone(repository)
+    conf = f'[extensions]\nhgext_delegate = {world.extension}\n'
+    conf += targets(world, more='blog:wait = no\n')
+    node = clone.commit()
+    with gunicorn(world, repository, conf=conf) as url:
+        push = clone.push(url)
+        assert b'handed over as delegation 1' in push.remote[-1]
+        until(lambda: any(deploy.ended for deploy in world.deploys()))
+    assert world.deploys()[0].command.endswith(node)
+
+
+def test_what_the_repository_says_counts_for_a_process_of_its_own(
+    world: World,
+) -> None:
+    other = world.others[0]
+    other.write('forced', '#!/bin/sh\n. ./record\n', 0o755)
+    other.authorize(world.key(world.server), f'{other.home}/forced')
+    elsewhere = f'ssh://{other.name}@localhost:{world.port}'
+    repository = world.repository(hgrc=f'[delegate]\nblog = {elsewhere}\n')
+    clone = world.clone(repository)
+    clone.commit()
+    conf = targets(world, more='blog:wait = no\n')
+    with gunicorn(world, repository, conf=conf) as url:
+        assert b'handed over' in clone.push(url).remote[-1]
+        until(lambda: any(deploy.ended for deploy in world.deploys(other)))
+    assert not world.deploys()
+
+
+def test_a_server_whose_pusher_waits_for_a_turn_can_be_stopped(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(STEPS)
+    ready.commit()
+    runs = ready.start_push()
+    runs.wait_for(b'blog| step 1')
+    other = world.clone(repository)
+    other.commit()
+    with world.hgweb([repository]) as url:
+        waits = other.start_push(f'{url}/{repository.path.name}')
+        waits.wait_for(b'waiting for delegation 1')
+        waits.kill()
+    # which it is, or the fixture would have given up
+    for step in (1, 2, 3):
+        world.deploy.write(f'go{step}', '')
+    runs.finish()
+    assert [row['state'] for row in log(repository)] == ['pending', 'succeeded']
+
+
+def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(STEPS)
+    ready.commit()
+    with gunicorn(world, repository, '--timeout', '2') as url:
+        push = ready.start_push(url)
+        push.wait_for(b'blog| step 1')
+        assert push.finish(check=False).returncode
+        until(lambda: log(repository)[0]['state'] == 'lost')
+        for step in (1, 2, 3):
+            world.deploy.write(f'go{step}', '')
+        node = ready.commit()
+        last = LAST.match(ready.push(url).remote[-1])
+        assert last and last[3].decode() == node[:12]
+
+
+@pytest.mark.parametrize('server', [gunicorn, apache])
+def test_who_has_logged_in_is_the_pusher(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+) -> None:
+    repository.hgrc(targets(world) + '[web]\nallow-push = alice\n')
+    ready.commit()
+    with server(world, repository, password=True) as url:
+        refused = ready.push(url, check=False)
+        assert refused.returncode == 255
+        assert not world.deploys()
+        ready.push(url.replace('://', '://alice:secret@'))
+    (deploy,) = world.deploys()
+    (push,) = deploy.context['pushes']
+    assert push['pusher'] == 'alice'
+    assert 'secret' not in deploy.input.decode('ascii')
