@@ -222,7 +222,7 @@ def delegate_log(ui, repo, id=None, **opts):
     was not told, such as the name of a file), ``attempt`` (how often it was
     tried), ``previous`` (what the target had before), ``taken`` (the ID of
     the delegation that was run instead), ``stopper`` (who cancelled),
-    ``identifier`` (what the deploy side knows it by), and with ID also
+    ``protocolid`` (what the deploy side knows it by), and with ID also
     ``output``.
 
     Returns 0 on success.

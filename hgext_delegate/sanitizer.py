@@ -73,7 +73,7 @@ _SGR_CUT_SHORT = re.compile(rb'\x1b[^m]*\Z')
 _SGR = re.compile(rb'\x1b[^m]*m')
 
 
-class Relay:
+class Sanitizer:
     """Cuts one stream into lines that are safe to print.
 
     `color` keeps SGR (ECMA-48 8.3.117), less what hides text. `width` is the

@@ -46,7 +46,7 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
     make = dry_runmod.desk if opts['dry_run'] else dispatcher.open
     with _opened(ui, repo, make) as desk:
         targets = _chosen(ui, desk, names)
-        if not targets and not desk.mistaken and opts['pending']:
+        if not targets and not desk.has_config_errors and opts['pending']:
             # a host may run this over all of its repositories
             desk.voice.say(_(b'no target is configured'))
         if opts['pending']:
@@ -63,7 +63,7 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             good = good and len(wanted) == len(targets)
         if not opts['dry_run']:
             desk.prune()
-        return 0 if good and not desk.mistaken else 1
+        return 0 if good and not desk.has_config_errors else 1
 
 
 @contextlib.contextmanager
@@ -116,7 +116,7 @@ def _pending(ui, desk, targets, dry_run: bool) -> bool:
 
 def _wanted(repo, desk, targets, rev: bytes) -> Wanted:
     '''what to delegate again, or instead; a target with nothing is named'''
-    if not targets and not desk.mistaken:
+    if not targets and not desk.has_config_errors:
         raise error.StateError(
             _(b'no target is configured'),
             hint=_(b"see 'hg help delegate.config'"),
@@ -194,7 +194,7 @@ def _interrupt(desk, numbers: Sequence[int]) -> None:
     for number in numbers:
         row = desk.journal.get(number)
         if row.state == delegation.RUNNING or not row.txn:
-            if desk.journal.cancel(number, _who()) and row.asked:
+            if desk.journal.cancel(number, _who()) and row.exec_sent_at:
                 _end_remains(desk, row)
             stopped.append(row)
     for row in stopped:
@@ -222,15 +222,16 @@ def cancel(ui, repo, id: bytes) -> int:
                 hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
             )
         row = desk.journal.get(row.number) or row
-        if row.taken:
+        if row.merged_into:
             raise error.StateError(
                 _(b'delegation %d goes along with delegation %d')
-                % (row.number, row.taken),
-                hint=_(b"'hg delegate-cancel %d' cancels both") % row.taken,
+                % (row.number, row.merged_into),
+                hint=_(b"'hg delegate-cancel %d' cancels both")
+                % row.merged_into,
             )
         if not desk.journal.cancel(row.number, _who()):
             _await_end(desk, row.number)
-        elif row.asked:
+        elif row.exec_sent_at:
             _end_remains(desk, row)
         return _report_cancelled(desk, row)
 

@@ -120,7 +120,7 @@ def _item(ui, fm, row, silent: bool) -> None:
     fm.startitem()
     fm.data(
         id=row.number,
-        identifier=_text(row.id),
+        protocolid=_text(row.id),
         target=_text(row.target),
         state=_text(row.state),
         node=_text(row.node),
@@ -134,8 +134,8 @@ def _item(ui, fm, row, silent: bool) -> None:
         remedy=_text(row.remedy),
         detail=_text(row.detail),
         attempt=row.attempt,
-        taken=row.taken,
-        stopper=_text(row.stopper),
+        taken=row.merged_into,
+        stopper=_text(row.cancelled_by),
     )
     if not silent:
         _plain(ui, fm, row, date)
@@ -159,7 +159,7 @@ def _plain(ui, fm, row, date) -> None:
     for remark in _remarks(ui, row):
         fm.plain(b'  ' + remark)
     fm.plain(b'\n')
-    ended = row.state != delegation.RUNNING and not row.taken
+    ended = row.state != delegation.RUNNING and not row.merged_into
     if ui.verbose and row.number is not None and ended:
         _line, hints = wording.verdict(row)
         texts = [encoding.fromlocal(hint).decode('utf-8') for hint in hints]
@@ -173,10 +173,10 @@ def _remarks(ui, row) -> Iterator[bytes]:
     if ui.verbose and row.began is not None:
         yield _(b'attempt %d') % row.attempt
         yield _(b'waited %.1f s') % max(0.0, row.began - row.created)
-    if row.taken is not None and row.state == delegation.SUPERSEDED:
-        yield _(b'by %d') % row.taken
-    elif row.taken is not None:
-        yield _(b'with %d') % row.taken
+    if row.merged_into is not None and row.state == delegation.SUPERSEDED:
+        yield _(b'by %d') % row.merged_into
+    elif row.merged_into is not None:
+        yield _(b'with %d') % row.merged_into
     if row.reason:
         yield _text(row.reason) or b''
 

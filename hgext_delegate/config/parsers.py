@@ -4,7 +4,7 @@
 # GNU General Public License version 2 or any later version.
 '''how the values of [delegate] are read, and what is wrong with one
 
-Each reader gets the bytes of a value and raises Wrong.
+Each reader gets the bytes of a value and raises InvalidValue.
 '''
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SECONDS = {b'': 1, b's': 1, b'm': 60, b'h': 3600}
 _KEYLINE = re.compile(r'[a-z0-9@.-]+ [A-Za-z0-9+/]+=*\Z')
 
 
-class Wrong(ValueError):
+class InvalidValue(ValueError):
     '''a value that cannot be used: (problem, remedy), both bytes'''
 
 
@@ -44,7 +44,7 @@ def duration(value: bytes) -> float:
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
     # neither no time at all, nor more than the kernel's clocks can wait for
     if not 0 < seconds <= _LONGEST:
-        raise Wrong(
+        raise InvalidValue(
             _(b"'%s' is not a duration") % value,
             _(b'write seconds, or a number with s, m or h, such as 10m'),
         )
@@ -57,7 +57,7 @@ def size(value: bytes) -> int:
     except error.ParseError:
         found = -1
     if found < 0:
-        raise Wrong(
+        raise InvalidValue(
             _(b"'%s' is not a size") % value,
             _(b'write bytes, or a number with a unit, such as 10 MB'),
         )
@@ -67,7 +67,7 @@ def size(value: bytes) -> int:
 def boolean(value: bytes) -> bool:
     parsed = stringutil.parsebool(value)
     if parsed is None:
-        raise Wrong(
+        raise InvalidValue(
             _(b"'%s' is neither yes nor no") % value, _(b'write yes or no')
         )
     return parsed
@@ -75,7 +75,7 @@ def boolean(value: bytes) -> bool:
 
 def count(value: bytes) -> int:
     if not re.match(rb'[0-9]{1,3}\Z', value):
-        raise Wrong(
+        raise InvalidValue(
             _(b"'%s' is not a number from 0 to 999") % value,
             _(b'write how often to try again, or 0'),
         )
@@ -87,9 +87,9 @@ def _text(value: bytes) -> str:
         text = value.decode('utf-8')
     except UnicodeDecodeError:
         problem = _(b'the value is not UTF-8')
-        raise Wrong(problem, _(b'write it in UTF-8')) from None
+        raise InvalidValue(problem, _(b'write it in UTF-8')) from None
     if '\0' in text:
-        raise Wrong(_(b'the value has a NUL byte'), _(b'remove it'))
+        raise InvalidValue(_(b'the value has a NUL byte'), _(b'remove it'))
     return text
 
 
@@ -97,7 +97,7 @@ def command(value: bytes) -> str:
     # facts: 128 KiB and more fails to exec at the far side
     text = _text(value)
     if len(value) > 32768:
-        raise Wrong(
+        raise InvalidValue(
             _(b'the command has %d bytes') % len(value),
             _(b'put it into a script on the deploy side'),
         )
@@ -107,7 +107,7 @@ def command(value: bytes) -> str:
 def path(value: bytes) -> str:
     expanded = os.path.expanduser(_text(value))
     if not os.path.isabs(expanded):
-        raise Wrong(
+        raise InvalidValue(
             _(b"'%s' is not an absolute path") % value,
             _(b'write a path that begins with / or ~'),
         )
@@ -121,7 +121,7 @@ def paths(value: bytes) -> tuple[str, ...]:
 def triggers(value: bytes) -> tuple[str, ...]:
     found = tuple(map(pycompat.sysstr, words(value)))
     if not found or not set(found) <= set(TRIGGERS):
-        raise Wrong(
+        raise InvalidValue(
             _(b"'%s' is not a list of triggers") % value,
             _(b'choose from: %s') % ', '.join(TRIGGERS).encode('ascii'),
         )
@@ -135,7 +135,7 @@ def hostkeys(value: bytes) -> tuple[str, ...]:
         if parts:
             keys.append(' '.join(parts))
     if not keys or not all(_KEYLINE.match(key) for key in keys):
-        raise Wrong(
+        raise InvalidValue(
             _(b'the value is not a host key'),
             _(b'write its type and key, such as: ssh-ed25519 AAAA...'),
         )
@@ -148,24 +148,26 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     try:
         url = urlutil.url(value)
     except error.Abort:
-        raise Wrong(_(b"'%s' is not a URL") % value, remedy) from None
+        raise InvalidValue(_(b"'%s' is not a URL") % value, remedy) from None
     if url.scheme != b'ssh' or not url.host:
-        raise Wrong(_(b"'%s' is not an ssh:// URL") % value, remedy)
+        raise InvalidValue(_(b"'%s' is not an ssh:// URL") % value, remedy)
     if url.passwd is not None:
         # the value is not repeated: it holds a secret, and pushers read this
-        raise Wrong(_(b'the URL has a password'), _(b'log in by key'))
+        raise InvalidValue(_(b'the URL has a password'), _(b'log in by key'))
     if (url.path or b'').strip(b'/') or url.query or url.fragment is not None:
-        raise Wrong(_(b"'%s' has more than a host") % value, remedy)
+        raise InvalidValue(_(b"'%s' has more than a host") % value, remedy)
     host = url.host
     if host.startswith(b'[') and host.endswith(b']'):
         host = host[1:-1]
     if not _HOST.match(host) or not _USER.match(url.user or b'x'):
-        raise Wrong(_(b"'%s' is not a user and a host") % value, remedy)
+        raise InvalidValue(_(b"'%s' is not a user and a host") % value, remedy)
     port = None
     if url.port is not None:
         port = int(url.port) if re.match(rb'[0-9]{1,5}\Z', url.port) else 0
         if not 0 < port < 65536:
-            raise Wrong(_(b"'%s' has no port 1 to 65535") % value, remedy)
+            raise InvalidValue(
+                _(b"'%s' has no port 1 to 65535") % value, remedy
+            )
     user = url.user and url.user.decode('ascii')
     return host.decode('ascii'), port, user or None
 

@@ -25,13 +25,13 @@ from . import parsers, targets
 _HARMLESS = (b'when', b'trigger', b'wait', b'color')
 
 
-def refused(repo) -> list[targets.Mistake]:
+def refused(repo) -> list[targets.ConfigError]:
     '''the items of ``repo``'s own hgrc that do not count, and why'''
     own = _own_items(repo)
     if not own:
         return []
     unsafe = _unsafe(repo)
-    mistakes = []
+    errors = []
     for item, value in own.items():
         problem = unsafe or _forbidden(repo, item, value)
         if problem:
@@ -39,14 +39,14 @@ def refused(repo) -> list[targets.Mistake]:
             # what was taken away has none
             source = source or os.path.join(repo.path, b'hgrc')
             whole = unsafe is not None
-            mistakes.append(targets.Mistake(item, source, *problem, whole))
-    return mistakes
+            errors.append(targets.ConfigError(item, source, *problem, whole))
+    return errors
 
 
 def setting(repo, name: bytes) -> bytes | None:
     '''what one of the settings is, whoever may say it'''
     ui = repo.ui
-    if name in (mistake.item for mistake in refused(repo)):
+    if name in (each.item for each in refused(repo)):
         ui = repo.baseui
     return dict(ui.configitems(targets.SECTION)).get(name)
 

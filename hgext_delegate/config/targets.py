@@ -60,7 +60,7 @@ class Target:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mistake:
+class ConfigError:
     '''what is wrong with one configuration item of [delegate]
 
     ``source`` is where Mercurial read the item (``/path/hgrc:7``).
@@ -105,7 +105,7 @@ def canonical(value: bytes) -> str | None:
     '''the one way to write the URL ``value``; None if it is no target's'''
     try:
         return parsers.join_url(*parsers.parse_url(value))
-    except parsers.Wrong:
+    except parsers.InvalidValue:
         return None
 
 
@@ -128,7 +128,7 @@ def names(ui) -> list[bytes]:
 
 
 def concerned(
-    ui, moves: Iterable[str], refused: Iterable[Mistake] = ()
+    ui, moves: Iterable[str], refused: Iterable[ConfigError] = ()
 ) -> list[bytes]:
     '''the names of the targets with one of the triggers ``moves``
 
@@ -140,7 +140,7 @@ def concerned(
         return []
     items = dict(ui.configitems(SECTION))
     default = items.get(b'*:trigger', b'changegroup')
-    unknown = {mistake.item.partition(b':')[0] for mistake in refused}
+    unknown = {error.item.partition(b':')[0] for error in refused}
     for item in items:
         name, _colon, option = item.partition(b':')
         if option and option not in OPTIONS:
@@ -151,7 +151,7 @@ def concerned(
         try:
             value = items.get(name + b':trigger', default) or b''
             asked = set(parsers.triggers(value))
-        except parsers.Wrong:
+        except parsers.InvalidValue:
             asked = moved
         if asked & moved or unknown & {name, b'*'}:
             found.append(name)
@@ -164,24 +164,24 @@ def is_name(word: bytes) -> bool:
 
 
 def read(
-    ui, refused: Iterable[Mistake] = ()
-) -> tuple[list[Target], list[Mistake]]:
+    ui, refused: Iterable[ConfigError] = ()
+) -> tuple[list[Target], list[ConfigError]]:
     '''the targets that can be served, and what is wrong with the others
 
     ``refused`` is what the host's policy has against items. Only what
     Mercurial trusts is read. An empty value takes away a target that another
-    file has set. A target with a mistake is not served at all: half of what
+    file has set. A target with a error is not served at all: half of what
     was asked for is not what was asked for.
     '''
     items = dict(ui.configitems(SECTION))
-    mistakes = {mistake.item: mistake for mistake in refused}
+    errors = {error.item: error for error in refused}
 
     def check(item, parse, value):
         try:
             return parse(value)
-        except parsers.Wrong as exc:
+        except parsers.InvalidValue as exc:
             source = ui.configsource(SECTION, item)
-            mistakes.setdefault(item, Mistake(item, source, *exc.args))
+            errors.setdefault(item, ConfigError(item, source, *exc.args))
 
     for item in items:
         check(item, lambda item: _known(item, items), item)
@@ -195,18 +195,18 @@ def read(
             for item in (b'*:' + option, name + b':' + option):
                 if item in items:
                     fields[field] = check(item, parse, items[item])
-        owners = {item.partition(b':')[0] for item in mistakes}
+        owners = {item.partition(b':')[0] for item in errors}
         if not owners & {name, b'*'}:
             targets.append(Target(pycompat.sysstr(name), *place, **fields))
-    return targets, _told_once(mistakes.values())
+    return targets, _told_once(errors.values())
 
 
-def _told_once(mistakes: Iterable[Mistake]) -> list[Mistake]:
-    '''``mistakes``, but of what is wrong with a whole file the first'''
-    told: dict[bytes, Mistake] = {}
-    for mistake in mistakes:
-        key = mistake.problem if mistake.whole else mistake.item
-        told.setdefault(key, mistake)
+def _told_once(errors: Iterable[ConfigError]) -> list[ConfigError]:
+    '''``errors``, but of what is wrong with a whole file the first'''
+    told: dict[bytes, ConfigError] = {}
+    for error in errors:
+        key = error.problem if error.whole else error.item
+        told.setdefault(key, error)
     return list(told.values())
 
 
@@ -217,15 +217,17 @@ def _known(item: bytes, items) -> None:
         if item in SETTINGS or not items[item]:
             return
         if not _NAME.match(name):
-            raise parsers.Wrong(
+            raise parsers.InvalidValue(
                 _(b"'%s' is not a name for a target") % name,
                 _(b'use up to 100 letters, digits, dots, underscores, hyphens'),
             )
         return
     if option not in OPTIONS:
-        raise parsers.Wrong(_(b'no such option'), _nearest(option, OPTIONS))
+        raise parsers.InvalidValue(
+            _(b'no such option'), _nearest(option, OPTIONS)
+        )
     if name != b'*' and name not in items:
-        raise parsers.Wrong(
+        raise parsers.InvalidValue(
             _(b"there is no target '%s'") % name,
             _nearest(name, [k for k in items if b':' not in k]),
         )

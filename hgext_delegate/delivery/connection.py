@@ -18,7 +18,7 @@ from ..ssh import deadline_socket, session
 
 def connect(
     target: targets.Target,
-    limit: deadline_socket.Limit | None = None,
+    deadline: deadline_socket.Deadline | None = None,
     address: str | None = None,
 ) -> session.Session:
     '''log in to ``target``, until ``limit`` is over; all of its addresses are
@@ -31,12 +31,12 @@ def connect(
         hostkeys=target.hostkey,
         knownhosts=target.knownhosts,
         connect_timeout=target.connect_timeout,
-        limit=limit,
+        deadline=deadline,
         address=address,
     )
 
 
-class Opening(threading.Thread):
+class EarlyConnection(threading.Thread):
     '''logs in to ``target``; then its one owner takes or drops the session
 
     A daemon, so that a process ends without waiting for a host.
@@ -45,7 +45,7 @@ class Opening(threading.Thread):
     def __init__(self, target: targets.Target):
         super().__init__(name='delegate-open-' + target.name, daemon=True)
         self._target = target
-        self._limit = deadline_socket.Limit()
+        self._deadline = deadline_socket.Deadline()
         self._ready = threading.Event()
         self._decided = threading.Event()
         self._session: session.Session | None = None
@@ -53,14 +53,14 @@ class Opening(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._session = connect(self._target, self._limit)
+            self._session = connect(self._target, self._deadline)
             self._session.prepare()
         except session.SessionError as error:
             self._error = error
         except Exception:  # noqa: BLE001
             # A bug, which Python would print to the pusher. The worker comes
             # to it again, and can report it.
-            self._limit.stop('internal error')
+            self._deadline.stop('internal error')
         finally:
             self._ready.set()
         self._decided.wait()
@@ -82,5 +82,5 @@ class Opening(threading.Thread):
 
     def drop(self) -> None:
         '''end it, finished or not, without waiting for that'''
-        self._limit.stop('not wanted')
+        self._deadline.stop('not wanted')
         self._decided.set()

@@ -41,14 +41,14 @@ class Desk:
     def __init__(self, ui, repo, paths: files.Paths):
         self.voice = printer.Printer(ui)
         self.targets, mistakes = targets.read(ui, policy.refused(repo))
-        self.mistaken = bool(mistakes)
-        self._reported: set[targets.Mistake] = set()
+        self.has_config_errors = bool(mistakes)
+        self._reported: set[targets.ConfigError] = set()
         self.paths = paths
         self.history = history.History(repo)
         self.journal = self._journal()
         self.workers: list[workermod.Worker] = []
         # logins that began when the push arrived, by target: see ahead
-        self.openings = getattr(repo, '_delegate_openings', {})
+        self.early_connections = getattr(repo, '_delegate_openings', {})
         self.ui = ui
         # without what the repository's own files say
         self.baseui = repo.baseui
@@ -83,16 +83,16 @@ class Desk:
         except journal.JournalError as exc:
             self._complain(exc)
             return journal.Journal()
-        if opened.trouble:
-            self._complain(opened.trouble)
-            opened.trouble = None
+        if opened.last_error:
+            self._complain(opened.last_error)
+            opened.last_error = None
         return opened
 
     def _complain(self, exc: journal.JournalError) -> None:
         self.voice.warn(wording.text(exc.reason), wording.text(exc.remedy))
 
-    def _report(self, mistake: targets.Mistake) -> None:
-        self.mistaken = True
+    def _report(self, mistake: targets.ConfigError) -> None:
+        self.has_config_errors = True
         if mistake in self._reported:
             # each push that waits for it comes to it again
             return
@@ -242,7 +242,7 @@ class Desk:
         if isinstance(exc, error.RepoLookupError):
             # such as branch(stable), before there is one
             remedy = _(b'write present(...) around what may not be there yet')
-        self._report(targets.Mistake(item, source, problem, remedy))
+        self._report(targets.ConfigError(item, source, problem, remedy))
 
     def follower(self, name: str, number: int, works) -> followermod.Follower:
         return followermod.Follower(
@@ -251,8 +251,8 @@ class Desk:
 
     def complain(self) -> None:
         '''say what the journal could not do'''
-        if self.journal.trouble:
-            self._complain(self.journal.trouble)
+        if self.journal.last_error:
+            self._complain(self.journal.last_error)
 
     def prepare(self, target: targets.Target, number: int) -> None:
         '''answer now what a worker will want to know of the history'''

@@ -56,7 +56,7 @@ def start(
                 desk.journal,
                 desk.history,
                 news,
-                desk.openings.pop(target.name, None),
+                desk.early_connections.pop(target.name, None),
             )
         )
     followers = [

@@ -31,7 +31,7 @@ class History(Protocol):
         ...
 
 
-class Waiting:
+class Queue:
     '''what waits for ``target``; the holder of its lock may claim some of it'''
 
     def __init__(
@@ -66,8 +66,8 @@ class Waiting:
             older.remove(row)
             left = self._what_is_left(row)
             if left and not self._is_superseded(left, last):
-                taken = [other.number for other in older]
-                claimed = self._journal.claim(left, previous, taken)
+                merged = [other.number for other in older]
+                claimed = self._journal.claim(left, previous, merged)
                 if claimed:
                     return claimed
         return None
@@ -114,7 +114,9 @@ class Waiting:
             last, row, self._history.is_ancestor
         ):
             return False
-        self._journal.end(row.number, delegation.SUPERSEDED, taken=last.number)
+        self._journal.end(
+            row.number, delegation.SUPERSEDED, merged_into=last.number
+        )
         return True
 
     def _is_overtaken(self, row: delegation.Delegation) -> bool:

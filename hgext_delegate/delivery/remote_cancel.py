@@ -32,7 +32,7 @@ def end(
     said = {
         each.number: _tell_receiver(target, each)
         for each in journal.carried(row.number)
-        if (begun if each.number == row.number else each.asked)
+        if (begun if each.number == row.number else each.exec_sent_at)
     }
     if not all(said.values()):
         return ''

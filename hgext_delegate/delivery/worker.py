@@ -48,7 +48,7 @@ class _Drain:
         # What comes is bounded as well as what is shown: to make a flood safe
         # takes time even if nothing of it can be seen.
         self._room = 2 * target.output_limit
-        self._relays = {n: sanitizer.Relay(target.color) for n in (1, 2)}
+        self._relays = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
         self._held: dict[int, float] = {}
 
     def receive(self, stream: int, data: bytes) -> None:
@@ -93,16 +93,16 @@ class Worker(threading.Thread):
         journal: journalmod.Journal,
         history: queue.History,
         news: threading.Event,
-        begun: connection.Opening | None = None,
+        begun: connection.EarlyConnection | None = None,
     ):
         super().__init__(name='delegate-' + target.name, daemon=False)
         self.target = target
         self.number = number
         self.paths = paths
         self.journal = journal
-        self._waiting = queue.Waiting(target, paths, journal, history)
+        self._waiting = queue.Queue(target, paths, journal, history)
         self.news = news
-        self._opening = begun
+        self._early = begun
         self._leaving = threading.Event()
         # what a cancelled delegation may have left on the far side
         self._left_behind = ''
@@ -114,8 +114,8 @@ class Worker(threading.Thread):
             super().start()
         except RuntimeError:
             # It stays pending, and the other targets are none the worse.
-            self._drop_opening()
-            self.journal.trouble = journalmod.JournalError(
+            self._drop_early()
+            self.journal.last_error = journalmod.JournalError(
                 'no thread can be started',
                 'see how many processes the server account may have',
             )
@@ -131,15 +131,15 @@ class Worker(threading.Thread):
                     self._close_abandoned()
                     self._deliver()
         except journalmod.JournalError as exc:
-            self.journal.trouble = exc
+            self.journal.last_error = exc
         except target_lock.LockError as exc:
-            self.journal.trouble = journalmod.JournalError(*exc.args)
+            self.journal.last_error = journalmod.JournalError(*exc.args)
         except Exception as exc:  # noqa: BLE001
             # The one place where nobody is left to hand a bug on to, and
             # where Python would print it to the pusher.
-            self.journal.trouble = self._internal(exc)
+            self.journal.last_error = self._internal(exc)
         finally:
-            self._drop_opening()
+            self._drop_early()
             self.news.set()
 
     def _internal(self, exc: Exception) -> journalmod.JournalError:
@@ -153,14 +153,14 @@ class Worker(threading.Thread):
             'please report it, with .hg/delegate/traceback',
         )
 
-    def _drop_opening(self) -> None:
-        if self._opening:
-            self._opening.drop()
-            self._opening = None
+    def _drop_early(self) -> None:
+        if self._early:
+            self._early.drop()
+            self._early = None
 
     def _is_waiting(self) -> bool:
         # It may be long until our turn, and the host is not to wait for us.
-        self._drop_opening()
+        self._drop_early()
         if self._leaving.is_set() or not threading.main_thread().is_alive():
             return False
         row = self.journal.get(self.number)
@@ -238,17 +238,17 @@ class Worker(threading.Thread):
         finally:
             drain.close()
             log.close()
-        if log.trouble:
-            self.journal.trouble = journalmod.JournalError(
-                'the output cannot be kept: %s' % log.trouble,
+        if log.last_error:
+            self.journal.last_error = journalmod.JournalError(
+                'the output cannot be kept: %s' % log.last_error,
                 'see who may write .hg/delegate/log, and how full the disk is',
             )
-        stopper = self._stopper(row)
-        if broken and (stopper or isinstance(broken, session.Expired)):
+        cancelled_by = self._cancelled_by(row)
+        if broken and (cancelled_by or isinstance(broken, session.Expired)):
             state, fields = self._end_there(row, state, fields)
-        if stopper and state != delegation.SUCCEEDED:
+        if cancelled_by and state != delegation.SUCCEEDED:
             state = delegation.CANCELLED
-            fields['reason'] = 'cancelled by %s' % stopper
+            fields['reason'] = 'cancelled by %s' % cancelled_by
             fields['remedy'] = self._left_behind
         fields['seconds'] = time.monotonic() - began
         again = not isinstance(broken, session.ConfigurationError)
@@ -260,7 +260,7 @@ class Worker(threading.Thread):
         '''end what the receiver goes on with without us; what that came to'''
         if not self.target.receiver:
             return state, fields
-        begun = bool(fields.get('asked', True))
+        begun = bool(fields.get('exec_sent_at', True))
         said = remote_cancel.end(self.target, self.journal, row, begun)
         if said == delegation.SUCCEEDED:
             return said, {'status': 0}
@@ -270,17 +270,17 @@ class Worker(threading.Thread):
             'remedy': self._left_behind or fields['remedy'],
         }
 
-    def _stopper(self, row: delegation.Delegation) -> str | None:
+    def _cancelled_by(self, row: delegation.Delegation) -> str | None:
         try:
             current = self.journal.get(row.number)
         except journalmod.JournalError:
             # no reason to end what runs well
             return None
-        return current.stopper if current else None
+        return current.cancelled_by if current else None
 
     def _open(self) -> session.Session:
         '''the session that was begun early, once; else a new one'''
-        begun, self._opening = self._opening, None
+        begun, self._early = self._early, None
         return (begun and begun.take()) or connection.connect(self.target)
 
     def _session(
@@ -293,7 +293,7 @@ class Worker(threading.Thread):
 
             def tick() -> None:
                 drain.tick()
-                if not self._stopper(row):
+                if not self._cancelled_by(row):
                     return
                 if target.receiver and not told_at:
                     told_at.append(time.monotonic())
@@ -306,7 +306,7 @@ class Worker(threading.Thread):
                     self._left_behind = delegation.NOT_ENDED
                     opened.cancel()
 
-            self.journal.asked(row.number)
+            self.journal.note_exec(row.number)
             return opened.execute(
                 target.command or protocol.command(target.name, row.node),
                 data,
@@ -326,7 +326,10 @@ class Worker(threading.Thread):
         }
         if not exc.started:
             # an earlier attempt may have come further
-            return delegation.PENDING, {**fields, 'asked': row.asked}
+            return delegation.PENDING, {
+                **fields,
+                'exec_sent_at': row.exec_sent_at,
+            }
         if isinstance(exc, session.Expired):
             return delegation.FAILED, fields
         # The receiver answers for an id that it has seen; a script would run

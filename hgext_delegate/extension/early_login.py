@@ -60,8 +60,8 @@ class _Start:
 
     def __init__(self, repo):
         self._repo = repo
-        self._openings: dict[str, Any] = {}
-        repo._delegate_openings = self._openings
+        self._early_connections: dict[str, Any] = {}
+        repo._delegate_early_connections = self._early_connections
 
     def during(self, payload: Iterator[bytes]) -> Iterator[bytes]:
         '''``payload``, and the imports while its first piece is waited for
@@ -104,9 +104,9 @@ class _Start:
         for target in [each for each in targets if each.wait][:_MOST]:
             begun = opening.Opening(target)
             begun.start()
-            self._openings[target.name] = begun
+            self._early_connections[target.name] = begun
 
     def drop(self) -> None:
         '''what nobody has taken; it waits for nothing'''
-        while self._openings:
-            self._openings.popitem()[1].drop()
+        while self._early_connections:
+            self._early_connections.popitem()[1].drop()

@@ -165,7 +165,7 @@ def _delegate(ui, repo, entry: outbox.Entry) -> bool:
         except BaseException:
             closing.close()
             raise
-        return not desk.mistaken
+        return not desk.has_config_errors
 
 
 def _ready(desk: dispatcher.Desk, entry: outbox.Entry) -> dispatcher.Jobs:
@@ -185,7 +185,7 @@ def _serve(
     else:
         good = launcher.run(desk, jobs)
     desk.prune()
-    return good and not desk.mistaken
+    return good and not desk.has_config_errors
 
 
 def _serve_live(

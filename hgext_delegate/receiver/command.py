@@ -106,7 +106,7 @@ def _script(value: bytes) -> list[str]:
 def _timeout(value: bytes) -> float:
     try:
         return parsers.duration(value)
-    except parsers.Wrong as exc:
+    except parsers.InvalidValue as exc:
         problem, remedy = exc.args
         raise error.InputError(problem, hint=remedy) from None
 

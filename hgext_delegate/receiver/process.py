@@ -24,7 +24,7 @@ _CHUNK = 64 * 1024
 _LEFT = 32
 
 
-class Job:
+class Process:
     '''a program that runs in ``folder``, with ``environ`` and no input
 
     It gets a pipe for its output, not a file: ``echo >/dev/stderr`` would

@@ -96,7 +96,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Order:
+class DeployRequest:
     '''what to deploy; ``data`` is the object as it came
 
     ``pusher`` is that of the newest push, and as a pusher may choose it.
@@ -141,7 +141,7 @@ def parse_id(data: bytes) -> str:
     return _load(data, _NAMED)['id']
 
 
-def parse_order(data: bytes, request: Request) -> Order:
+def parse_deploy(data: bytes, request: Request) -> DeployRequest:
     '''the object of a DEPLOY request. Raises RefusedError'''
     content = _load(data, _OBJECT)
     for name in ('target', 'node'):
@@ -151,7 +151,7 @@ def parse_order(data: bytes, request: Request) -> Order:
                 % (name, shown(content[name]), getattr(request, name))
             )
     pushes = content['pushes']
-    return Order(
+    return DeployRequest(
         id=content['id'],
         target=content['target'],
         node=content['node'],
@@ -173,7 +173,7 @@ def _load(data: bytes, rules: Mapping[str, strictjson.Rule]) -> dict[str, Any]:
     return content
 
 
-def variables(order: Order, path: str) -> dict[str, str]:
+def variables(order: DeployRequest, path: str) -> dict[str, str]:
     '''what tells a script of ``order``; ``path`` is the file of its object
 
     A pusher chose DELEGATE_PUSHER, so it is one line of text and bounded:

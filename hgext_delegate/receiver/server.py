@@ -45,7 +45,7 @@ def serve(folder: str, work: supervisor.Work) -> int:
         request = requestmod.parse_request(asked)
         data = _read_input()
         if request.verb == requestmod.DEPLOY:
-            order = requestmod.parse_order(data, request)
+            order = requestmod.parse_deploy(data, request)
             return _deploy(run_store.Runs(folder, work.clone.path), order, work)
         id = requestmod.parse_id(data)
         runs = run_store.Runs(folder, work.clone.path)
@@ -89,7 +89,7 @@ def _say(reason: str, remedy: str = '') -> None:
 
 
 def _deploy(
-    runs: run_store.Runs, order: requestmod.Order, work: supervisor.Work
+    runs: run_store.Runs, order: requestmod.DeployRequest, work: supervisor.Work
 ) -> int:
     if not runs.find(order.id) and runs.count_open() > WAITING:
         _say('%d delegations wait for this clone already' % WAITING)
@@ -114,7 +114,7 @@ def _begin(
     runs: run_store.Runs,
     run: run_store.Run,
     lock: int,
-    order: requestmod.Order,
+    order: requestmod.DeployRequest,
     work: supervisor.Work,
 ) -> None:
     '''start what sees ``run`` through, unless its script ever began'''

@@ -61,7 +61,7 @@ class Supervisor:
         runs: run_store.Runs,
         run: run_store.Run,
         state: run_store.State,
-        order: request.Order,
+        order: request.DeployRequest,
         work: Work,
     ):
         self._runs = runs
@@ -71,7 +71,7 @@ class Supervisor:
         self._work = work
         self._told = False
         self._limit = 0.0
-        self._script: process.Job | None = None
+        self._script: process.Process | None = None
 
     def work(self) -> None:
         '''do all of it; the state then says how it ended'''
@@ -203,7 +203,7 @@ class Supervisor:
     ) -> int:
         # as the script has it: by that close() finds what is left of a run
         mark = {'DELEGATE_JSON': self._run.object}
-        started = process.Job(argv, folder, {**environ, **mark})
+        started = process.Process(argv, folder, {**environ, **mark})
         return started.wait(receive or self._log.write, self._check)
 
     def _run_script(self) -> int:
@@ -212,7 +212,9 @@ class Supervisor:
         # First: an id whose script may have begun is never run again.
         self._change(state=run_store.RUNNING, began=run_store.now())
         try:
-            self._script = process.Job(script, self._work.clone.path, environ)
+            self._script = process.Process(
+                script, self._work.clone.path, environ
+            )
         except OSError as exc:
             missing = isinstance(exc, FileNotFoundError)
             raise EndedError(

@@ -112,7 +112,7 @@ class Follower:
 
     def _runs(self, row: delegation.Delegation) -> delegation.Delegation:
         '''the delegation that runs for ``row``: itself, or what took it'''
-        return (row.taken and self._journal.get(row.taken)) or row
+        return (row.merged_into and self._journal.get(row.merged_into)) or row
 
     def _listen(self, runs: delegation.Delegation) -> None:
         if self._heard != runs.number:

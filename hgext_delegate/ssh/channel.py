@@ -28,7 +28,7 @@ class Command:
 
     def __init__(
         self,
-        inbox: channel_receiver.Inbox,
+        inbox: channel_receiver.ChannelReceiver,
         send: Callable[[bytes], None],
         number: int,
         largest: int,

@@ -53,7 +53,7 @@ class End:
     signal: str | None
 
 
-class Inbox:
+class ChannelReceiver:
     '''all that one remote command says, from exec to close
 
     ``end`` is the first status or signal reported, ``room`` how many bytes

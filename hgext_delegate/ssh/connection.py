@@ -41,9 +41,9 @@ class Agreed:
 class Session:
     '''a connection that is logged in; session.open() makes it'''
 
-    def __init__(self, way: connection_chain.Route):
+    def __init__(self, way: connection_chain.ConnectionChain):
         self._route = way
-        self._inbox: channel_receiver.Inbox
+        self._inbox: channel_receiver.ChannelReceiver
         self._channel: Any = None
 
     def __enter__(self) -> Session:
@@ -58,12 +58,12 @@ class Session:
         Nothing is run. Raises SessionError.
         '''
         way = self._route
-        self._inbox = channel_receiver.Inbox(hardening.WINDOW)
+        self._inbox = channel_receiver.ChannelReceiver(hardening.WINDOW)
         way.step = errors.OPENING
         way.await_connection()
         with way.worded():
             self._channel = way.transport.open_command(self._inbox)
-        way.limit.set(_LONGEST_WAIT, 'not used')
+        way.deadline.set(_LONGEST_WAIT, 'not used')
 
     def execute(
         self,
@@ -99,9 +99,11 @@ class Session:
         def await_output() -> None:
             left = ending - time.monotonic()
             if left < idle_timeout:
-                way.limit.set(left, f'not finished after {timeout:g} s')
+                way.deadline.set(left, f'not finished after {timeout:g} s')
             else:
-                way.limit.set(idle_timeout, f'no output for {idle_timeout:g} s')
+                way.deadline.set(
+                    idle_timeout, f'no output for {idle_timeout:g} s'
+                )
 
         def hand_on(stream: int, data: bytes) -> None:
             await_output()
@@ -124,7 +126,7 @@ class Session:
         way.step = errors.RUNNING
         run.run(text, stdin, hand_on, tick)
         way.transport.forget(opened)
-        way.limit.set(math.inf, '')
+        way.deadline.set(math.inf, '')
         return self._end(inbox)
 
     def agreed(self) -> Agreed:
@@ -159,7 +161,7 @@ class Session:
         '''
         found = [
             match.groups()
-            for remark in self._route.transport.remarks
+            for remark in self._route.transport.debug_messages
             if (match := re.search(rb'(.*): key options:(.*)', remark))
         ]
         words: list[bytes] = []
@@ -183,7 +185,9 @@ class Session:
         '''end the connection and all that belongs to it; never raises'''
         self._route.close()
 
-    def _end(self, inbox: channel_receiver.Inbox) -> channel_receiver.End:
+    def _end(
+        self, inbox: channel_receiver.ChannelReceiver
+    ) -> channel_receiver.End:
         way = self._route
         if inbox.end and (inbox.eof or inbox.closed):
             return inbox.end
@@ -193,7 +197,7 @@ class Session:
             reason = f'closed by {way.host} without an exit status'
             raise errors.SessionError(reason, started=True)
         error = way.explain(way.transport.get_exception() or EOFError())
-        if way.limit.expired and inbox.end:
+        if way.deadline.expired and inbox.end:
             error.remedy = (
                 'the command has ended, but what it started keeps its output '
                 'open'

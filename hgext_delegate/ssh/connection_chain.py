@@ -26,12 +26,14 @@ _KEEPALIVE = 30
 class Library:
     '''what is needed of the SSH library
 
-    ``transport(line, trust)`` makes a transport, ``log_in(transport, user,
+    ``transport(line, policy)`` makes a transport, ``log_in(transport, user,
     keys)`` tries the keys in turn, ``key(identity, certificate)`` makes one
     and returns None if it cannot; ``errors`` is all that these raise.
     '''
 
-    transport: Callable[[deadline_socket.Wire, hostkeys.Trust], Any]
+    transport: Callable[
+        [deadline_socket.DeadlineSocket, hostkeys.HostKeyPolicy], Any
+    ]
     log_in: Callable[[Any, str, Sequence[Any]], None]
     key: Callable[..., Any]
     options: config.Reader
@@ -48,7 +50,7 @@ class Settings:
     connect_timeout: float
 
 
-class Route:
+class ConnectionChain:
     '''connections under one ``limit``
 
     ``host`` and ``step`` are for the words of an error: with whom and what
@@ -56,18 +58,21 @@ class Route:
     '''
 
     def __init__(
-        self, library: Library, settings: Settings, limit: deadline_socket.Limit
+        self,
+        library: Library,
+        settings: Settings,
+        deadline: deadline_socket.Deadline,
     ):
-        self.limit = limit
+        self.deadline = deadline
         self.step = errorsmod.CONNECTING
         self.host = ''
         self._library = library
         self._patience = f'timed out after {settings.connect_timeout:g} s'
         self._settings = settings
-        self._lines: list[deadline_socket.Wire] = []
+        self._lines: list[deadline_socket.DeadlineSocket] = []
         self._transports: list[Any] = []
         self._children: list[subprocess.Popen[bytes]] = []
-        limit.on_stop = self._break_off
+        deadline.on_stop = self._break_off
 
     @property
     def transport(self) -> Any:
@@ -94,13 +99,13 @@ class Route:
         given = self._settings.knownhosts
         names = given or host.knownhosts
         files = config.read_known(names, bool(given))
-        trust = hostkeys.Trust(host, pins, files, *names[:1])
+        policy = hostkeys.HostKeyPolicy(host, pins, files, *names[:1])
         if host.jumps:
             self._jump(host.jumps, jumps + 1)
         self.host, self.step = str(host), errorsmod.CONNECTING
         with self.worded():
             line = self._line(host)
-            transport = self._library.transport(line, trust)
+            transport = self._library.transport(line, policy)
             self._transports.append(transport)
             self.step = errorsmod.BANNER
             transport.start_client()
@@ -111,7 +116,7 @@ class Route:
 
     def await_connection(self) -> None:
         '''limit what follows as connecting is limited'''
-        self.limit.set(self._settings.connect_timeout, self._patience)
+        self.deadline.set(self._settings.connect_timeout, self._patience)
 
     @contextlib.contextmanager
     def worded(self) -> Iterator[None]:
@@ -125,20 +130,20 @@ class Route:
         step = self.step
         if step == errorsmod.BANNER and self.transport.remote_version:
             step = errorsmod.EXCHANGE
-        over = self.limit.over
+        over = self.deadline.over
         if step == errorsmod.CONNECTING and deadline_socket.timed_out(error):
             over = self._patience
         if over and step != errorsmod.RUNNING:
             return errorsmod.SessionError(f'{over} while {step} {self.host}')
         if over:
-            expired = self.limit.expired
+            expired = self.deadline.expired
             kind = errorsmod.Expired if expired else errorsmod.SessionError
             return kind(over, started=True)
         return errorsmod.explain(error, step, self.host)
 
     def stop(self, reason: str) -> None:
         '''end all connections now; from any thread'''
-        self.limit.stop(reason)
+        self.deadline.stop(reason)
 
     def _break_off(self) -> None:
         self.shut()
@@ -173,19 +178,19 @@ class Route:
             host = dataclasses.replace(host, jumps=jumps[:-1], command='')
         self.connect(host, jumps=count)
 
-    def _line(self, host: config.Destination) -> deadline_socket.Wire:
+    def _line(self, host: config.Destination) -> deadline_socket.DeadlineSocket:
         '''a way for the bytes: through the last jump host, if there is one'''
         sock: socket.socket
         if host.jumps:
             there, here = (host.host, host.port), ('127.0.0.1', 0)
             sock = self.transport.open_channel('direct-tcpip', there, here)
-            return deadline_socket.Wire(sock, self.limit)
+            return deadline_socket.DeadlineSocket(sock, self.deadline)
         if host.command:
             sock, child = deadline_socket.spawn(host.command)
             self._children.append(child)
         else:
-            sock = deadline_socket.dial(host.host, host.port, self.limit)
-        self._lines.append(deadline_socket.Wire(sock, self.limit))
+            sock = deadline_socket.dial(host.host, host.port, self.deadline)
+        self._lines.append(deadline_socket.DeadlineSocket(sock, self.deadline))
         return self._lines[-1]
 
     def _keys(self, host: config.Destination, jump: bool) -> list[Any]:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-class Limit:
+class Deadline:
     '''when a connection ends, whatever anybody is waiting for
 
     ``over`` says why it has ended, or is ''; ``expired`` whether time was the
@@ -58,15 +58,15 @@ class Limit:
 _TCP = (socket.AF_INET, socket.AF_INET6)
 
 
-class Wire:
+class DeadlineSocket:
     '''a socket, or what passes for one, that closes when its limit is over
 
     It has the methods that paramiko wants of a socket.
     '''
 
-    def __init__(self, sock: Any, limit: Limit):
+    def __init__(self, sock: Any, deadline: Deadline):
         self._sock = sock
-        self._limit = limit
+        self._deadline = deadline
         # paramiko looks at it when the process ends
         self._closed = False
         over_tcp = getattr(sock, 'family', None) in _TCP
@@ -99,21 +99,21 @@ class Wire:
 
     def _check(self) -> None:
         # Not TimeoutError: paramiko tries again on that.
-        if not self._limit.left():
-            raise EOFError(self._limit.over)
+        if not self._deadline.left():
+            raise EOFError(self._deadline.over)
 
 
-def dial(host: str, port: int, limit: Limit) -> socket.socket:
+def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
     '''connect to the first address of ``host`` that answers
 
     Each address gets its share of the time that is left, so that one which
     swallows packets does not use up that of the next. Raises the OSError
     that tells most.
     '''
-    addresses = _lookup(host, port, limit)
+    addresses = _lookup(host, port, deadline)
     errors = []
     for number, (family, _type, _proto, _name, address) in enumerate(addresses):
-        share = limit.left() / (len(addresses) - number)
+        share = deadline.left() / (len(addresses) - number)
         try:
             return _connect(family, address, share)
         except OSError as error:
@@ -167,7 +167,7 @@ def reap(child: subprocess.Popen[bytes]) -> None:
             return
 
 
-def _lookup(host: str, port: int, limit: Limit) -> list[Any]:
+def _lookup(host: str, port: int, deadline: Deadline) -> list[Any]:
     '''getaddrinfo, which knows no time limit of its own'''
     answer: list[Any] = []
     # For a str Python seeks the codec idna, which it imports then: threads
@@ -184,7 +184,7 @@ def _lookup(host: str, port: int, limit: Limit) -> list[Any]:
 
     thread = threading.Thread(target=ask, name='lookup', daemon=True)
     thread.start()
-    thread.join(limit.left())
+    thread.join(deadline.left())
     if not answer:
         raise TimeoutError
     if isinstance(answer[0], OSError):

@@ -27,8 +27,8 @@ PACKET = 32 * 1024
 _LONGEST_PACKET = 256 * 1024 + 64
 _LONGEST_BANNER = 64 * 1024
 _MOST_EXTENSIONS = 64
-_MOST_REMARKS = 20
-_LONGEST_REMARK = 1000
+_MOST_DEBUG_MESSAGES = 20
+_LONGEST_DEBUG_MESSAGE = 1000
 
 # RFC 4250 4.1.2, RFC 8308 2.3
 _SERVICE_ACCEPT = 6
@@ -134,7 +134,7 @@ class Transport:
     saved_exception: Exception | None
     _channel_handler_table: dict[int, Any]
 
-    def __init__(self, line: Any, trust: hostkeys.Trust):
+    def __init__(self, line: Any, policy: hostkeys.HostKeyPolicy):
         super().__init__(  # type: ignore[call-arg]
             line,
             default_window_size=WINDOW,
@@ -143,12 +143,12 @@ class Transport:
         self.packetizer = self.packets(line)
         self.set_log_channel(_LOG)  # type: ignore[attr-defined]
         self.auth_timeout = None
-        self.trust = trust
+        self.policy = policy
         # what sshd says for debugging, as ssh -v shows it
-        self.remarks: collections.deque[bytes] = collections.deque(
-            maxlen=_MOST_REMARKS
+        self.debug_messages: collections.deque[bytes] = collections.deque(
+            maxlen=_MOST_DEBUG_MESSAGES
         )
-        self._inbox: channel_receiver.Inbox | None = None
+        self._inbox: channel_receiver.ChannelReceiver | None = None
         self._channel_handler_table = {
             **self._channel_handler_table,
             channel_receiver.DATA: _feed,
@@ -170,13 +170,13 @@ class Transport:
     @property
     def preferred_keys(self) -> tuple[str, ...]:
         # No certificates, which nothing here could judge.
-        return self.trust.order(_KEYS)
+        return self.policy.order(_KEYS)
 
     @property
     def preferred_pubkeys(self) -> tuple[str, ...]:
         return _KEYS
 
-    def open_command(self, inbox: channel_receiver.Inbox) -> Any:
+    def open_command(self, inbox: channel_receiver.ChannelReceiver) -> Any:
         '''open a session channel of which ``inbox`` gets every message'''
         self._inbox = inbox
         if not self.active:
@@ -222,12 +222,14 @@ class Transport:
 
     def _parse_debug(self, message: Any) -> None:
         message.get_boolean()
-        self.remarks.append(message.get_string()[:_LONGEST_REMARK])
+        self.debug_messages.append(
+            message.get_string()[:_LONGEST_DEBUG_MESSAGE]
+        )
 
     def _verify_key(self, blob: bytes, signature: Any) -> None:
         # Before the signature, and before anything is sent with these keys;
         # at each rekeying too.
-        self.trust.check(blob)
+        self.policy.check(blob)
         super()._verify_key(blob, signature)  # type: ignore[misc]
 
 

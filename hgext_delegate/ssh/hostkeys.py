@@ -25,7 +25,7 @@ def key_type(algorithm: str) -> str:
     return 'ssh-rsa' if algorithm.startswith('rsa-') else algorithm
 
 
-class Trust:
+class HostKeyPolicy:
     '''the keys that are known for one host: pinned ones, or files
 
     Where ``pins`` (`TYPE BASE64`) are given the files do not count. ``where``

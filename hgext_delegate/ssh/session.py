@@ -136,7 +136,7 @@ def open(
     connect_timeout: float = 15.0,
     config_path: str = _CONFIG,
     address: str | None = None,
-    limit: deadline_socket.Limit | None = None,
+    deadline: deadline_socket.Deadline | None = None,
 ) -> Session:
     '''connect and log in to ``host`` within ``connect_timeout`` seconds
 
@@ -153,8 +153,8 @@ def open(
     library = connection_chain.Library(
         _Transport, _log_in, _key, _options, _ERRORS
     )
-    way = connection_chain.Route(
-        library, settings, limit or deadline_socket.Limit()
+    way = connection_chain.ConnectionChain(
+        library, settings, deadline or deadline_socket.Deadline()
     )
     way.await_connection()
     try:
@@ -184,29 +184,38 @@ def find(
 
 
 def exchange_keys(
-    trust: hostkeysmod.Trust, identity: str, patience: float = 15.0
+    policy: hostkeysmod.HostKeyPolicy,
+    identity: str,
+    patience: float = 15.0,
 ) -> None:
-    '''exchange keys with ``trust.host``, which ``trust`` judges, and go
+    '''exchange keys with ``policy.host``, which ``policy`` judges, and go
 
     Nobody logs in there, but to jump hosts as open() does, and all within
     ``patience`` seconds. Raises SessionError.
     '''
 
-    def transport(line: deadline_socket.Wire, other: hostkeysmod.Trust) -> Any:
-        return _Transport(line, trust if other.host is trust.host else other)
+    def transport(
+        line: deadline_socket.DeadlineSocket, other: hostkeysmod.HostKeyPolicy
+    ) -> Any:
+        return _Transport(
+            line,
+            policy if other.host is policy.host else other,
+        )
 
     def log_in(made: Any, user: str, keys: Sequence[Any]) -> None:
-        if made.trust is not trust:
+        if made.policy is not policy:
             _log_in(made, user, keys)
 
     settings = connection_chain.Settings(_CONFIG, identity, (), patience)
     library = connection_chain.Library(
         transport, log_in, _key, _options, _ERRORS
     )
-    way = connection_chain.Route(library, settings, deadline_socket.Limit())
+    way = connection_chain.ConnectionChain(
+        library, settings, deadline_socket.Deadline()
+    )
     way.await_connection()
     try:
-        way.connect(trust.host)
+        way.connect(policy.host)
     except SessionError as error:
         if isinstance(error.__context__, paramiko.IncompatiblePeer):
             raise IncompatibleError(error.reason, error.remedy) from None
@@ -229,7 +238,7 @@ def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
     refused = False
     for key in keys:
         # what it said of others, or before it was known who it is
-        transport.remarks.clear()
+        transport.debug_messages.clear()
         try:
             # What else the server wants besides a key is what is returned.
             if not transport.auth_publickey(user, key):
@@ -241,7 +250,7 @@ def _log_in(transport: Any, user: str, keys: Sequence[Any]) -> None:
     if not refused:
         raise EOFError
     raise ConfigurationError(
-        f'{transport.trust.host.host} refused the key as {user}',
+        f'{transport.policy.host.host} refused the key as {user}',
         'authorized_keys there needs its public half; the log of sshd says '
         'more',
     )

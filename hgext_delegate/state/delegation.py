@@ -36,11 +36,11 @@ class Delegation:
     '''one row; times are seconds since the epoch, ``seconds`` a duration
 
     ``txn`` and ``sequence`` name the push; ``hg delegate`` has none.
-    ``taken`` is the number of the delegation that runs for this one.
-    ``turn`` orders the runs of a target, whatever the clock does. ``asked``
-    is when the far side was asked to run: without it a delegation provably
-    never started there. ``detail`` is for the server's administrator alone:
-    it may name files. ``stopper`` is who cancelled.
+    ``merged_into`` is the number of the delegation that runs for this one.
+    ``turn`` orders the runs of a target, whatever the clock does.
+    ``exec_sent_at`` is when the exec request was sent: without it a delegation
+    provably never started on the far side. ``detail`` is for the server's
+    administrator alone: it may name files.
     '''
 
     number: int
@@ -52,12 +52,12 @@ class Delegation:
     node: str
     previous: str | None
     pusher: str | None
-    taken: int | None
+    merged_into: int | None
     attempt: int
     turn: int | None
     created: float
     began: float | None
-    asked: float | None
+    exec_sent_at: float | None
     ended: float | None
     seconds: float | None
     status: int | None
@@ -65,7 +65,7 @@ class Delegation:
     reason: str
     remedy: str
     detail: str
-    stopper: str | None
+    cancelled_by: str | None
 
 
 _STATES = {*OPEN, *RUN, SUPERSEDED}

@@ -40,7 +40,7 @@ def open(path: str, mode: int | None = None) -> Journal:
         if not exc.damaged:
             raise
         fresh = Journal(path, mode)
-        fresh.trouble = exc
+        fresh.last_error = exc
         return fresh
 
 
@@ -62,7 +62,7 @@ class Journal:
 
     Reading and claiming raise JournalError where the database fails. What
     happens to a delegation that already runs is kept here at least:
-    ``trouble`` then says why it is not on disk.
+    ``last_error`` then says why it is not on disk.
     '''
 
     def __init__(
@@ -72,7 +72,7 @@ class Journal:
         readonly: bool = False,
     ):
         self.persistent = path != ':memory:'
-        self.trouble: JournalError | None = None
+        self.last_error: JournalError | None = None
         self._lock = threading.RLock()
         # by number: the fields of that row, and of those that it takes
         self._unsaved: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -152,7 +152,9 @@ class Journal:
     def carried(self, number: int) -> list[delegation.Delegation]:
         '''the delegation ``number`` and those it takes, in push order'''
         return self._select(
-            'number = ? OR taken = ? ORDER BY sequence, number', number, number
+            'number = ? OR merged_into = ? ORDER BY sequence, number',
+            number,
+            number,
         )
 
     def settled(self, txns: Iterable[str]) -> set[tuple[str, str]]:
@@ -226,9 +228,9 @@ class Journal:
         self,
         row: delegation.Delegation,
         previous: str | None,
-        taken: Sequence[int] = (),
+        merged: Sequence[int] = (),
     ) -> delegation.Delegation | None:
-        '''begin the next attempt of ``row``, which takes ``taken`` along
+        '''begin the next attempt of ``row``, which takes ``merged`` along
 
         None if it does not wait any more.
         '''
@@ -249,11 +251,11 @@ class Journal:
             ).rowcount
             if claimed:
                 db.executemany(
-                    'UPDATE delegation SET taken = ?, attempt = attempt + 1 '
-                    'WHERE number = ? AND state = ?',
+                    'UPDATE delegation SET merged_into = ?, '
+                    'attempt = attempt + 1 WHERE number = ? AND state = ?',
                     [
                         (row.number, other, delegation.PENDING)
-                        for other in taken
+                        for other in merged
                     ],
                 )
         return self.get(row.number) if claimed else None
@@ -264,16 +266,16 @@ class Journal:
             _set(db, 'number = ?', number, {'node': node})
         return self.get(number)
 
-    def asked(self, number: int) -> None:
+    def note_exec(self, number: int) -> None:
         '''note that the far side is now asked to run ``number``
 
         Raises JournalError: what cannot be noted must not be asked, since it
         would look as if it had never begun, and be run again.
         '''
         with self._db.writing() as db:
-            _set(db, 'number = ?', number, {'asked': time.time()})
+            _set(db, 'number = ?', number, {'exec_sent_at': time.time()})
 
-    def cancel(self, number: int, stopper: str) -> bool:
+    def cancel(self, number: int, cancelled_by: str) -> bool:
         '''cancel ``number``; True if that is done with
 
         A running one is ended by the process that runs it, which looks.
@@ -281,19 +283,24 @@ class Journal:
         with self._db.writing() as db:
             done = db.execute(
                 'UPDATE delegation SET state = ?, ended = ?, reason = ? '
-                'WHERE number = ? AND state = ? AND taken IS NULL',
+                'WHERE number = ? AND state = ? AND merged_into IS NULL',
                 (
                     delegation.CANCELLED,
                     time.time(),
-                    'cancelled by %s' % stopper,
+                    'cancelled by %s' % cancelled_by,
                     number,
                     delegation.PENDING,
                 ),
             ).rowcount
             db.execute(
-                'UPDATE delegation SET stopper = ? WHERE number = ? '
+                'UPDATE delegation SET cancelled_by = ? WHERE number = ? '
                 'AND state IN (?, ?)',
-                (stopper, number, delegation.RUNNING, delegation.CANCELLED),
+                (
+                    cancelled_by,
+                    number,
+                    delegation.RUNNING,
+                    delegation.CANCELLED,
+                ),
             )
         return bool(done)
 
@@ -308,16 +315,16 @@ class Journal:
         row = self.running(target)
         if row is None:
             return
-        if row.stopper:
+        if row.cancelled_by:
             # nobody was left to see that it was to end
             left = delegation.NOT_ENDED if resumable else delegation.GOES_ON
-            left = left if row.asked else ''
-            reason = 'cancelled by %s' % row.stopper
+            left = left if row.exec_sent_at else ''
+            reason = 'cancelled by %s' % row.cancelled_by
             self.end(
                 row.number, delegation.CANCELLED, reason=reason, remedy=left
             )
             return
-        again = resumable or row.asked is None
+        again = resumable or row.exec_sent_at is None
         self.end(
             row.number,
             delegation.PENDING if again else delegation.LOST,
@@ -332,7 +339,7 @@ class Journal:
         now = time.time()
         also: dict[str, Any] = {'state': delegation.SUPERSEDED, 'ended': now}
         if state == delegation.PENDING:
-            also = {'taken': None}
+            also = {'merged_into': None}
         else:
             fields.update(ended=now)
         self._change(number, also, state=state, **fields)
@@ -346,9 +353,14 @@ class Journal:
             try:
                 with self._db.writing() as db:
                     _set(db, 'number = ?', number, mine)
-                    _set(db, "taken = ? AND state = 'pending'", number, others)
+                    _set(
+                        db,
+                        "merged_into = ? AND state = 'pending'",
+                        number,
+                        others,
+                    )
             except JournalError as exc:
-                self.trouble = exc
+                self.last_error = exc
             else:
                 del self._unsaved[number]
 

@@ -22,7 +22,7 @@ class Log:
 
     ``path`` is made if need be, with the permission ``mode``, and emptied if
     ``anew``. A full disk must not stop a delegation: what cannot be written
-    is dropped, counted, and ``trouble`` says why.
+    is dropped, counted, and ``last_error`` says why.
     '''
 
     def __init__(
@@ -35,7 +35,7 @@ class Log:
         self._room = limit
         self._lines = 0
         self._bytes = 0
-        self.trouble = ''
+        self.last_error = ''
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         flags |= os.O_TRUNC if anew else 0
         try:
@@ -43,7 +43,7 @@ class Log:
             if mode is not None and os.fstat(self.fd).st_uid == os.geteuid():
                 os.fchmod(self.fd, mode & 0o666)
         except OSError as exc:
-            self.trouble = exc.strerror or 'it cannot be written'
+            self.last_error = exc.strerror or 'it cannot be written'
             self.fd = os.open(os.devnull, os.O_WRONLY)
 
     def write(self, lines: list[bytes]) -> None:
@@ -69,7 +69,7 @@ class Log:
                 data = data[os.write(self.fd, data) :]
             except OSError as exc:
                 # no more is tried, or what follows would stand in its place
-                self.trouble = exc.strerror or 'it cannot be written'
+                self.last_error = exc.strerror or 'it cannot be written'
                 self.drop(data)
                 return
 

@@ -58,6 +58,11 @@ MIGRATIONS = (
         PRIMARY KEY (txn, target)
     )
     ''',
+    '''
+    ALTER TABLE delegation RENAME COLUMN taken TO merged_into;
+    ALTER TABLE delegation RENAME COLUMN asked TO exec_sent_at;
+    ALTER TABLE delegation RENAME COLUMN stopper TO cancelled_by
+    ''',
 )
 VERSION = len(MIGRATIONS)
 

@@ -12,7 +12,7 @@ from mercurial import ui as uimod
 from hgext_delegate.config import parsers, targets as targetsmod
 
 Read = Callable[
-    [str], 'tuple[list[targetsmod.Target], list[targetsmod.Mistake]]'
+    [str], 'tuple[list[targetsmod.Target], list[targetsmod.ConfigError]]'
 ]
 
 
@@ -215,7 +215,7 @@ def test_durations_are_bounded_and_more_than_nothing() -> None:
         assert parsers.duration(text.encode()) == seconds
     wrong = ('', '0', '-1', '1d', '1h30m', 'inf', '1e9', '9' * 10, '999999h')
     for text in wrong:
-        with pytest.raises(parsers.Wrong):
+        with pytest.raises(parsers.InvalidValue):
             parsers.duration(text.encode())
 
 

@@ -55,7 +55,7 @@ class Files:
         if (copy / '.hg' / 'delegate' / 'journal').exists():
             opened = journal.open(str(copy / '.hg' / 'delegate' / 'journal'))
             rows = opened.newest(None, 10**6)
-            assert opened.trouble is None
+            assert opened.last_error is None
             opened.close()
         found = cls(
             [context.hex().decode() for context in contexts],
@@ -177,8 +177,8 @@ class Trial:
             row = rows[node]
             run = row
             if row.state == delegation.SUPERSEDED:
-                assert row.taken
-                run = numbers[row.taken]
+                assert row.merged_into
+                run = numbers[row.merged_into]
             if run.state == delegation.SUCCEEDED:
                 assert run.node in succeeded
                 assert node in told or files.descends(run.node, node)

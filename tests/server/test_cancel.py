@@ -183,7 +183,7 @@ def test_our_receiver_ends_the_whole_process_group(
     repository.hgrc(targets(world, more='blog:receiver = yes\n'))
     push = begun(world, clone, receiver(world))
     (row,) = log(repository)
-    id = row['identifier']
+    id = row['protocolid']
     leader = int(world.deploy.read(f'group-{id}'))
     assert len(group(world, leader)) == 3
     assert cancelled(repository, 1) == (
@@ -215,6 +215,6 @@ def test_a_receiver_that_ignores_it_loses_its_connection(
     name = world.server.name.encode()
     told = push.finish().remote
     assert b'delegate: blog: failed: cancelled by ' + name in told
-    leader = int(world.deploy.read(f'group-{log(repository)[0]["identifier"]}'))
+    leader = int(world.deploy.read(f'group-{log(repository)[0]["protocolid"]}'))
     assert len(group(world, leader)) == 3
     os.killpg(leader, 9)

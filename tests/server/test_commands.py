@@ -81,7 +81,7 @@ def test_the_newest_changeset_that_matches_is_delegated_again(
     rows = log(repository)
     assert [row['id'] for row in rows] == [2, 1]
     assert rows[0]['pusher'] == world.server.name
-    assert world.deploys()[1].context['id'] == rows[0]['identifier']
+    assert world.deploys()[1].context['id'] == rows[0]['protocolid']
 
 
 def test_another_changeset_is_delegated_by_any_name(

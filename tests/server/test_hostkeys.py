@@ -227,9 +227,9 @@ def test_a_host_that_says_nothing_is_given_up(
 ) -> None:
     with loopback.bare(lambda connection: None) as port:
         there = session.find('127.0.0.1', port, None)
-        trust = hostkeys.AnyKey(there, [], [])
+        policy = hostkeys.AnyKey(there, [], [])
         with pytest.raises(session.SessionError) as caught:
-            session.exchange_keys(trust, str(sshd.identity), 0.3)
+            session.exchange_keys(policy, str(sshd.identity), 0.3)
     assert caught.value.reason.startswith('timed out after 0.3 s while waiting')
 
 

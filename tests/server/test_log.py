@@ -187,7 +187,7 @@ def test_the_oldest_are_forgotten_with_what_they_printed(
     ]
     logs = repository.path / '.hg' / 'delegate' / 'log'
     assert {path.name for path in logs.iterdir()} == {
-        row['identifier'] for row in rows
+        row['protocolid'] for row in rows
     }
     refused(repository, 'delegate-log', '2')
 

@@ -26,7 +26,7 @@ def data(**fields: Any) -> bytes:
 
 def refusal(raw: bytes, request: requestmod.Request = DEPLOY) -> str:
     with pytest.raises(requestmod.RefusedError) as refused:
-        requestmod.parse_order(raw, request)
+        requestmod.parse_deploy(raw, request)
     assert refused.value.reason.isprintable()
     assert len(refused.value.reason) < 300
     return refused.value.reason
@@ -88,16 +88,16 @@ def test_what_the_server_side_composes_is_read() -> None:
     place = {'name': 'r', 'root': '/srv/hg/\udcff'}
     pushes = [{**protocols.PUSH, 'pusher': n} for n in ('alice', 'bob')]
     composed = protocol.compose(place, Row, pushes)
-    order = requestmod.parse_order(composed, DEPLOY)
+    order = requestmod.parse_deploy(composed, DEPLOY)
     assert (order.id, order.target, order.node) == (Row.id, 'blog', NODE)
     assert (order.previous, order.pusher) == (None, 'bob')
     assert order.data == composed
-    by_hand = requestmod.parse_order(protocol.compose(place, Row, []), DEPLOY)
+    by_hand = requestmod.parse_deploy(protocol.compose(place, Row, []), DEPLOY)
     assert by_hand.pusher is None
     many = [{**protocols.PUSH, 'url': 'é' * 1000} for _ in range(1000)]
     composed = protocol.compose(place, Row, many)
     assert len(composed) > protocol.MAX_PUSHES // 2
-    requestmod.parse_order(composed, DEPLOY)
+    requestmod.parse_deploy(composed, DEPLOY)
     text, named = protocol.compose_cancel('blog', Row.id)
     assert requestmod.parse_request(text).verb == requestmod.CANCEL
     assert requestmod.parse_id(named) == Row.id
@@ -149,7 +149,7 @@ def test_an_object_without_a_value_is_refused(name: str) -> None:
     del content[name]
     raw = json.dumps(content).encode()
     if name == 'omitted':  # which older servers need not know
-        requestmod.parse_order(raw, DEPLOY)
+        requestmod.parse_deploy(raw, DEPLOY)
     else:
         assert refusal(raw) == f'the object has no {name}'
 
@@ -181,14 +181,14 @@ def test_what_is_no_such_object_is_refused(raw: bytes, reason: str) -> None:
 def test_brackets_in_names_are_no_nesting() -> None:
     name = '[{"\\' * 100
     pushes = [{**protocols.PUSH, 'pusher': name}]
-    order = requestmod.parse_order(data(pushes=pushes), DEPLOY)
+    order = requestmod.parse_deploy(data(pushes=pushes), DEPLOY)
     assert order.pusher == name
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_any_input_is_refused_or_read(raw: bytes) -> None:
     with pytest.raises(requestmod.RefusedError):
-        requestmod.parse_order(raw, DEPLOY)
+        requestmod.parse_deploy(raw, DEPLOY)
 
 
 @given(
@@ -200,7 +200,7 @@ def test_any_input_is_refused_or_read(raw: bytes) -> None:
 )
 def test_any_value_of_a_field_is_refused_or_read(value: Any, name: str) -> None:
     try:
-        order = requestmod.parse_order(data(**{name: value}), DEPLOY)
+        order = requestmod.parse_deploy(data(**{name: value}), DEPLOY)
     except requestmod.RefusedError as refused:
         assert refused.reason.isprintable()
     else:
@@ -210,7 +210,7 @@ def test_any_value_of_a_field_is_refused_or_read(value: Any, name: str) -> None:
 
 @given(st.text())
 def test_the_pusher_is_one_line_of_text(name: str) -> None:
-    order = requestmod.Order('ab' * 16, 'blog', NODE, None, name, b'')
+    order = requestmod.DeployRequest('ab' * 16, 'blog', NODE, None, name, b'')
     told = requestmod.variables(order, '/x')['DELEGATE_PUSHER']
     assert len(told.encode()) <= 4000
     assert '\0' not in told and len(told.splitlines()) <= 1

@@ -39,8 +39,8 @@ def every_state(world: World, repository: Repository) -> Iterator[None]:
     end(3, delegation.SUCCEEDED, status=0, seconds=2.125)
     end(4, delegation.FAILED, status=3, seconds=1.0, reason='exit status 3')
     end(5, delegation.LOST, seconds=1.0, reason='connection closed')
-    end(6, delegation.SUPERSEDED, taken=3)
-    end(7, delegation.CANCELLED, reason='cancelled by bob', stopper='bob')
+    end(6, delegation.SUPERSEDED, merged_into=3)
+    end(7, delegation.CANCELLED, reason='cancelled by bob', cancelled_by='bob')
     journal.close()
     with open(lock) as held:  # somebody works on 2
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -18,7 +18,9 @@ def string(data: bytes) -> bytes:
     return struct.pack('>I', len(data)) + data
 
 
-def say(inbox: channel_receiver.Inbox, stream: int, data: bytes) -> None:
+def say(
+    inbox: channel_receiver.ChannelReceiver, stream: int, data: bytes
+) -> None:
     if stream == 1:
         inbox.hear(channel_receiver.DATA, string(data))
     else:
@@ -27,7 +29,7 @@ def say(inbox: channel_receiver.Inbox, stream: int, data: bytes) -> None:
 
 
 def test_output_is_taken_in_the_order_of_its_arrival() -> None:
-    inbox = channel_receiver.Inbox(WINDOW)
+    inbox = channel_receiver.ChannelReceiver(WINDOW)
     for stream, data in ((1, b'a'), (1, b'b'), (2, b'c'), (1, b'd')):
         say(inbox, stream, data)
     assert list(inbox.take(0)) == [(1, b'ab'), (2, b'c'), (1, b'd')]
@@ -35,7 +37,7 @@ def test_output_is_taken_in_the_order_of_its_arrival() -> None:
 
 
 def test_nothing_is_over_while_output_is_left() -> None:
-    inbox = channel_receiver.Inbox(WINDOW)
+    inbox = channel_receiver.ChannelReceiver(WINDOW)
     say(inbox, 2, b'x')
     inbox.hear(channel_receiver.CLOSE, b'')
     assert not inbox.over()
@@ -45,7 +47,7 @@ def test_nothing_is_over_while_output_is_left() -> None:
 
 def test_memory_is_bounded_for_the_smallest_pieces() -> None:
     window = 200_000
-    inbox = channel_receiver.Inbox(window)
+    inbox = channel_receiver.ChannelReceiver(window)
     tracemalloc.start()
     for _ in range(window // 2):
         say(inbox, 1, b'x')
@@ -58,7 +60,7 @@ def test_memory_is_bounded_for_the_smallest_pieces() -> None:
 
 
 def test_what_is_taken_must_be_credited_before_more_may_come() -> None:
-    inbox = channel_receiver.Inbox(100)
+    inbox = channel_receiver.ChannelReceiver(100)
     say(inbox, 1, bytes(100))
     list(inbox.take(0))
     with pytest.raises(channel_receiver.ViolationError):
@@ -66,7 +68,7 @@ def test_what_is_taken_must_be_credited_before_more_may_come() -> None:
 
 
 def test_the_window_is_granted_again_in_large_pieces() -> None:
-    inbox = channel_receiver.Inbox(100)
+    inbox = channel_receiver.ChannelReceiver(100)
     say(inbox, 1, bytes(100))
     assert [inbox.credit(10) for _ in range(6)] == [0, 0, 30, 0, 0, 30]
     say(inbox, 1, bytes(60))
@@ -75,7 +77,7 @@ def test_the_window_is_granted_again_in_large_pieces() -> None:
 
 
 def test_no_more_is_sent_than_there_is_room_for() -> None:
-    inbox = channel_receiver.Inbox(WINDOW)
+    inbox = channel_receiver.ChannelReceiver(WINDOW)
     assert inbox.send(10) == 0
     inbox.hear(channel_receiver.WINDOW_ADJUST, struct.pack('>I', 15))
     assert [inbox.send(10), inbox.send(10), inbox.send(10)] == [10, 5, 0]
@@ -83,7 +85,7 @@ def test_no_more_is_sent_than_there_is_room_for() -> None:
 
 @pytest.mark.parametrize('heard', [[], ['eof'], ['end']])
 def test_one_half_of_an_end_is_none(heard: list[str]) -> None:
-    inbox = channel_receiver.Inbox(WINDOW)
+    inbox = channel_receiver.ChannelReceiver(WINDOW)
     if 'eof' in heard:
         inbox.hear(channel_receiver.EOF, b'')
     if 'end' in heard:
@@ -96,7 +98,7 @@ class Server:
     """The far side of a Command: hears what is sent, and answers."""
 
     def __init__(self, room: int):
-        self.inbox = channel_receiver.Inbox(WINDOW)
+        self.inbox = channel_receiver.ChannelReceiver(WINDOW)
         self.sent: list[tuple[int, bytes]] = []
         if room:
             self.adjust(room)

@@ -54,11 +54,11 @@ def use(opened: journal.Journal, txn: str) -> None:
     taken = [other.number for other in opened.pending('blog')]
     claimed = opened.claim(row, None, taken)
     assert claimed
-    opened.asked(number)
+    opened.note_exec(number)
     opened.carried(number)
     opened.end(number, delegation.SUCCEEDED, status=0)
-    if opened.trouble:
-        raise opened.trouble
+    if opened.last_error:
+        raise opened.last_error
     opened.prune('blog', 20, 2)
     opened.prune_unmatched([txn])
     opened.newest(None, 1000)
@@ -70,8 +70,8 @@ def trials(path: str) -> int:
         opened = None
         try:
             opened = journal.open(path)
-            found = opened.trouble
-            opened.trouble = None
+            found = opened.last_error
+            opened.last_error = None
             use(opened, f'new {count}')
         except journal.JournalError as error:
             assert error.damaged
@@ -232,9 +232,9 @@ def test_the_end_is_written_when_it_can_be_again(
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute('BEGIN IMMEDIATE')
     with pytest.raises(journal.JournalError):
-        opened.asked(number)
+        opened.note_exec(number)
     opened.end(number, delegation.SUCCEEDED, status=0)
-    assert opened.trouble
+    assert opened.last_error
     holder.close()
     opened.close()
     opened = journal.open(path)

@@ -18,7 +18,7 @@ def test_an_ascii_name_needs_no_codec(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr(socket, 'getaddrinfo', record)
-    limit = deadline_socket.Limit()
+    limit = deadline_socket.Deadline()
     limit.set(60, 'too late')
     deadline_socket._lookup('localhost', 22, limit)
     assert asked == [b'localhost']
@@ -31,7 +31,7 @@ def test_a_codec_that_is_missing_is_no_traceback(
         raise LookupError('unknown encoding: idna')
 
     monkeypatch.setattr(socket, 'getaddrinfo', fail)
-    limit = deadline_socket.Limit()
+    limit = deadline_socket.Deadline()
     limit.set(60, 'too late')
     with pytest.raises(socket.gaierror):
         deadline_socket._lookup('b\xfccher', 22, limit)

@@ -67,7 +67,7 @@ def test_one_that_is_claimed_takes_others_to_its_end(path: str) -> None:
     opened.end(new, delegation.FAILED, status=3, reason='exit status 3')
     taken = opened.get(old)
     assert taken and taken.state == delegation.SUPERSEDED
-    assert taken.taken == new
+    assert taken.merged_into == new
     assert opened.settled(['T1', 'T2']) == {('T1', 'blog'), ('T2', 'blog')}
     opened.close()
 
@@ -79,7 +79,7 @@ def test_one_that_never_began_lets_go_of_what_it_took(path: str) -> None:
     claim(opened, new, None, [old])
     opened.end(new, delegation.PENDING, reason='connection refused')
     rows = opened.pending('blog')
-    assert [(r.number, r.taken, r.attempt) for r in rows] == [
+    assert [(r.number, r.merged_into, r.attempt) for r in rows] == [
         (old, None, 1),
         (new, None, 1),
     ]
@@ -114,7 +114,7 @@ def test_what_a_killed_process_left_is_closed(
     number = opened.record('blog', A, 'alice', 'T1', 1)
     claim(opened, number)
     if asked:
-        opened.asked(number)
+        opened.note_exec(number)
     opened.close()
     opened = journal.open(path)
     opened.close_abandoned('blog', resumable, 'killed')
@@ -132,7 +132,10 @@ def test_a_pending_one_is_cancelled_at_once_and_a_running_one_told(
     claim(opened, first)
     assert not opened.cancel(first, 'carol')
     row = opened.get(first)
-    assert row and (row.state, row.stopper) == (delegation.RUNNING, 'carol')
+    assert row and (row.state, row.cancelled_by) == (
+        delegation.RUNNING,
+        'carol',
+    )
     assert opened.cancel(second, 'carol')
     row = opened.get(second)
     assert row and row.state == delegation.CANCELLED
@@ -202,7 +205,7 @@ def test_a_damaged_journal_is_set_aside_wherever_the_damage_is(
         opened.close()
     Path(path).write_bytes(b'this is no database at all' * 500)
     opened = journal.open(path)
-    assert opened.trouble and 'damaged' in opened.trouble.reason
+    assert opened.last_error and 'damaged' in opened.last_error.reason
     assert any('damaged' in name.name for name in tmp_path.iterdir())
     opened.close()
 
@@ -246,7 +249,7 @@ def test_the_end_is_known_even_if_it_cannot_be_written(
     opened.end(number, delegation.FAILED, reason='exit status 3', status=3)
     row = opened.get(number)
     assert row and (row.state, row.status) == (delegation.FAILED, 3)
-    assert opened.trouble and 'locked' in opened.trouble.reason
+    assert opened.last_error and 'locked' in opened.last_error.reason
     assert opened.running('blog') is None
     holder.close()
     opened.close()
@@ -274,7 +277,7 @@ def test_what_had_succeeded_after_all_is_the_last(path: str) -> None:
     opened = journal.open(path)
     number = opened.record('blog', A, 'alice', 'T1', 1)
     claim(opened, number)
-    opened.asked(number)
+    opened.note_exec(number)
     opened.close_abandoned('blog', resumable=True)
     opened.end(number, delegation.SUCCEEDED, status=0)
     last = opened.last('blog', delegation.SUCCEEDED)
@@ -297,7 +300,7 @@ def test_what_was_to_be_cancelled_when_its_process_was_killed_is(
     number = opened.record('blog', A, 'alice', 'T1', 1)
     claim(opened, number)
     if asked:
-        opened.asked(number)
+        opened.note_exec(number)
     assert not opened.cancel(number, 'bob')
     opened.close_abandoned('blog', receiver)
     row = opened.get(number)
@@ -311,7 +314,7 @@ def test_what_has_ended_is_not_marked_as_cancelled(path: str) -> None:
     number = ended(opened, 'T1', 1)
     assert not opened.cancel(number, 'bob')
     row = opened.get(number)
-    assert row and row.stopper is None
+    assert row and row.cancelled_by is None
     opened.close()
 
 

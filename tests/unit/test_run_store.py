@@ -203,7 +203,7 @@ def run(tmp_path: Path) -> Run:
     def to_end(script: str, check: Callable[[], None] = lambda: None):
         told = bytearray()
         path = {'PATH': os.environ['PATH']}
-        started = process.Job(['sh', '-c', script], str(tmp_path), path)
+        started = process.Process(['sh', '-c', script], str(tmp_path), path)
         status = started.wait(told.extend, check)
         return status, bytes(told)
 
@@ -229,7 +229,7 @@ def test_members_of_a_session_are_found_in_all_its_groups(
 ) -> None:
     path = {'PATH': os.environ['PATH'], 'MARK': 'mine'}
     script = 'timeout 900 sleep 900 & set -m; sleep 900 & echo begun; wait'
-    started = process.Job(['bash', '-c', script], str(tmp_path), path)
+    started = process.Process(['bash', '-c', script], str(tmp_path), path)
     told = bytearray()
 
     class Enough(Exception):
@@ -267,7 +267,7 @@ def test_what_is_ended_does_not_go_on_to_its_next_command(
     said = bytearray()
     script = 'echo begun; sleep 60; echo went on'
     path = {'PATH': os.environ['PATH']}
-    started = process.Job(['sh', '-c', script], str(tmp_path), path)
+    started = process.Process(['sh', '-c', script], str(tmp_path), path)
 
     def check() -> None:
         if said and len(members(started.session)) == 2:

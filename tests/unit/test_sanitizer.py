@@ -17,7 +17,7 @@ ANY_LENGTH = settings(deadline=None, max_examples=400)
 
 
 def relayed(*pieces: bytes, **options: Any) -> list[bytes]:
-    stream = sanitizer.Relay(**options)
+    stream = sanitizer.Sanitizer(**options)
     lines = [line for piece in pieces for line in stream.feed(piece)]
     return lines + stream.close()
 
@@ -28,12 +28,12 @@ def bytewise(data: bytes) -> list[bytes]:
 
 def paused(*pieces: bytes, color: bool = True) -> list[list[bytes]]:
     """Feeds the pieces with a flush after each; the last item is close()'s."""
-    stream = sanitizer.Relay(color)
+    stream = sanitizer.Sanitizer(color)
     shown = [stream.feed(piece) + stream.flush() for piece in pieces]
     return [*shown, stream.close()]
 
 
-def memory(stream: sanitizer.Relay) -> int:
+def memory(stream: sanitizer.Sanitizer) -> int:
     values = vars(stream).values()
     return sum(len(v) for v in values if isinstance(v, (bytes, bytearray, str)))
 
@@ -69,7 +69,7 @@ def test_bytes_become_lines(data: bytes, lines: list[bytes]) -> None:
 
 
 def test_a_line_is_given_out_by_the_very_feed_that_completes_it() -> None:
-    stream = sanitizer.Relay()
+    stream = sanitizer.Sanitizer()
     assert stream.feed(b'on') == []
     assert stream.feed(b'e\ntwo\nth') == [b'one', b'two']
     assert stream.feed(b'ree\r') == []
@@ -230,13 +230,13 @@ def test_a_cut_goes_through_no_colour_and_the_reset_has_room() -> None:
 
 def test_a_width_too_small_for_the_mark_is_refused() -> None:
     with pytest.raises(ValueError, match='width below 64 bytes: 63'):
-        sanitizer.Relay(width=63)
+        sanitizer.Sanitizer(width=63)
 
 
 @pytest.mark.parametrize('start', ['', '\x1b]', '\x1b[', '\x9b', '\x1b '])
 @pytest.mark.parametrize('end', ['x', '%\r', '\udcff', '\x1b[1m', '\x1b[1m%\r'])
 def test_a_line_without_end_takes_little_memory(start: str, end: str) -> None:
-    stream = sanitizer.Relay(width=100)
+    stream = sanitizer.Sanitizer(width=100)
     for text in [start] + [end * 1000] * 50 + [start] + ['0', ' '] * 250:
         stream.feed(text.encode('utf-8', 'surrogateescape'))
         assert memory(stream) <= 3 * 100 + 80
@@ -277,7 +277,7 @@ def test_lines_do_not_depend_on_how_the_input_was_cut(
 def test_only_safe_whole_lines_leave_whenever_flushed(
     data: bytes, places: list[int], color: bool
 ) -> None:
-    stream = sanitizer.Relay(color=color, width=64)
+    stream = sanitizer.Sanitizer(color=color, width=64)
     lines = []
     for piece in cut(data, places):
         lines += stream.feed(piece)

@@ -178,7 +178,7 @@ def _untrusted(name: bytes, file: bytes, missing: bool) -> finding.Finding:
     return about.warning(line % (file, owner), remedy)
 
 
-def mistake(found: targets.Mistake) -> finding.Finding:
+def mistake(found: targets.ConfigError) -> finding.Finding:
     '''what is wrong with an item, or what the policy has against it'''
     name = found.item.partition(b':')[0]
     about = finding.About(name if targets.is_name(name) else b'', _TOPIC)

@@ -32,7 +32,7 @@ _NAME = re.compile(r'[A-Za-z0-9._:%-]+\Z')
 Files = Sequence[tuple[str, bytes]]
 
 
-class AnyKey(hostkeys.Trust):
+class AnyKey(hostkeys.HostKeyPolicy):
     '''takes any key of a type that is not in ``seen``, and notes it'''
 
     def __init__(
@@ -85,21 +85,21 @@ def _shown(
     '''the keys of ``host``, one of each type, those first that are known'''
     seen: list[str] = []
     while True:
-        trust = AnyKey(host, files, seen)
+        policy = AnyKey(host, files, seen)
         try:
-            session.exchange_keys(trust, identity=identity)
+            session.exchange_keys(policy, identity=identity)
         except session.IncompatibleError:
             if not seen:
                 raise
             return
         # It has shown one, or there would have been an error.
-        assert trust.key
-        if trust.key.type in seen:
+        assert policy.key
+        if policy.key.type in seen:
             raise errors.SessionError(
                 f'{host} shows a host key that it was not asked for'
             )
-        yield trust.key
-        seen.append(trust.key.type)
+        yield policy.key
+        seen.append(policy.key.type)
 
 
 def _wanted(
