@@ -98,14 +98,15 @@ def getversion() -> bytes:
 def extsetup(ui) -> None:
     extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
-        imports.load('extension.early_login').install()
-        imports.load('extension.http_reply').install()
+        _begin_early(over_http=True)
     else:
         extensions.wrapcommand(hgcommands.table, b'serve', _serve)
 
 
 def _help(orig, ui, *names, **opts):
-    imports.load('extension.help_topics').install()
+    with imports.complete():
+        from .extension import help_topics
+    help_topics.install()
     return orig(ui, *names, **opts)
 
 
@@ -126,10 +127,18 @@ def _is_web_server() -> bool:
 
 
 def _serve(orig, ui, repo, **opts):
-    imports.load('extension.early_login').install()
-    if not opts.get('stdio'):
-        imports.load('extension.http_reply').install()
+    _begin_early(over_http=not opts.get('stdio'))
     return orig(ui, repo, **opts)
+
+
+def _begin_early(over_http: bool) -> None:
+    with imports.complete():
+        from .extension import early_login
+    early_login.install()
+    if over_http:
+        with imports.complete():
+            from .extension import http_reply
+        http_reply.install()
 
 
 def reposetup(ui, repo) -> None:
@@ -180,7 +189,9 @@ def delegate(ui, repo, *targets, **opts):
 
     Returns 0 only if every target succeeded.
     '''
-    return imports.load('commands.delegate').delegate(ui, repo, targets, opts)
+    with imports.complete():
+        from .commands import delegate as implementation
+    return implementation.delegate(ui, repo, targets, opts)
 
 
 @command(
@@ -227,7 +238,9 @@ def delegate_log(ui, repo, id=None, **opts):
 
     Returns 0 on success.
     '''
-    return imports.load('commands.delegate').log(ui, repo, id, opts)
+    with imports.complete():
+        from .commands import log
+    return log.log(ui, repo, id, opts)
 
 
 @command(
@@ -246,7 +259,9 @@ def delegate_cancel(ui, repo, id):
 
     Returns 0 if the delegation was cancelled.
     '''
-    return imports.load('commands.delegate').cancel(ui, repo, id)
+    with imports.complete():
+        from .commands import cancel
+    return cancel.cancel(ui, repo, id)
 
 
 @command(
@@ -317,7 +332,9 @@ def delegate_receive(ui, **opts):
     delegation kept the clone, 124 after DURATION, 125 when cancelled, and
     126 or 127 if COMMAND cannot be run.
     '''
-    return imports.load('receiver.command').run(ui, opts)
+    with imports.complete():
+        from .receiver import command
+    return command.run(ui, opts)
 
 
 @command(
@@ -370,11 +387,14 @@ def delegate_setup(ui, repo, target, url, **opts):
     Returns 0 on success.
     '''
     try:
-        setup = imports.load('commands.setup.command')
+        with imports.complete():
+            from .commands.setup import command
     except ImportError as exc:
-        line, remedy = imports.load('report.wording').of_import(exc)
+        with imports.complete():
+            from .report import wording
+        line, remedy = wording.of_import(exc)
         raise error.Abort(line, hint=remedy) from None
-    return setup.run(ui, repo, target, url, opts)
+    return command.run(ui, repo, target, url, opts)
 
 
 @command(
@@ -408,4 +428,6 @@ def delegate_check(ui, repo, *targets, **opts):
 
     Returns 0 unless there is an error.
     '''
-    return imports.load('commands.check.command').run(ui, repo, targets, opts)
+    with imports.complete():
+        from .commands.check import command
+    return command.run(ui, repo, targets, opts)

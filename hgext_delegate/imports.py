@@ -4,24 +4,28 @@
 # GNU General Public License version 2 or any later version.
 '''imports that are complete when they return
 
-Inside hg an import is only a promise, kept when the module is first used.
-Two threads that first use one at the same moment both fail
-(``AttributeError``: one push in twenty, measured), and ``import paramiko``
-fails altogether. What our threads share is therefore loaded here.
+Inside hg every import is lazy: a module is loaded when it is first used. Two
+threads that first use one at the same moment both fail (``AttributeError``:
+one push in twenty, measured), and ``import paramiko`` fails altogether. So
+what our threads share is imported like this::
+
+  with imports.complete():
+      from ..delivery import worker
 '''
 
 from __future__ import annotations
 
-import importlib
+import contextlib
+import gc
 import sys
 import threading
 import types
-from typing import Any
+from collections.abc import Iterator
 
-from mercurial import demandimport, util
+from mercurial import demandimport
 
 _LOADING = threading.RLock()
-# Ours, and what paramiko stands on: our threads run through all of it.
+# Ours, and what paramiko is built on: our threads run through all of it.
 _SHARED = ('paramiko', 'cryptography', 'nacl', 'bcrypt')
 
 
@@ -30,22 +34,29 @@ def extension() -> types.ModuleType:
     return sys.modules[__package__]
 
 
-@util.nogc  # it looks through all that is loaded, time and again
-def load(name: str) -> Any:
-    '''our module ``name``, with all that it and its like import'''
+@contextlib.contextmanager
+def complete() -> Iterator[None]:
+    '''load what is imported in this block, and all that it imports'''
+    collecting = gc.isenabled()
     with _LOADING, demandimport.deactivated():
-        module = importlib.import_module('.' + name, __package__)
-        for other, loaded in list(sys.modules.items()):
-            ours = other.partition('.')[0] in (__package__, *_SHARED)
-            # None keeps others from importing it
-            if ours and loaded is not None:
-                _keep_promises(loaded)
-        return module
+        # it would look through all modules, time and again
+        gc.disable()
+        try:
+            yield
+            _load_lazy_modules()
+        finally:
+            if collecting:
+                gc.enable()
 
 
-def _keep_promises(module: types.ModuleType) -> None:
-    # any attribute of a promised module loads it
-    for value in list(vars(module).values()):
-        # cffi has objects that say they are modules
-        if issubclass(type(value), types.ModuleType):
-            value.__doc__  # noqa: B018
+def _load_lazy_modules() -> None:
+    for name, module in list(sys.modules.items()):
+        shared = name.partition('.')[0] in (__package__, *_SHARED)
+        # None keeps others from importing it
+        if not shared or module is None:
+            continue
+        for value in list(vars(module).values()):
+            # cffi has objects that say they are modules
+            if issubclass(type(value), types.ModuleType):
+                # reading any attribute of a lazy module loads it
+                value.__doc__  # noqa: B018

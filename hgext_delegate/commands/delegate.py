@@ -1,39 +1,30 @@
-# delegate.py - hg delegate and its relatives
+# delegate.py - hg delegate
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''what the commands do; their options and their help stand in __init__'''
+'''hg delegate: delegate now, another revision, or what is pending'''
 
 from __future__ import annotations
 
 import contextlib
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 from mercurial import (
     error,
     phases,
     pycompat,
     scmutil,
-    util,
 )
 from mercurial.i18n import _
 
-from .. import imports
 from ..config import targets as targetsmod
 from ..delivery import dispatcher, launcher
-from ..push import push
 from ..report import wording
-from ..state import delegation, journal
-from . import dry_run as dry_runmod, log as logmod
+from ..state import delegation
+from . import cancel, dry_run as dry_runmod, opened
 
 Wanted = list[tuple[targetsmod.Target, str]]
 Jobs = list[tuple[targetsmod.Target, int]]
-
-# How long a running delegation is given to end after it was told to: its
-# worker may wait for a receiver that does not answer. In seconds.
-_FAREWELL = 30.0
 
 
 def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
@@ -44,7 +35,7 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             hint=_(b'what is pending says itself which changeset it is'),
         )
     make = dry_runmod.desk if opts['dry_run'] else dispatcher.open
-    with _opened(ui, repo, make) as desk:
+    with opened.opened(ui, repo, make) as desk:
         targets = _chosen(ui, desk, names)
         if not targets and not desk.has_config_errors and opts['pending']:
             # a host may run this over all of its repositories
@@ -64,26 +55,6 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         if not opts['dry_run']:
             desk.prune()
         return 0 if good and not desk.has_config_errors else 1
-
-
-@contextlib.contextmanager
-def _opened(
-    ui, repo, make: Callable | None = None
-) -> Iterator[dispatcher.Desk]:
-    '''a desk for ``repo``; by default one that leaves no trace where there is
-    nothing yet'''
-    if make is None:
-        folder = os.path.join(repo.sharedpath, b'delegate')
-        make = dispatcher.open if os.path.isdir(folder) else dry_runmod.desk
-    try:
-        with make(ui, repo.unfiltered()) as desk:
-            if make is dispatcher.open:
-                desk.close_abandoned()
-            yield desk
-    except journal.JournalError as exc:
-        raise error.StateError(
-            wording.text(exc.reason), hint=wording.text(exc.remedy)
-        ) from None
 
 
 def _chosen(ui, desk, names: Sequence[bytes]) -> list[targetsmod.Target]:
@@ -172,7 +143,7 @@ def _now(ui, desk, wanted: Wanted, dry_run: bool) -> bool:
         if dry_run:
             dry_runmod.show(ui, desk, target, node)
         else:
-            number = desk.journal.record(target.name, node, _who())
+            number = desk.journal.record(target.name, node, cancel.who())
             jobs.append((target, number))
     return _run(desk, jobs)
 
@@ -194,89 +165,9 @@ def _interrupt(desk, numbers: Sequence[int]) -> None:
     for number in numbers:
         row = desk.journal.get(number)
         if row.state == delegation.RUNNING or not row.txn:
-            if desk.journal.cancel(number, _who()) and row.exec_sent_at:
-                _end_remains(desk, row)
+            if desk.journal.cancel(number, cancel.who()) and row.exec_sent_at:
+                cancel.end_remains(desk, row)
             stopped.append(row)
     for row in stopped:
-        _await_end(desk, row.number)
-        _report_cancelled(desk, row)
-
-
-def log(ui, repo, id: bytes | None, opts) -> int:
-    '''hg delegate-log'''
-    with _opened(ui, repo) as desk:
-        return logmod.show(ui, desk, id, opts)
-
-
-def cancel(ui, repo, id: bytes) -> int:
-    '''hg delegate-cancel: 0 once the delegation has ended'''
-    with _opened(ui, repo) as desk:
-        row = logmod.named(desk, id)
-        if not desk.is_open(row.number):
-            ended = desk.journal.get(row.number) or row
-            if ended.remedy == delegation.NOT_ENDED:
-                _end_remains(desk, ended)
-                return _report_cancelled(desk, ended)
-            raise error.StateError(
-                _(b'delegation %d is not running') % row.number,
-                hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
-            )
-        row = desk.journal.get(row.number) or row
-        if row.merged_into:
-            raise error.StateError(
-                _(b'delegation %d goes along with delegation %d')
-                % (row.number, row.merged_into),
-                hint=_(b"'hg delegate-cancel %d' cancels both")
-                % row.merged_into,
-            )
-        if not desk.journal.cancel(row.number, _who()):
-            _await_end(desk, row.number)
-        elif row.exec_sent_at:
-            _end_remains(desk, row)
-        return _report_cancelled(desk, row)
-
-
-def _end_remains(desk, row) -> None:
-    '''end what a lost connection may have left with our receiver'''
-    for target in desk.targets:
-        if target.name == row.target and target.receiver:
-            remains = imports.load('delivery.remote_cancel')
-            state = remains.end(target, desk.journal, row)
-            if state == delegation.SUCCEEDED:
-                # It was over before we came.
-                fields = {'status': 0, 'reason': '', 'remedy': ''}
-            else:
-                fields = {'remedy': '' if state else delegation.NOT_ENDED}
-                state = delegation.CANCELLED
-            desk.journal.end(row.number, state, **fields)
-
-
-def _who() -> str:
-    # as push.pusher() does: LOGNAME and USER say what their owner likes
-    return push.text(util.username())
-
-
-def _await_end(desk, number: int) -> None:
-    deadline = time.monotonic() + _FAREWELL
-    while desk.is_open(number) and time.monotonic() < deadline:
-        time.sleep(0.1)
-
-
-def _report_cancelled(desk, row) -> int:
-    row = desk.journal.get(row.number)
-    name = pycompat.sysbytes(row.target)
-    if row.state in delegation.OPEN:
-        desk.voice.warn(
-            _(b'%s: delegation %d has not ended yet') % (name, row.number),
-            _(b"'hg delegate-log %d' shows what becomes of it") % row.number,
-        )
-        return 1
-    if row.state != delegation.CANCELLED:
-        line, hints = wording.verdict(row)
-        desk.voice.warn(b'%s: %s' % (name, line), *hints)
-        return 1
-    desk.voice.say(
-        _(b'%s: delegation %d is cancelled') % (name, row.number),
-        wording.text(row.remedy),
-    )
-    return 0
+        cancel.await_end(desk, row.number)
+        cancel.report(desk, row)

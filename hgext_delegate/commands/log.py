@@ -26,6 +26,7 @@ from mercurial.utils import dateutil
 
 from ..report import follower as followermod, wording
 from ..state import delegation, output_log, target_lock
+from . import opened
 
 _LIMIT = 20
 
@@ -40,7 +41,13 @@ _DATE = b'%Y-%m-%d %H:%M:%S %1%2'
 _HANDOVER = 2.0
 
 
-def show(ui, desk, id: bytes | None, opts) -> int:
+def log(ui, repo, id: bytes | None, opts) -> int:
+    '''hg delegate-log'''
+    with opened.opened(ui, repo) as desk:
+        return _show(ui, desk, id, opts)
+
+
+def _show(ui, desk, id: bytes | None, opts) -> int:
     '''hg delegate-log; what --follow returns is how the delegation ended'''
     if id is None and opts['follow']:
         raise error.InputError(

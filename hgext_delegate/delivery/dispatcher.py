@@ -48,7 +48,9 @@ class Desk:
         self.journal = self._journal()
         self.workers: list[workermod.Worker] = []
         # logins that began when the push arrived, by target: see ahead
-        self.early_connections = getattr(repo, '_delegate_openings', {})
+        self.early_connections = getattr(
+            repo, '_delegate_early_connections', {}
+        )
         self.ui = ui
         # without what the repository's own files say
         self.baseui = repo.baseui

@@ -71,7 +71,9 @@ def start(
 def _delivery(desk: dispatcher.Desk) -> Any:
     '''the module that delegates; None, which is said, without paramiko'''
     try:
-        return imports.load('delivery.worker')
+        with imports.complete():
+            from . import worker
+        return worker
     except ImportError as exc:
         desk.voice.warn(*wording.of_import(exc))
         return None

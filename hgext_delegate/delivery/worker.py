@@ -133,7 +133,9 @@ class Worker(threading.Thread):
         except journalmod.JournalError as exc:
             self.journal.last_error = exc
         except target_lock.LockError as exc:
-            self.journal.last_error = journalmod.JournalError(*exc.args)
+            self.journal.last_error = journalmod.JournalError(
+                exc.reason, exc.remedy
+            )
         except Exception as exc:  # noqa: BLE001
             # The one place where nobody is left to hand a bug on to, and
             # where Python would print it to the pusher.

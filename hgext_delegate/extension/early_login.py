@@ -87,7 +87,8 @@ class _Start:
     def _begin(self) -> None:
         try:
             self._log_in()
-            imports.load('extension.push_hooks')
+            with imports.complete():
+                from . import push_hooks  # noqa: F401
         except Exception as exc:  # noqa: BLE001
             # Only time is lost: the hook comes to the same, and says it.
             self._repo.ui.debug(
@@ -96,13 +97,13 @@ class _Start:
             )
 
     def _log_in(self) -> None:
-        refused = imports.load('config.policy').refused(self._repo)
-        targets, _mistakes = imports.load('config.targets').read(
-            self._repo.ui, refused
-        )
-        opening = imports.load('delivery.connection')
-        for target in [each for each in targets if each.wait][:_MOST]:
-            begun = opening.Opening(target)
+        with imports.complete():
+            from ..config import policy, targets
+            from ..delivery import connection
+        refused = policy.refused(self._repo)
+        usable, _errors = targets.read(self._repo.ui, refused)
+        for target in [each for each in usable if each.wait][:_MOST]:
+            begun = connection.EarlyConnection(target)
             begun.start()
             self._early_connections[target.name] = begun
 

@@ -19,6 +19,12 @@ from .. import imports
 SOURCES = (b'serve', b'push')
 
 
+def _push_hooks():
+    with imports.complete():
+        from . import push_hooks
+    return push_hooks
+
+
 def install(repo) -> None:
     '''hook ``repo``; an untrusted hgrc cannot override what is set here'''
     for name, function in (
@@ -50,9 +56,7 @@ def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
     '''pretxnclose: leave the push in the outbox, in its own transaction'''
     if source not in SOURCES:
         return explain(ui, repo, hooktype, source, txnname)
-    imports.load('extension.push_hooks').note(
-        ui, repo, dict(kwargs, source=source)
-    )
+    _push_hooks().note(ui, repo, dict(kwargs, source=source))
     return False
 
 
@@ -61,9 +65,7 @@ def move(ui, repo, hooktype, source=None, node=None, **kwargs) -> bool:
     if source not in SOURCES or node:
         return False
     hookargs = dict(kwargs, source=source)
-    return not imports.load('extension.push_hooks').deliver(
-        ui, repo.unfiltered(), hookargs
-    )
+    return not _push_hooks().deliver(ui, repo.unfiltered(), hookargs)
 
 
 def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
@@ -80,6 +82,4 @@ def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
     if source not in SOURCES:
         return False
     hookargs = dict(kwargs, source=source)
-    return not imports.load('extension.push_hooks').deliver(
-        ui, repo.unfiltered(), hookargs
-    )
+    return not _push_hooks().deliver(ui, repo.unfiltered(), hookargs)

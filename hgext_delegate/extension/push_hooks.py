@@ -197,7 +197,9 @@ def _serve_live(
         desk.complain()
         desk.prune()
 
-    broadcast = imports.load('extension.http_reply').Broadcast(desk.ui)
+    with imports.complete():
+        from . import http_reply
+    broadcast = http_reply.Broadcast(desk.ui)
     broadcast.followers = launcher.start(desk, jobs, broadcast.news)
     broadcast.finish = finish
     desk.voice.speak_to(broadcast)

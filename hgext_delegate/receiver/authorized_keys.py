@@ -21,6 +21,8 @@ import stat
 import struct
 from collections.abc import Iterator
 
+from .. import errors
+
 _TYPES = (
     'ssh-ed25519',
     'ecdsa-sha2-nistp256',
@@ -38,13 +40,11 @@ _NAME = 'authorized_keys'
 _REMEDY = "paste the line as 'hg delegate-setup' prints it, in single quotes"
 
 
-class InstallError(Exception):
-    '''the line is not installed: the reason, and what to do next'''
+class InstallError(errors.DelegateError):
+    '''the line is not installed'''
 
     def __init__(self, reason: str, remedy: str = _REMEDY):
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(reason)
+        super().__init__(reason, remedy)
 
 
 def install(line: str) -> tuple[str, bool]:

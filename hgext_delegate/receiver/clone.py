@@ -17,6 +17,8 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from .. import errors
+
 # runs ARGV in FOLDER with ENVIRON, output to RECEIVE if that is given
 Run = Callable[..., int]
 
@@ -34,13 +36,8 @@ _HG = (
 _SHOWN = 10
 
 
-class UnpreparedError(Exception):
-    '''the clone is not at the changeset: the reason, and what to do next'''
-
-    def __init__(self, reason: str, remedy: str = ''):
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(reason)
+class UnpreparedError(errors.DelegateError):
+    '''the clone is not at the changeset'''
 
 
 @dataclasses.dataclass(frozen=True)

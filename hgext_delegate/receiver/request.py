@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .. import errors
 from . import strictjson
 
 PROTOCOL = 1
@@ -77,13 +78,8 @@ _PUSH: dict[str, strictjson.Rule] = {
 }
 
 
-class RefusedError(Exception):
-    '''what was asked is refused: the reason, and what to do next or \'\''''
-
-    def __init__(self, reason: str, remedy: str = ''):
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(reason)
+class RefusedError(errors.DelegateError):
+    '''what was asked is refused'''
 
 
 @dataclasses.dataclass(frozen=True)

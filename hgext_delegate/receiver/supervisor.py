@@ -21,13 +21,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from .. import errors
 from . import clone as clonemod, process, request, run_store, runlog
 
 _PAUSE = 0.05
 _PATH = '/usr/local/bin:/usr/bin:/bin'
 
 
-class EndedError(Exception):
+class EndedError(errors.DelegateError):
     '''a run is over: with this exit status and state, and why'''
 
     def __init__(
@@ -37,11 +38,9 @@ class EndedError(Exception):
         remedy: str = '',
         state: str = run_store.FAILED,
     ):
+        super().__init__(reason, remedy)
         self.status = status
-        self.reason = reason
-        self.remedy = remedy
         self.state = state
-        super().__init__(reason)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import socket
 
+from .. import errors
 from . import channel_receiver
 
 # the line of a large RSA key fits
@@ -26,7 +27,7 @@ OPENING = 'opening a session on'
 RUNNING = ''
 
 
-class SessionError(Exception):
+class SessionError(errors.DelegateError):
     '''a session failed
 
     ``reason`` is lower-case, without a full stop, and names host and step;
@@ -47,11 +48,10 @@ class SessionError(Exception):
         started: bool = False,
         detail: str = '',
     ):
-        self.reason = printable(reason)
-        self.remedy = printable(remedy)
+        super().__init__(
+            printable(reason), printable(remedy), detail=printable(detail)
+        )
         self.started = started
-        self.detail = printable(detail)
-        super().__init__(self.reason)
 
 
 class ConfigurationError(SessionError):

@@ -17,6 +17,8 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .. import errors
+
 # How long another process may hold the file, in seconds.
 BUSY_SECONDS = 5.0
 
@@ -67,16 +69,14 @@ MIGRATIONS = (
 VERSION = len(MIGRATIONS)
 
 
-class JournalError(Exception):
+class JournalError(errors.DelegateError):
     '''the journal cannot be used; ``remedy`` says what to do
 
     ``damaged`` tells that the file itself was broken, and is set aside.
     '''
 
     def __init__(self, reason: str, remedy: str, damaged: bool = False):
-        super().__init__(reason)
-        self.reason = reason
-        self.remedy = remedy
+        super().__init__(reason, remedy)
         self.damaged = damaged
 
 

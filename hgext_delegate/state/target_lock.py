@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
+from .. import errors
 from . import files
 
 
-class LockError(Exception):
-    '''a lock that cannot be taken or waited for: (reason, remedy)'''
+class LockError(errors.DelegateError):
+    '''a lock cannot be taken'''
 
 
 @contextlib.contextmanager

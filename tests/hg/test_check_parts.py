@@ -139,10 +139,10 @@ def test_before_the_first_push_only_the_grammar_of_a_revset_is_looked_at(
 def test_without_paramiko_the_rest_is_looked_at(
     ui: Any, repo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def load(name: str) -> None:
+    def complete() -> None:
         raise ImportError('No module named paramiko')
 
-    monkeypatch.setattr(imports, 'load', load)
+    monkeypatch.setattr(imports, 'complete', complete)
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
     targets, _mistakes = targetsmod.read(ui)
     findings = [*command._findings(ui, repo, targets, {}, [b'blog'])]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, strategies as st
 from mercurial import dispatch, encoding, ui as uimod  # noqa: F401
 
-from hgext_delegate.commands import delegate
+from hgext_delegate.commands import cancel
 from hgext_delegate.config import parsers
 from hgext_delegate.push import push
 
@@ -208,4 +208,4 @@ def test_who_asks_is_whose_process_it_is(
 ) -> None:
     monkeypatch.setenv('LOGNAME', 'somebody-else')
     monkeypatch.setenv('USER', 'somebody-else')
-    assert delegate._who() == pwd.getpwuid(os.getuid()).pw_name
+    assert cancel.who() == pwd.getpwuid(os.getuid()).pw_name

@@ -25,7 +25,7 @@ FOLDERS = [
     ['state'],
     ['config', 'push'],
     ['ssh'],
-    ['imports', 'metadata', 'protocol', 'sanitizer'],
+    ['errors', 'imports', 'metadata', 'protocol', 'sanitizer'],
 ]
 # What is dear to load, or is to be found in one place.
 ONLY = {
@@ -33,7 +33,7 @@ ONLY = {
     'cryptography': {'commands.setup.keypair'},
     'sqlite3': {'state.sqlite_file', 'commands.dry_run'},
 }
-PURE = {'metadata', 'protocol', 'sanitizer', 'receiver.strictjson'}
+PURE = {'errors', 'metadata', 'protocol', 'sanitizer', 'receiver.strictjson'}
 
 # Says at its end which modules were really loaded; a promise of Mercurial's
 # lazy import is none.
@@ -69,27 +69,14 @@ def tree(name: str) -> ast.Module:
 
 
 def ours(name: str) -> set[str]:
-    """Our modules that NAME imports, wherever in it, and by imports.load()."""
+    """Our modules that NAME imports, wherever in it."""
     found = set()
     for node in ast.walk(tree(name)):
         if isinstance(node, ast.ImportFrom) and node.level:
             above = name.split('.')[: -node.level]
             folder = [*above, *filter(None, [node.module])]
             found |= {'.'.join([*folder, each.name]) for each in node.names}
-        elif isinstance(node, ast.Call) and _is_load(node.func):
-            (argument,) = node.args
-            assert isinstance(argument, ast.Constant)
-            found.add(str(argument.value))
     return found
-
-
-def _is_load(function: ast.expr) -> bool:
-    return (
-        isinstance(function, ast.Attribute)
-        and function.attr == 'load'
-        and isinstance(function.value, ast.Name)
-        and function.value.id == 'imports'
-    )
 
 
 def foreign(name: str) -> Iterator[str]:

@@ -14,8 +14,9 @@ lazy = importlib.util._LazyModule
 @command(b'probe', norepo=True)
 def probe(ui):
     ours = extensions.find(b'hgext_delegate')
-    ours.imports.load('extension.push_hooks')
-    ours.imports.load('delivery.worker')
+    with ours.imports.complete():
+        importlib.import_module(ours.__name__ + '.extension.push_hooks')
+        importlib.import_module(ours.__name__ + '.delivery.worker')
     for name, module in sorted(sys.modules.items()):
         if type(module) is lazy and name.startswith(ours.__name__):
             ui.write(b'%s\\n' % name.encode())

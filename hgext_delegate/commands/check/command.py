@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -71,10 +72,12 @@ def _findings(
     yield from config.general(ui, repo)
     yield from wrong.get(b'', ())
     usable = {pycompat.sysbytes(target.name): target for target in targets}
-    server = None
+    server: types.ModuleType | None = None
     if usable:
         try:
-            server = imports.load('commands.check.server')
+            with imports.complete():
+                from . import server as servermod
+            server = servermod
         except ImportError as exc:
             about = finding.About(b'', b'server')
             yield about.error(*wording.of_import(exc))

@@ -17,18 +17,15 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ... import errors
+
 _NAME = 'hg-delegate'
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _MOST_BYTES = 1024 * 1024
 
 
-class PrivateError(Exception):
-    '''a file or folder cannot be used: the reason, and a remedy or \'\''''
-
-    def __init__(self, reason: str, remedy: str = ''):
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(reason)
+class PrivateError(errors.DelegateError):
+    '''a file or folder cannot be used'''
 
 
 def place() -> str:

@@ -14,14 +14,11 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from ... import errors
 
-class UnwritableError(Exception):
-    '''a value cannot stand where it should: the reason, and a remedy'''
 
-    def __init__(self, reason: str, remedy: str):
-        self.reason = reason
-        self.remedy = remedy
-        super().__init__(reason)
+class UnwritableError(errors.DelegateError):
+    '''a value cannot stand where it should'''
 
 
 def authorized_key(
