@@ -20,6 +20,7 @@ from typing import Any
 
 from .. import protocol, sanitizer
 from ..config import targets
+from ..push import outbox
 from ..ssh import session
 from ..state import (
     delegation,
@@ -357,8 +358,7 @@ def _object(
     journal: journalmod.Journal,
     row: delegation.Delegation,
 ) -> bytes:
-    entries = queue.outbox_of(paths)
-    found = (entries.find(r.txn) for r in journal.carried(row.number) if r.txn)
+    box = outbox.read_file(paths.outbox)
+    pushes = outbox.pushes(box, journal.carried(row.number))
     repository = {'name': paths.name, 'root': paths.root}
-    pushes = [entry.push for entry in found if entry]
     return protocol.compose(repository, row, pushes)

@@ -136,6 +136,22 @@ def read(repo) -> Outbox:
     return parse(repo.svfs.tryread(FILENAME))
 
 
+def read_file(path: str) -> Outbox:
+    '''the same for who has the path of the file only'''
+    try:
+        with open(path, 'rb') as file:
+            return parse(file.read())
+    except FileNotFoundError:
+        return Outbox()
+
+
+def pushes(outbox: Outbox, rows: Iterable[Any]) -> list[dict[str, Any]]:
+    '''the pushes that delegations are made of, each once; ``rows`` have the
+    attribute ``txn``'''
+    found = (outbox.find(row.txn) for row in rows if row.txn)
+    return [entry.push for entry in found if entry]
+
+
 def committed(repo) -> Outbox:
     '''the outbox without what an unfinished push may yet take back
 

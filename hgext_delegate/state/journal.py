@@ -13,11 +13,12 @@ delegation run again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from . import delegation, sqlite_file
@@ -47,10 +48,15 @@ def open(path: str, mode: int | None = None) -> Journal:
 def peek(path: str) -> Journal:
     '''the journal in the file ``path``, to be read and nothing else
 
-    It is neither made nor mended, and nobody is waited for: for a push that
-    holds the repository's lock. Raises JournalError.
+    It is neither made nor mended, nobody is waited for, and no right to write
+    is needed. Raises JournalError.
     '''
     return Journal(path, readonly=True)
+
+
+def empty() -> Journal:
+    '''for commands that read, where nothing was ever delegated'''
+    return Journal(':memory:')
 
 
 # of a row of which everything is on disk; see Journal._unsaved
@@ -67,11 +73,10 @@ class Journal:
 
     def __init__(
         self,
-        path: str = ':memory:',
+        path: str,
         mode: int | None = None,
         readonly: bool = False,
     ):
-        self.persistent = path != ':memory:'
         self.last_error: JournalError | None = None
         self._lock = threading.RLock()
         # by number: the fields of that row, and of those that it takes
@@ -92,6 +97,12 @@ class Journal:
             dataclasses.replace(row, **self._unsaved.get(row.number, _SAVED)[0])
             for row in rows
         ]
+
+    @contextlib.contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        '''take back, at the end, all that is written meanwhile'''
+        with self._db.writing(commit=False):
+            yield
 
     # reading
 

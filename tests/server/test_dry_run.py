@@ -13,9 +13,17 @@ from world import World
 
 
 def seen(world: World, repository: Repository) -> Any:
-    """What a dry run may not change: files, and how often sshd was asked."""
+    """What a dry run may not change: files, what is recorded, and how often
+    sshd was asked. What a killed process has left beside the journal may go."""
     connections = world.ssh_log().count('Connection from ')
-    return connections, tree(repository.path)
+    rows = repository.hg('delegate-log', '-Tjson').stdout
+    journal = str(repository.path / '.hg' / 'delegate' / 'journal')
+    files = {
+        path: content
+        for path, content in tree(repository.path).items()
+        if not path.startswith(journal)
+    }
+    return connections, rows, files
 
 
 def shown(repository: Repository, *args: str) -> list[dict]:

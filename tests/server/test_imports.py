@@ -31,7 +31,7 @@ FOLDERS = [
 ONLY = {
     'paramiko': {'ssh.session'},
     'cryptography': {'commands.setup.keypair'},
-    'sqlite3': {'state.sqlite_file', 'commands.dry_run'},
+    'sqlite3': {'state.sqlite_file'},
 }
 PURE = {'errors', 'metadata', 'protocol', 'sanitizer', 'receiver.strictjson'}
 
