@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from repositories import Clone, Repository
-from test_commands import HELD, KILLED, refused, start
+from test_commands import HELD, KILLED, refused, start, tree
 from test_deploy import targets
 from test_pending import log, states, unreachable
 from world import World
@@ -223,3 +223,20 @@ def test_a_lock_that_cannot_be_looked_at_is_no_reason_to_end(
     assert said.returncode == 1
     assert b'pending: connection refused' in said.stderr
     assert b'Traceback' not in said.stderr
+
+
+def test_who_may_only_read_reads_all_of_it(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    clone.commit()
+    clone.push()
+    before = tree(repository.path)
+    command = [
+        *(*world.hg, '-R', str(repository.path)),
+        *('--config', f'extensions.hgext_delegate={world.extension}'),
+        *('delegate-log', '1', '-T', '{state} {output}'),
+    ]
+    said = world.pusher.run(command)
+    assert said.stdout == b'succeeded deployed\n'
+    assert tree(repository.path) == before
