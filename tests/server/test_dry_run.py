@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from by_hand import refused
+from deploys import commands
+from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
-from test_commands import KILLED, commands, refused, tree
-from test_deploy import targets
-from test_pending import unreachable
+from snapshot import contents
 from world import World
 
 
 def seen(world: World, repository: Repository) -> Any:
     """What a dry run may not change: files, and how often sshd was asked."""
     connections = world.ssh_log().count('Connection from ')
-    return connections, tree(repository.path)
+    return connections, contents(repository.path)
 
 
 def shown(repository: Repository, *args: str) -> list[dict]:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from by_hand import refused, start
+from delegations import log, states
+from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
-from test_commands import HELD, KILLED, refused, start
-from test_deploy import targets
-from test_pending import log, states, unreachable
-from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
+from world import HELD, World
 
 
 def test_targets_and_limits_choose(
