@@ -13,6 +13,7 @@ from pathlib import Path
 import loopback
 import pytest
 import sessions
+from hgrc import targets
 from repositories import Clone, Repository
 from world import World
 
@@ -45,6 +46,13 @@ def repository(world: World) -> Repository:
 def clone(world: World, repository: Repository) -> Clone:
     """The pusher's clone of it."""
     return world.clone(repository)
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    """A clone of a repository with the target blog."""
+    repository.hgrc(targets(world))
+    return clone
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from mercurial import (
     ui as uimod,
     util,
 )
-from test_commands import tree
+from snapshot import contents
 
 from hgext_delegate import imports
 from hgext_delegate.commands.check import (
@@ -335,15 +335,17 @@ def record(repo: Any) -> Path:
 def test_a_repository_without_a_journal_is_fine_and_gets_none(
     repo: Any,
 ) -> None:
-    before = tree(Path(os.fsdecode(repo.path)))
+    before = contents(Path(os.fsdecode(repo.path)))
     assert levels(of_journal(repo)) == []
-    assert tree(Path(os.fsdecode(repo.path))) == before
+    assert contents(Path(os.fsdecode(repo.path))) == before
 
 
-def files(folder: Path) -> dict[str, Any]:
+def files(folder: Path) -> dict[Path, Any]:
     """All that is in FOLDER but the memory that sqlite's readers share."""
-    found = tree(folder).items()
-    return {name: file for name, file in found if not name.endswith('-shm')}
+    found = contents(folder).items()
+    return {
+        path: file for path, file in found if not path.name.endswith('-shm')
+    }
 
 
 def running(record: Path) -> journalmod.Journal:

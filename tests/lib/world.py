@@ -57,6 +57,7 @@ cat >"$record/input"
 trap 'echo $? $(date +%s.%N) >"$record/ended"' EXIT
 """
 HOLD = 'until [ -e go ]; do sleep 0.02; done\n'
+HELD = '. ./record\necho begun\n. ./hold\necho done\n'
 DEPLOY = """\
 . ./record
 echo deployed

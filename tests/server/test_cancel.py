@@ -6,12 +6,11 @@ import json
 import os
 import time
 
-import pytest
+from by_hand import refused, start
+from delegations import log, states
+from hgrc import targets, unreachable
 from repositories import Clone, Repository, RunningPush
-from test_commands import HELD, refused, start
-from test_deploy import targets
-from test_pending import log, states, unreachable
-from world import World
+from world import HELD, World
 
 # What our receiver does of protocol 1: it runs the deploy in a process group
 # of its own, and ends the whole group when it is asked to cancel its id.
@@ -33,12 +32,6 @@ setsid sh -c '
 wait $!
 """
 END = 'kill -s TERM -- "-$(cat "group-$id")"'
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 def begun(world: World, clone: Clone, script: str = HELD) -> RunningPush:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from accounts import ROOT
+from by_hand import refused
+from hgrc import host_says, targets
 from repositories import Repository
-from test_commands import refused, tree
-from test_deploy import targets
-from test_policy import host_says
+from snapshot import tree
 from world import World
 
 

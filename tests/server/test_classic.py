@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from deploys import nodes
+from hgrc import CLASSIC, PUSHVARS, targets
 from repositories import Clone, Repository
-from test_changegroups import CLASSIC
-from test_deploy import targets
-from test_early_login import until
-from test_triggers import PUSHVARS, nodes
+from waiting import until
 from world import World
 
 

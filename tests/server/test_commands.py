@@ -4,59 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import subprocess
-from pathlib import Path
-from typing import Any
 
 import pytest
-from repositories import Clone, Repository, RunningPush
-from test_deploy import targets
-from test_pending import log, states
-from world import World
-
-# Prints one line, and ends after another when somebody makes the file go.
-HELD = '. ./record\necho begun\n. ./hold\necho done\n'
-# Ends the server's process when the push is committed, before our own hook.
-KILLED = '[hooks]\nchangegroup.a = kill -9 $PPID\n'
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
-
-
-def start(repository: Repository, *args: str) -> RunningPush:
-    """Start hg ARGS in the repository, as the server account."""
-    process = repository.owner.popen(
-        [*repository.program, '-R', str(repository.path), *args],
-        env={'PYTHONUNBUFFERED': '1'},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    return RunningPush(process)
-
-
-def refused(repository: Repository, *args: str) -> str:
-    """What hg ARGS says as it aborts."""
-    done = repository.hg(*args, check=False)
-    assert done.returncode not in (0, 1)
-    said = done.stderr.decode()
-    assert said.startswith('abort: ') or '\nabort: ' in said
-    assert 'Traceback' not in said
-    return said
-
-
-def commands(world: World) -> list[str]:
-    return [deploy.command for deploy in world.deploys()]
-
-
-def tree(folder: Path) -> dict[str, Any]:
-    """All that is in FOLDER: mode and content by name."""
-    return {
-        str(path): (path.stat().st_mode, path.is_file() and path.read_bytes())
-        for path in folder.rglob('*')
-    }
+from by_hand import refused, start
+from delegations import log, states
+from deploys import commands
+from hgrc import targets
+from repositories import Clone, Repository
+from world import HELD, World
 
 
 def pushed_branches(world: World, repository: Repository, clone: Clone) -> str:

@@ -8,9 +8,10 @@ import json
 from collections.abc import Iterator
 
 import servers
+from deploys import check_turns
+from hgrc import targets
 from repositories import Clone, Push, Repository
-from test_deploy import targets
-from world import CHECKOUT, Deploy, World
+from world import CHECKOUT, World
 
 BRANCHES = 15
 
@@ -88,11 +89,6 @@ def check(world: World, repository: Repository, pushes: list[Push]) -> None:
     log = json.loads(repository.hg('delegate-log', '-l99', '-Tjson').stdout)
     assert {row['state'] for row in log} == {'succeeded', 'superseded'}
     assert len(log) == len(told)
-
-
-def check_turns(deploys: list[Deploy]) -> None:
-    for before, after in zip(deploys, deploys[1:]):
-        assert before.ended and before.ended < after.started
 
 
 def test_a_crowd_ends_with_the_newest_and_few_deploys(

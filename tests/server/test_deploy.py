@@ -5,28 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from hgrc import targets
 from repositories import Clone, Repository
+from verdict import LAST
 from world import World
-
-LAST = re.compile(
-    rb'delegate: (\S+): (deployed ([0-9a-f]{12}) in \d+\.\d s|failed: .*)\Z'
-)
-
-
-def targets(world: World, *names: str, more: str = '') -> str:
-    """[delegate] with NAMES, all of them the world's deploy account."""
-    lines = [
-        f'{name} = ssh://{world.deploy.name}@localhost:{world.port}\n'
-        for name in names or ['blog']
-    ]
-    return '[delegate]\n' + ''.join(lines) + more
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    """A clone of a repository with the target blog."""
-    repository.hgrc(targets(world))
-    return clone
 
 
 def test_a_push_is_delegated_and_its_output_shown(

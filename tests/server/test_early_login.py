@@ -12,21 +12,15 @@ from collections.abc import Callable
 import accounts
 import pytest
 import servers
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import LAST, targets
+from verdict import LAST
+from waiting import until
 from world import SERVE, World
 
 # the kernel counts all processes of an account
 ALONE = pytest.mark.skipif(not accounts.ROOT, reason='one account for all')
 SLOW = 'until [ -e go ]; do sleep 0.02; done\n'
-
-
-def until(condition: Callable[[], object]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError('it does not come to that')
 
 
 def logins(world: World) -> int:

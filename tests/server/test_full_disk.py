@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import small_disk
+from hgrc import targets
 from small_disk import SmallDisk
-from test_deploy import targets
 from world import World
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from accounts import PATH, ROOT, Account
+from delegations import outcomes
+from hgrc import targets
 from repositories import Repository, RunningPush
-from test_deploy import targets
-from test_store import HELD, log
-from world import World
+from world import HELD, World
 
 # Whose server process it is that pushes, without an sshd in between.
 NO_SSH = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
@@ -143,7 +143,7 @@ def test_a_group_shares_a_repository(
         tip = member.hg('-R', str(clone), 'log', '-r', 'tip', '-T', '{node}')
         nodes.append(tip.decode())
     assert [run.context['node'] for run in world.deploys()] == nodes
-    assert [state for state, _ in log(common)] == [
+    assert [state for state, _ in outcomes(common)] == [
         'succeeded',
         'succeeded',
         'lost',

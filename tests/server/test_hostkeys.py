@@ -9,7 +9,7 @@ from typing import Any
 import loopback
 import paramiko
 import pytest
-from test_setup import FOLDER
+from setups import FOLDER
 
 from hgext_delegate.commands.setup import hostkeys
 from hgext_delegate.ssh import addresses, knownhosts, session

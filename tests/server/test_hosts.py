@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pushes
 import pytest
+from by_hand import cron
+from delegations import log
+from hgrc import targets
 from mercurial import dispatch
 from repositories import Clone, Push, Repository
-from test_deploy import LAST, targets
-from test_pending import cron, log
+from verdict import LAST
 from world import CHECKOUT, World
 
 # mercurial-server's hg-ssh, as far as a push can tell: it serves in its own

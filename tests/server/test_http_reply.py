@@ -7,19 +7,13 @@ import re
 import sqlite3
 import urllib.request
 
-import pytest
+from delegations import log
+from hgrc import targets
 from mercurial import bundle2, ui as uimod
 from repositories import Clone, Repository
-from test_deploy import LAST, targets
-from test_early_login import until
-from test_pending import log
+from verdict import LAST
+from waiting import until
 from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 def test_each_line_arrives_while_the_deploy_still_runs(

@@ -5,17 +5,11 @@ from __future__ import annotations
 import signal
 
 import pytest
+from by_hand import start
+from delegations import log, states
+from hgrc import KILLED, targets
 from repositories import Clone, Repository
-from test_commands import HELD, KILLED, start
-from test_deploy import targets
-from test_pending import log, states
-from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
+from world import HELD, World
 
 
 def test_interrupted_it_is_cancelled(

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from by_hand import refused, start
+from delegations import log, states
+from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
-from test_commands import HELD, KILLED, refused, start, tree
-from test_deploy import targets
-from test_pending import log, states, unreachable
-from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
+from snapshot import contents
+from world import HELD, World
 
 
 def test_targets_and_limits_choose(
@@ -231,7 +226,7 @@ def test_who_may_only_read_reads_all_of_it(
     repository.hgrc(targets(world))
     clone.commit()
     clone.push()
-    before = tree(repository.path)
+    before = contents(repository.path)
     command = [
         *(*world.hg, '-R', str(repository.path)),
         *('--config', f'extensions.hgext_delegate={world.extension}'),
@@ -239,4 +234,4 @@ def test_who_may_only_read_reads_all_of_it(
     ]
     said = world.pusher.run(command)
     assert said.stdout == b'succeeded deployed\n'
-    assert tree(repository.path) == before
+    assert contents(repository.path) == before

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import targets
 from world import World
 
 Cause = Callable[[World, Repository], str]  # does harm; more of [delegate]

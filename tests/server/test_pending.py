@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -13,35 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from repositories import Clone, Completed, Repository
-from test_deploy import targets
+from by_hand import cron
+from delegations import log, states
+from hgrc import targets, unreachable
+from repositories import Clone, Repository
 from world import CHECKOUT, World
 
-PENDING = CHECKOUT / 'contrib' / 'delegate-pending'
 UNITS = CHECKOUT / 'contrib' / 'systemd'
-
-
-def log(repository: Repository, *args: str) -> list[dict]:
-    """What hg delegate-log lists, newest first."""
-    said = repository.hg('delegate-log', '-Tjson', *args).stdout
-    return json.loads(said)
-
-
-def states(repository: Repository) -> list[str]:
-    """Oldest first."""
-    return [row['state'] for row in reversed(log(repository))]
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
-
-
-def unreachable(world: World, *options: str) -> str:
-    """[delegate] with a deploy account that cannot be reached."""
-    lines = ''.join(f'blog:{option}\n' for option in options)
-    return f'[delegate]\nblog = ssh://{world.deploy.name}@localhost:1\n{lines}'
 
 
 def test_what_cannot_be_delegated_waits_for_the_next_push(
@@ -395,16 +371,6 @@ def test_the_cron_script_passes_over_what_it_may_not_read(
     assert len(world.deploys()) == 1
     # who is root may read everything
     assert done.returncode == (b'Permission denied' in done.stderr)
-
-
-def cron(world: World, folder: Path, check: bool = True) -> Completed:
-    """Run the cron script for the repositories below FOLDER."""
-    script = world.server.write('delegate-pending', PENDING.read_text(), 0o755)
-    hg = f'#!/bin/sh\nexec {shlex.join(world.hg)} "$@"\n'
-    program = world.server.write('hg', hg, 0o755)
-    return world.server.run(
-        [str(script), str(folder)], env={'HG': str(program)}, check=check
-    )
 
 
 def test_the_systemd_units_are_valid(tmp_path: Path) -> None:

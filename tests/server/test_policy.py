@@ -5,14 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from hgrc import host_says, targets
 from repositories import Clone, Repository
-from test_deploy import targets
 from world import World
-
-
-def host_says(world: World, text: str) -> None:
-    """The server account's own hgrc, which no repository can change."""
-    world.server.write('.hgrc', '[delegate]\n' + text)
 
 
 def refused(push) -> list[bytes]:

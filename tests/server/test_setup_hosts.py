@@ -7,7 +7,7 @@ import sys
 import loopback
 import pytest
 from repositories import Repository
-from test_setup import FOLDER, paste, pasted, refused, script, setup, url
+from setups import FOLDER, paste, pasted, refused, script, setup, url
 from world import World
 
 

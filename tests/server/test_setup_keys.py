@@ -12,7 +12,8 @@ import loopback
 import pytest
 from mercurial import error
 from repositories import Repository
-from test_setup import FOLDER, paste, refused, script, setup, tree, url
+from setups import FOLDER, paste, refused, script, setup, url
+from snapshot import tree
 from world import World
 
 from hgext_delegate.commands.setup import command, keypair, private

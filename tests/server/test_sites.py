@@ -9,7 +9,7 @@ import subprocess
 import loopback
 from accounts import Account
 from repositories import Repository
-from test_deploy import LAST
+from verdict import LAST
 from world import CHECKOUT, World
 
 PAGE = (CHECKOUT / 'docs' / 'sites.rst').read_text('utf-8')

@@ -10,26 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from delegations import outcomes
+from hgrc import targets, unreachable
 from repositories import Clone, Repository, RunningPush
-from test_deploy import targets
-from world import World
-
-HELD = """\
-. ./record
-echo begun
-. ./hold
-"""
-
-
-def unreachable(world: World) -> str:
-    url = f'ssh://{world.deploy.name}@localhost:1'
-    return f'[delegate]\nblog = {url}\nblog:retries = 0\n'
-
-
-def log(repository: Repository) -> list[tuple[str, str]]:
-    """(state, node) by hg delegate-log, oldest first."""
-    rows = json.loads(repository.hg('delegate-log', '-Tjson').stdout)
-    return [(row['state'], row['node']) for row in reversed(rows)]
+from world import HELD, World
 
 
 def outbox(repository: Repository) -> list[str]:
@@ -42,12 +26,12 @@ def outbox(repository: Repository) -> list[str]:
 @pytest.fixture
 def waiting(world: World, repository: Repository, clone: Clone) -> list[str]:
     """The nodes of two pushes that wait in REPOSITORY; it can be reached."""
-    repository.hgrc(unreachable(world))
+    repository.hgrc(unreachable(world, 'retries = 0'))
     nodes = []
     for _ in range(2):
         nodes.append(clone.commit())
         clone.push()
-    assert log(repository) == [('pending', node) for node in nodes]
+    assert outcomes(repository) == [('pending', node) for node in nodes]
     repository.hgrc(targets(world))
     return nodes
 
@@ -67,7 +51,7 @@ def test_a_clone_takes_nothing_of_ours_along(
         assert (to / '.hg' / 'store' / '00changelog.i').exists()
         assert not list(to.rglob('*delegate*'))
     assert not world.deploys()
-    assert log(repository) == [('pending', node) for node in waiting]
+    assert outcomes(repository) == [('pending', node) for node in waiting]
 
 
 def test_a_share_and_its_source_have_one_journal_and_one_turn(
@@ -89,13 +73,13 @@ def test_a_share_and_its_source_have_one_journal_and_one_turn(
     world.deploy.write('go', '')
     for push in (begun, waits):
         assert b': deployed ' in push.finish().remote[-1]
-    assert log(repository) == [
+    assert outcomes(repository) == [
         ('superseded', waiting[0]),
         ('superseded', waiting[1]),
         ('succeeded', first),
         ('succeeded', second),
     ]
-    assert log(shared) == log(repository)
+    assert outcomes(shared) == outcomes(repository)
     assert (repository.path / '.hg' / 'delegate' / 'journal').exists()
     assert not (shared.path / '.hg' / 'delegate').exists()
     assert not (shared.path / '.hg' / 'store').exists()
@@ -111,7 +95,7 @@ def test_a_push_that_was_rolled_back_is_not_delegated(
     repository.hg(*rollback)
     assert outbox(repository) == waiting[:1]
     repository.hg('delegate', '--pending', check=False)
-    assert log(repository) == [
+    assert outcomes(repository) == [
         ('succeeded', waiting[0]),
         ('cancelled', waiting[1]),
     ]
@@ -121,7 +105,7 @@ def test_a_push_that_was_rolled_back_is_not_delegated(
     # what was taken back can be pushed again, in a transaction of its own
     clone.hg('phase', '--draft', '--force', waiting[1])
     assert b': deployed ' in clone.push().remote[-1]
-    assert log(repository)[2:] == [('succeeded', waiting[1])]
+    assert outcomes(repository)[2:] == [('succeeded', waiting[1])]
 
 
 def test_a_changeset_that_was_stripped_is_not_delegated(
@@ -130,7 +114,7 @@ def test_a_changeset_that_was_stripped_is_not_delegated(
     strip = ['--config', 'extensions.strip=', 'strip', '--no-backup']
     repository.hg(*strip, waiting[1])
     repository.hg('delegate', '--pending', check=False)
-    assert log(repository) == [
+    assert outcomes(repository) == [
         ('succeeded', waiting[0]),
         ('cancelled', waiting[1]),
     ]
@@ -141,7 +125,7 @@ def test_a_changeset_that_was_stripped_is_not_delegated(
     clone.push('-f')
     last = clone.hg('log', '-r', 'tip', '-T', '{node}').stdout.decode()
     assert outbox(repository) == [last]
-    assert log(repository)[-1] == ('succeeded', last)
+    assert outcomes(repository)[-1] == ('succeeded', last)
 
 
 @pytest.fixture
@@ -160,7 +144,7 @@ def left_behind(
     ]
     yield pid
     world.deploy.write('go', '')
-    while log(repository)[-1][0] == 'running':
+    while outcomes(repository)[-1][0] == 'running':
         time.sleep(0.05)
 
 

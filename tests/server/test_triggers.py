@@ -6,24 +6,20 @@ import contextlib
 from typing import Any
 
 import pytest
+from delegations import log, states
+from deploys import nodes
+from hgrc import PUSHVARS, targets, unreachable
 from repositories import Clone, Push, Repository
-from test_deploy import LAST, targets
-from test_pending import log, states, unreachable
+from verdict import LAST
 from world import World
 
 DRAFTS = '[phases]\npublish = no\n'
 EVOLUTION = DRAFTS + '[experimental]\nevolution = all\n'
-PUSHVARS = '[push]\npushvars.server = yes\n'
 
 
 def sites(world: World, trigger: str, *more: str) -> str:
     lines = [f'blog:{option}\n' for option in (f'trigger = {trigger}', *more)]
     return targets(world, more=''.join(lines))
-
-
-def nodes(world: World) -> list[str]:
-    """What was deployed, oldest first."""
-    return [deploy.context['node'] for deploy in world.deploys()]
 
 
 def ours(push: Push) -> list[bytes]:

@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from delegations import log
+from hgrc import targets
 from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
-from test_deploy import targets
-from test_pending import log
 from world import World
 
 from hgext_delegate.delivery import worker as workermod

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+from delegations import log
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import LAST, targets
-from test_early_login import until
-from test_pending import log
+from verdict import LAST
+from waiting import until
 from webservers import apache, gunicorn, proxy, uwsgi
 from world import World
 
@@ -20,12 +21,6 @@ for i in 1 2 3; do
   until [ -e "go$i" ]; do sleep 0.02; done
 done
 """
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from test_imports import PACKAGE, modules, tree
+from sources import PACKAGE, modules, tree
 
 TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.
