@@ -24,7 +24,8 @@ from . import delegation, sqlite_file, unsaved
 JournalError = sqlite_file.JournalError
 
 _ABANDONED = 'the server process was killed, or could not record the end'
-_OPEN = "state IN ('pending', 'running')"
+# of what is left to do
+OPEN = "state IN ('pending', 'running')"
 
 
 def open(path: str, mode: int | None = None) -> Journal:
@@ -70,27 +71,27 @@ class Journal:
         self, path: str, mode: int | None = None, readonly: bool = False
     ):
         self.last_error: JournalError | None = None
-        self._db = sqlite_file.Database(path, mode, readonly)
-        self._unsaved = unsaved.Unsaved(self._db)
+        self.db = sqlite_file.Database(path, mode, readonly)
+        self._unsaved = unsaved.Unsaved(self.db)
 
     def close(self) -> None:
         try:
             self._unsaved.save()
         except JournalError as exc:
             self.last_error = exc
-        self._db.close()
+        self.db.close()
 
     @contextlib.contextmanager
     def rolled_back(self) -> Iterator[None]:
         '''take back, at the end, all that is written meanwhile'''
-        with self._db.writing(commit=False):
+        with self.db.writing(commit=False):
             yield
 
     # reading
 
     def _select(self, where: str, *values: Any) -> list[delegation.Delegation]:
         query = 'SELECT * FROM delegation WHERE ' + where
-        found = self._db.select(query, *values, is_sound=delegation.is_sound)
+        found = self.db.select(query, *values, is_sound=delegation.is_sound)
         return [
             self._unsaved.applied(delegation.Delegation(*row)) for row in found
         ]
@@ -128,7 +129,7 @@ class Journal:
 
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
-        return [row[0] for row in self._db.select(query, delegation.RUNNING)]
+        return [row[0] for row in self.db.select(query, delegation.RUNNING)]
 
     def last(self, target: str, *states: str) -> delegation.Delegation | None:
         '''the last run of ``target`` that ended in one of ``states``'''
@@ -146,7 +147,7 @@ class Journal:
 
     def settled(self, txns: Iterable[str]) -> set[tuple[str, str]]:
         '''the (txn, target) of ``txns`` for which nothing is left to do'''
-        return {key for txn in txns for key in self._keys(txn, 'NOT ' + _OPEN)}
+        return {key for txn in txns for key in self._keys(txn, 'NOT ' + OPEN)}
 
     def known(self, txn: str) -> set[tuple[str, str]]:
         '''the (txn, target) of ``txn`` that a hook has looked at'''
@@ -157,7 +158,7 @@ class Journal:
             'SELECT txn, target FROM delegation WHERE txn = ? AND %s '
             'UNION SELECT txn, target FROM unmatched WHERE txn = ?'
         )
-        rows = self._db.select(query % where, txn, txn)
+        rows = self.db.select(query % where, txn, txn)
         return {(row[0], row[1]) for row in rows}
 
     # what a push does
@@ -186,7 +187,7 @@ class Journal:
         }
         names = ', '.join(row)
         marks = ', '.join(':' + name for name in row)
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             db.execute(
                 'INSERT OR IGNORE INTO delegation (%s) VALUES (%s)'
                 % (names, marks),
@@ -200,7 +201,7 @@ class Journal:
 
     def unmatched(self, target: str, txn: str) -> None:
         '''note that the push ``txn`` does not concern ``target``'''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             db.execute(
                 'INSERT OR IGNORE INTO unmatched VALUES (?, ?)', (txn, target)
             )
@@ -217,7 +218,7 @@ class Journal:
 
         None if it does not wait any more.
         '''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             claimed = db.execute(
                 "UPDATE delegation SET state = 'running', "
                 'attempt = attempt + 1, previous = ?, began = ?, '
@@ -236,7 +237,7 @@ class Journal:
 
     def move(self, number: int, node: str) -> delegation.Delegation | None:
         '''delegate ``node`` instead: what was to be is not there any more'''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             unsaved.update(db, 'number = ?', number, {'node': node})
         return self.get(number)
 
@@ -246,7 +247,7 @@ class Journal:
         Raises JournalError: what cannot be noted must not be asked, since it
         would look as if it had never begun, and be run again.
         '''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             unsaved.update(
                 db, 'number = ?', number, {'exec_sent_at': time.time()}
             )
@@ -256,7 +257,7 @@ class Journal:
 
         A running one is ended by the process that runs it, which looks.
         '''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             done = db.execute(
                 "UPDATE delegation SET state = 'cancelled', ended = ?, "
                 "reason = ? WHERE number = ? AND state = 'pending' "
@@ -306,36 +307,3 @@ class Journal:
             self._unsaved.change(number, {**fields, 'state': state}, merged)
         except JournalError as exc:
             self.last_error = exc
-
-    # forgetting
-
-    def prune(self, target: str, keep: int, sequence: int) -> list[str]:
-        '''forget all but the newest ``keep`` ended ones; the ids forgotten
-
-        What the outbox may still name, from ``sequence`` on, stays: it is
-        the proof that nothing is left to do. So does the last success.
-        '''
-        last = self.last(target, delegation.SUCCEEDED)
-        rows = self._db.select(
-            'SELECT number, id FROM (SELECT * FROM delegation '
-            'WHERE target = ? AND NOT ' + _OPEN + ' '
-            'ORDER BY number DESC LIMIT -1 OFFSET ?) '
-            'WHERE number <> ? AND coalesce(sequence, 0) < ?',
-            *(target, keep, last.number if last else 0, sequence),
-        )
-        self._forget('delegation WHERE number', [row[0] for row in rows])
-        return [row[1] for row in rows]
-
-    def prune_unmatched(self, txns: Iterable[str]) -> None:
-        '''forget what did not match, but for the pushes ``txns``'''
-        rows = self._db.select('SELECT DISTINCT txn FROM unmatched')
-        old = {row[0] for row in rows}.difference(txns)
-        self._forget('unmatched WHERE txn', list(old))
-
-    def _forget(self, where: str, keys: list[Any]) -> None:
-        # most pushes have nothing to forget, and a transaction costs
-        if keys:
-            with self._db.writing() as db:
-                db.executemany(
-                    'DELETE FROM %s = ?' % where, [(key,) for key in keys]
-                )

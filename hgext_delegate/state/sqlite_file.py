@@ -70,10 +70,7 @@ VERSION = len(MIGRATIONS)
 
 
 class JournalError(errors.DelegateError):
-    '''the journal cannot be used; ``remedy`` says what to do
-
-    ``damaged`` tells that the file itself was broken, and is set aside.
-    '''
+    '''the journal cannot be used; if ``damaged``, the file is set aside'''
 
     def __init__(self, reason: str, remedy: str, damaged: bool = False):
         super().__init__(reason, remedy)
