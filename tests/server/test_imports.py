@@ -25,7 +25,8 @@ FOLDERS = [
     ['state'],
     ['config', 'push'],
     ['ssh'],
-    ['errors', 'imports', 'metadata', 'protocol', 'sanitizer'],
+    ['imports', 'metadata', 'protocol', 'sanitizer'],
+    ['errors'],
 ]
 # What is dear to load, or is to be found in one place.
 ONLY = {
@@ -33,7 +34,7 @@ ONLY = {
     'cryptography': {'commands.setup.keypair'},
     'sqlite3': {'state.sqlite_file'},
 }
-PURE = {'errors', 'metadata', 'protocol', 'sanitizer', 'receiver.strictjson'}
+PURE = {'errors', 'metadata', 'protocol', 'sanitizer'}
 
 # Says at its end which modules were really loaded; a promise of Mercurial's
 # lazy import is none.
