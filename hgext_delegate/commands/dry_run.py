@@ -63,7 +63,7 @@ def _lines(
         previous=last.node if last else None,
         attempt=row.attempt + 1,
     )
-    request = target.command or protocol.command(target.name, row.node)
+    request = protocol.command(target, row.node)
     repository = {'name': made.paths.name, 'root': made.paths.root}
     pushes = outbox.pushes(outbox.read(made.repo), rows)
     line = _(b'would delegate %s to %s\n')

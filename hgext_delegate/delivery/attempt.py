@@ -97,7 +97,7 @@ class Attempt:
         self, connect: Callable[[], session.Session], output: _Output
     ) -> session.End:
         target, row = self._target, self._row
-        request = target.command or protocol.command(target.name, row.node)
+        request = protocol.command(target, row.node)
         data = self._object()
         with connect() as opened:
             canceller = _Canceller(self, opened)
