@@ -99,9 +99,10 @@ def test_an_untrusted_file_is_named_with_its_owner(
     if os.getuid() == 0:
         os.chown(file, 4_000_001, -1)
     owner = util.username(os.stat(file).st_uid).decode()
-    found = config.untrusted(ui)
+    found = {each.target: each for each in config.untrusted(ui)}
+    assert len(config.untrusted(ui)) == len(found)
     assert set(found) == {b'blog', b'more', b''}
-    (blog,), (more,), (other,) = found[b'blog'], found[b'more'], found[b'']
+    blog, more, other = found[b'blog'], found[b'more'], found[b'']
     assert blog.level == other.level == finding.WARNING
     ignored = f'what {file} says of it does not count: it belongs to {owner}'
     assert blog.message.decode() == ignored
@@ -146,7 +147,7 @@ def test_without_paramiko_the_rest_is_looked_at(
     monkeypatch.setattr(imports, 'complete', complete)
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
     targets, _mistakes = targetsmod.read(ui)
-    findings = [*command._findings(ui, repo, targets, {}, [b'blog'])]
+    findings = [*command._findings(ui, repo, targets, [], [b'blog'])]
     (bad,) = [f for f in findings if f.topic == b'server']
     assert bad.level == finding.ERROR
     assert bad.message == b'cannot log in anywhere: paramiko cannot be imported'
