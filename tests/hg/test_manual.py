@@ -35,8 +35,8 @@ def test_the_manual_names_every_option_and_nothing_else() -> None:
 
 @pytest.mark.parametrize('option', options())
 def test_the_manual_tells_the_default(option: str) -> None:
-    parse: Any
-    parse, default = targetsmod.OPTIONS[option.encode('ascii')]
+    field = targetsmod.OPTIONS[option.encode('ascii')]
+    default: Any = field.default
     found = DEFAULT.search(manual()[f'NAME:{option}'])
     if default in (None, ()):
         # nothing that one could write there
@@ -44,7 +44,7 @@ def test_the_manual_tells_the_default(option: str) -> None:
         return
     assert found
     value = found[1].partition(',')[0].strip('`').encode('ascii')
-    assert parse(value) == default
+    assert field.metadata['parse'](value) == default
 
 
 def test_the_manual_tells_the_defaults_of_the_settings() -> None:
