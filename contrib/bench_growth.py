@@ -17,7 +17,7 @@ RECORDS = 10_000
 # that is over at once. Our own modules are imported in that time, as in life.
 CLOCK = """\
 import sys, time, types
-from hgext_delegate import hooks
+from hgext_delegate.extension import hooks
 
 def timed(function):
     def measure(*args, **kwargs):

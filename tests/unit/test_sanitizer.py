@@ -1,4 +1,4 @@
-"""relay.py: explicit cases first, then what must hold for any bytes"""
+"""sanitizer.py: explicit cases first, then what must hold for any bytes"""
 
 from __future__ import annotations
 
