@@ -102,7 +102,7 @@ def test_what_sshd_does_not_say_is_not_known(
     sshd: loopback.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
-    monkeypatch.setattr(hardening, '_MOST_REMARKS', 0)
+    monkeypatch.setattr(hardening, '_MOST_DEBUG_MESSAGES', 0)
     bad = worst(found(target(sshd)))
     assert (bad.level, bad.topic) == (finding.WARNING, b'boundary')
     assert bad.message.startswith(b'sshd does not say ')

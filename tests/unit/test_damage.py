@@ -13,6 +13,9 @@ import pytest
 
 from hgext_delegate.state import delegation, journal, sqlite_file
 
+pytestmark = pytest.mark.once
+
+
 PAGE = 4096
 A, B = 'a' * 40, 'b' * 40
 

@@ -12,6 +12,9 @@ import pytest
 
 from hgext_delegate.state import delegation, journal, sqlite_file
 
+pytestmark = pytest.mark.once
+
+
 A, B, C = ('a' * 40, 'b' * 40, 'c' * 40)
 
 
