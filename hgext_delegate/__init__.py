@@ -66,6 +66,11 @@ translations.install(os.path.join(os.path.dirname(__file__), 'locale'))
 cmdtable: dict = {}
 command = registrar.command(cmdtable)
 
+configtable: dict = {}
+configitem = registrar.configitem(configtable)
+# targets, their options and the settings; config/targets.py checks them
+configitem(b'delegate', b'.*', default=None, generic=True)
+
 colortable = {
     b'delegate.state.pending': b'yellow',
     b'delegate.state.running': b'cyan',

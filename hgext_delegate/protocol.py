@@ -1,36 +1,71 @@
-# protocol.py - what is said to the deploy side
+# protocol.py - what the two accounts say to each other
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''protocol 1: the exec request and the object on standard input
+'''protocol 1: exec requests, the object on standard input, and the answers
 
-Pure. What a pusher can name is data inside the object and nowhere else.
+Both directions: the server composes what the receiver parses, and the other
+way round. Parsing is strict, since either side may send anything. Pure. What
+a pusher can name is data inside the object and nowhere else.
 '''
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from . import errors
 
 PROTOCOL = 1
 
-# What one object may hold of the pushes it is about, in bytes of JSON.
+# The length of a name has a limit since it is part of file names.
+TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
+# Mercurial means no changeset by 40 zeroes, nor by 40 times f.
+NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
+ID = re.compile('[0-9a-f]{32}')
+
+DEPLOY = 'deploy'
+CANCEL = 'cancel'
+STATUS = 'status'
+STANDBY = 'standby'
+
+# In bytes of JSON: what one object holds of the pushes that it is about, and
+# what a receiver reads at most.
 MAX_PUSHES = 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
 
 
-def command(target: str, node: str) -> str:
-    '''what is asked of the far side: four words that need no quoting'''
-    return 'hg-delegate %d %s %s' % (PROTOCOL, target, node)
+class RequestError(errors.DelegateError):
+    '''a request or its object is not one of protocol 1'''
+
+
+# composing: what the server sends
+
+
+def command(target, node: str) -> str:
+    '''the exec request that deploys ``node`` to ``target``
+
+    Four words that need no quoting, unless the target has its own.
+    '''
+    return target.command or _request(target.name, node)
+
+
+def compose_standby(target: str) -> str:
+    '''the exec request for a receiver that waits for the object of a deploy
+
+    Where its input ends without one there is nothing to do. For our receiver
+    alone, as cancel and status are: a plain script runs for whatever is asked.
+    '''
+    return _request(target, STANDBY)
 
 
 def compose_cancel(target: str, id: str) -> tuple[str, bytes]:
-    '''the exec request and the object that end the delegation ``id``
-
-    Only for our receiver: a plain forced command runs for whatever is asked.
-    '''
-    content = {'protocol': PROTOCOL, 'id': id}
-    request = 'hg-delegate %d %s cancel' % (PROTOCOL, target)
-    return request, json.dumps(content).encode('ascii') + b'\n'
+    '''the exec request and the object that end the delegation ``id``'''
+    return _request(target, CANCEL), _line({'protocol': PROTOCOL, 'id': id})
 
 
 def compose(
@@ -60,9 +95,225 @@ def compose(
         'attempt': row.attempt,
         'omitted': len(pushes) - len(sent),
     }
+    return _line(content)
+
+
+def _request(target: str, what: str) -> str:
+    return 'hg-delegate %d %s %s' % (PROTOCOL, target, what)
+
+
+def _line(content: dict[str, Any]) -> bytes:
     return json.dumps(content).encode('ascii') + b'\n'
 
 
 def _valid(text: str) -> str:
     # a path may hold bytes that are no UTF-8, which no other JSON reader takes
     return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+
+
+# parsing: what a receiver is asked
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    '''an exec request; ``node`` (40 hex digits) is given for DEPLOY alone'''
+
+    verb: str
+    target: str
+    node: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Deploy:
+    '''what to deploy; ``data`` is the object as it came
+
+    ``pusher`` is that of the newest push, and as a pusher may choose it.
+    '''
+
+    id: str
+    target: str
+    node: str
+    previous: str | None
+    pusher: str | None
+    data: bytes
+
+
+def parse_request(text: str) -> Request:
+    '''read an exec request. Raises RequestError'''
+    words = text.split(' ') if len(text) <= 1000 else []
+    if len(words) != 4 or words[0] != 'hg-delegate':
+        raise RequestError(
+            'request refused: %s' % shown(text),
+            'this account answers to: hg-delegate 1 TARGET NODE',
+        )
+    _name, protocol, target, what = words
+    if protocol != str(PROTOCOL):
+        raise RequestError(
+            'protocol %s is not known' % shown(protocol),
+            'this is hg delegate-receive for protocol %d' % PROTOCOL,
+        )
+    if not TARGET_NAME.fullmatch(target):
+        raise RequestError('%s is not the name of a target' % shown(target))
+    if what in (CANCEL, STATUS, STANDBY):
+        return Request(what, target)
+    if not NODE.fullmatch(what):
+        raise RequestError(
+            '%s is not a changeset, cancel, status or standby' % shown(what),
+            'a changeset has 40 hexadecimal digits here',
+        )
+    return Request(DEPLOY, target, what)
+
+
+def parse_id(data: bytes) -> str:
+    '''the id in the object of a cancel or status. Raises RequestError'''
+    return _parse(data, _NAMED)['id']
+
+
+def parse_deploy(data: bytes, request: Request) -> Deploy:
+    '''the object of a DEPLOY or STANDBY request. Raises RequestError'''
+    content = _parse(data, _OBJECT)
+    for number, push in enumerate(content['pushes']):
+        _check(push, 'pushes[%d]' % number, _PUSH)
+    for name in ('target', 'node'):
+        wanted = getattr(request, name)
+        if wanted not in (None, content[name]):
+            raise RequestError(
+                '%s is %s in the object and %s in the request'
+                % (name, shown(content[name]), wanted)
+            )
+    pushes = content['pushes']
+    return Deploy(
+        id=content['id'],
+        target=content['target'],
+        node=content['node'],
+        previous=content['previous'],
+        pusher=pushes[-1]['pusher'] if pushes else None,
+        data=data,
+    )
+
+
+_A_NODE = 'a changeset of 40 hexadecimal digits'
+# What a value is to be, in words, and whether it is that. Python takes true
+# for 1; JSON does not.
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    '1': lambda v: type(v) is int and v == PROTOCOL,
+    '32 hexadecimal digits': lambda v: type(v) is str and ID.fullmatch(v),
+    _A_NODE: lambda v: type(v) is str and NODE.fullmatch(v),
+    _A_NODE + ' or null': lambda v: v is None or _KINDS[_A_NODE](v),
+    'a string': lambda v: type(v) is str,
+    'a string or null': lambda v: v is None or type(v) is str,
+    'a number': lambda v: type(v) is int,
+    'an object': lambda v: type(v) is dict,
+    'a list': lambda v: type(v) is list,
+    'a list of objects': lambda v: (
+        type(v) is list and all(type(each) is dict for each in v)
+    ),
+}
+_NAMED = {'protocol': '1', 'id': '32 hexadecimal digits'}
+_OBJECT = {
+    **_NAMED,
+    'target': 'a string',
+    'repository': 'an object',
+    'node': _A_NODE,
+    'previous': _A_NODE + ' or null',
+    'pushes': 'a list of objects',
+    'attempt': 'a number',
+}
+_PUSH = {
+    **dict.fromkeys(('node', 'node_last'), _A_NODE + ' or null'),
+    **dict.fromkeys(('changesets', 'phases'), 'a number'),
+    **dict.fromkeys(('bookmarks', 'variables'), 'an object'),
+    **dict.fromkeys(('source', 'url', 'transaction', 'time'), 'a string'),
+    'heads': 'a list',
+    'pusher': 'a string or null',
+}
+
+
+def _parse(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
+    if len(data) > MAX_BYTES:
+        raise RequestError('the object has more than %d bytes' % MAX_BYTES)
+    try:
+        content = json.loads(
+            data.decode('utf-8'),
+            object_pairs_hook=_once,
+            parse_int=_number,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError:
+        raise RequestError('the object is not UTF-8') from None
+    except RecursionError:
+        raise RequestError('the object is nested too deeply') from None
+    except ValueError as exc:
+        # json's own text has nothing of the input
+        raise RequestError('the object is not JSON: %s' % exc) from None
+    if not isinstance(content, dict):
+        raise RequestError('standard input is not a JSON object')
+    _check(content, 'the object', kinds)
+    return content
+
+
+def _check(
+    content: dict[str, Any], where: str, kinds: Mapping[str, str]
+) -> None:
+    # What is not named may be there: a newer server says more.
+    for name, kind in kinds.items():
+        if name not in content:
+            raise RequestError('%s has no %s' % (where, name))
+        if not _KINDS[kind](content[name]):
+            raise RequestError('%s of %s is not %s' % (name, where, kind))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        # two readers would mean two different values
+        raise RequestError('the object has a key twice')
+    return content
+
+
+def _number(text: str) -> int:
+    # Python <= 3.10 takes minutes for a number of a million digits.
+    if len(text) > 20:
+        raise RequestError('the object has a number of %d digits' % len(text))
+    return int(text)
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError('it has %s' % text)
+
+
+def shown(text: str) -> str:
+    '''``text`` quoted, in printable ASCII and bounded'''
+    return ascii(text[:80]) + ('...' if len(text) > 80 else '')
+
+
+# what a receiver answers
+
+
+def compose_cancelled(id: str, state: str) -> bytes:
+    '''the answer to a cancel: what has become of ``id``'''
+    return b'%s: %s\n' % (id.encode('ascii'), state.encode('ascii'))
+
+
+def parse_cancelled(data: bytes) -> str:
+    '''the state in the answer to a cancel; '' where there is none'''
+    answer = re.search(rb': ([a-z]+)\n\Z', data[-100:])
+    return answer[1].decode('ascii') if answer else ''
+
+
+def compose_status(id: str, row) -> bytes:
+    '''the answer to a status; ``row`` is the journal's, None if unknown'''
+    told: dict[str, Any] = {'state': 'unknown'}
+    if row:
+        names = ('target', 'state', 'status', 'signal', 'reason', 'number')
+        told = {name: getattr(row, name) for name in names}
+        told['node'] = row.node or None
+        told['began'], told['ended'] = _time(row.began), _time(row.ended)
+    return _line({'protocol': PROTOCOL, 'id': id, **told})
+
+
+def _time(seconds: float | None) -> str | None:
+    # RFC 3339
+    if seconds is None:
+        return None
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(seconds))

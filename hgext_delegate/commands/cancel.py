@@ -12,6 +12,7 @@ from mercurial import error, pycompat, util
 from mercurial.i18n import _
 
 from .. import imports
+from ..delivery import abandoned
 from ..push import push
 from ..report import wording
 from ..state import delegation
@@ -24,18 +25,18 @@ _FAREWELL = 30.0
 
 def cancel(ui, repo, id: bytes) -> int:
     '''hg delegate-cancel: 0 once the delegation has ended'''
-    with opened.opened(ui, repo) as desk:
-        row = log.named(desk, id)
-        if not desk.is_open(row.number):
-            ended = desk.journal.get(row.number) or row
+    with opened.to_read(ui, repo) as made:
+        row = log.named(made, id)
+        if not abandoned.is_open(made, row.number):
+            ended = made.journal.get(row.number) or row
             if ended.remedy == delegation.NOT_ENDED:
-                end_remains(desk, ended)
-                return report(desk, ended)
+                end_remote(made, ended)
+                return report(made, ended)
             raise error.StateError(
                 _(b'delegation %d is not running') % row.number,
                 hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
             )
-        row = desk.journal.get(row.number) or row
+        row = made.journal.get(row.number) or row
         if row.merged_into:
             raise error.StateError(
                 _(b'delegation %d goes along with delegation %d')
@@ -43,27 +44,27 @@ def cancel(ui, repo, id: bytes) -> int:
                 hint=_(b"'hg delegate-cancel %d' cancels both")
                 % row.merged_into,
             )
-        if not desk.journal.cancel(row.number, who()):
-            await_end(desk, row.number)
+        if not made.journal.cancel(row.number, who()):
+            await_end(made, row.number)
         elif row.exec_sent_at:
-            end_remains(desk, row)
-        return report(desk, row)
+            end_remote(made, row)
+        return report(made, row)
 
 
-def end_remains(desk, row) -> None:
+def end_remote(made, row) -> None:
     '''end what a lost connection may have left with our receiver'''
-    for target in desk.targets:
+    for target in made.targets:
         if target.name == row.target and target.receiver:
             with imports.complete():
                 from ..delivery import remote_cancel
-            state = remote_cancel.end(target, desk.journal, row)
+            state = remote_cancel.end(target, made.journal, row)
             if state == delegation.SUCCEEDED:
                 # It was over before we came.
                 fields = {'status': 0, 'reason': '', 'remedy': ''}
             else:
                 fields = {'remedy': '' if state else delegation.NOT_ENDED}
                 state = delegation.CANCELLED
-            desk.journal.end(row.number, state, **fields)
+            made.journal.end(row.number, state, **fields)
 
 
 def who() -> str:
@@ -71,27 +72,26 @@ def who() -> str:
     return push.text(util.username())
 
 
-def await_end(desk, number: int) -> None:
+def await_end(made, number: int) -> None:
     deadline = time.monotonic() + _FAREWELL
-    while desk.is_open(number) and time.monotonic() < deadline:
+    while abandoned.is_open(made, number) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def report(desk, row) -> int:
-    row = desk.journal.get(row.number)
-    name = pycompat.sysbytes(row.target)
+def report(made, row) -> int:
+    row = made.journal.get(row.number)
     if row.state in delegation.OPEN:
-        desk.voice.warn(
-            _(b'%s: delegation %d has not ended yet') % (name, row.number),
+        made.printer.warn(
+            wording.of(
+                row.target, _(b'delegation %d has not ended yet') % row.number
+            ),
             _(b"'hg delegate-log %d' shows what becomes of it") % row.number,
         )
         return 1
     if row.state != delegation.CANCELLED:
         line, hints = wording.verdict(row)
-        desk.voice.warn(b'%s: %s' % (name, line), *hints)
+        made.printer.warn(wording.of(row.target, line), *hints)
         return 1
-    desk.voice.say(
-        _(b'%s: delegation %d is cancelled') % (name, row.number),
-        wording.text(row.remedy),
-    )
+    line = _(b'delegation %d is cancelled') % row.number
+    made.printer.say(wording.of(row.target, line), wording.text(row.remedy))
     return 0

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 
 from mercurial import (
@@ -18,13 +17,12 @@ from mercurial import (
 from mercurial.i18n import _
 
 from ..config import targets as targetsmod
-from ..delivery import dispatcher, launcher
+from ..delivery import dispatcher, launcher as launchermod
 from ..report import wording
 from ..state import delegation
-from . import cancel, dry_run as dry_runmod, opened
+from . import cancel, dry_run, opened
 
 Wanted = list[tuple[targetsmod.Target, str]]
-Jobs = list[tuple[targetsmod.Target, int]]
 
 
 def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
@@ -34,32 +32,59 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             _(b'cannot specify both --pending and --rev'),
             hint=_(b'what is pending says itself which changeset it is'),
         )
-    make = dry_runmod.desk if opts['dry_run'] else dispatcher.open
-    with opened.opened(ui, repo, make) as desk:
-        targets = _chosen(ui, desk, names)
-        if not targets and not desk.has_config_errors and opts['pending']:
-            # a host may run this over all of its repositories
-            desk.voice.say(_(b'no target is configured'))
+    if opts['dry_run']:
+        return _rehearse(ui, repo, names, opts)
+    with opened.to_delegate(ui, repo) as launcher:
+        made = launcher.dispatcher
+        targets = _chosen(ui, made, names)
+        good = True
         if opts['pending']:
-            good = _pending(ui, desk, targets, opts['dry_run'])
+            if not targets and not made.config_errors.found:
+                # a host may run this over all of its repositories
+                made.printer.say(_(b'no target is configured'))
+            made.record_all()
+            waiting = [(target, made.waiting(target)) for target in targets]
+            jobs = [(target, number) for target, number in waiting if number]
         else:
-            with contextlib.ExitStack() as stack:
-                if not opts['dry_run']:
-                    # What a push that was killed has left may not stay.
-                    stack.enter_context(repo.lock())
+            # What a push that was killed has left may not stay.
+            with repo.lock():
                 # what was pushed before is older, also if no hook has seen it
-                desk.record_all()
-                wanted = _wanted(repo, desk, targets, opts['rev'])
-            good = _now(ui, desk, wanted, opts['dry_run'])
-            good = good and len(wanted) == len(targets)
-        if not opts['dry_run']:
-            desk.prune()
-        return 0 if good and not desk.has_config_errors else 1
+                made.record_all()
+                wanted = _wanted(repo, made, targets, opts['rev'])
+            good = len(wanted) == len(targets)
+            jobs = [
+                (target, made.journal.record(target.name, node, cancel.who()))
+                for target, node in wanted
+            ]
+        good = _run(launcher, jobs) and good
+        made.prune()
+        return 0 if good and not made.config_errors.found else 1
 
 
-def _chosen(ui, desk, names: Sequence[bytes]) -> list[targetsmod.Target]:
+def _rehearse(ui, repo, names: Sequence[bytes], opts) -> int:
+    '''say what would be delegated'''
+    lines: list[bytes] = []
+    good = True
+    with opened.to_read(ui, repo) as made, made.journal.rolled_back():
+        targets = _chosen(ui, made, names)
+        made.record_all()
+        if opts['pending']:
+            for target in targets:
+                lines += dry_run.of_pending(made, target)
+        else:
+            wanted = _wanted(repo, made, targets, opts['rev'])
+            for target, node in wanted:
+                lines += dry_run.of_node(made, target, node)
+            good = len(wanted) == len(targets)
+    # not before: the journal is locked until here, and a pager may wait
+    for line in lines:
+        ui.write(line)
+    return 0 if good and not made.config_errors.found else 1
+
+
+def _chosen(ui, made, names: Sequence[bytes]) -> list[targetsmod.Target]:
     '''the targets named, or all of them'''
-    by_name = {pycompat.sysbytes(t.name): t for t in desk.targets}
+    by_name = {pycompat.sysbytes(t.name): t for t in made.targets}
     for name in names:
         if name in by_name:
             continue
@@ -75,37 +100,29 @@ def _chosen(ui, desk, names: Sequence[bytes]) -> list[targetsmod.Target]:
     return [by_name[name] for name in dict.fromkeys(names or by_name)]
 
 
-def _pending(ui, desk, targets, dry_run: bool) -> bool:
-    if dry_run:
-        for target in targets:
-            dry_runmod.show_pending(ui, desk, target)
-        return True
-    desk.record_all()
-    waiting = [(target, desk.waiting(target)) for target in targets]
-    return _run(desk, [(t, number) for t, number in waiting if number])
-
-
-def _wanted(repo, desk, targets, rev: bytes) -> Wanted:
+def _wanted(repo, made, targets, rev: bytes) -> Wanted:
     '''what to delegate again, or instead; a target with nothing is named'''
-    if not targets and not desk.has_config_errors:
+    if not targets and not made.config_errors.found:
         raise error.StateError(
             _(b'no target is configured'),
             hint=_(b"see 'hg help delegate.config'"),
         )
     if rev:
         node = _revision(repo, rev)
-        return [(target, node) for target in targets]
-    wanted = []
-    for target in targets:
-        node = desk.newest(target)
-        if node:
-            wanted.append((target, node))
-        elif node is None:
-            desk.voice.warn(
-                _(b'%s: no changeset of the repository is for it')
-                % pycompat.sysbytes(target.name)
-            )
-    return wanted
+        wanted = [(target, node) for target in targets]
+    else:
+        wanted = [(target, made.newest(target)) for target in targets]
+    for target, node in wanted:
+        if node is None:
+            line = _(b'no changeset of the repository is for it')
+            made.printer.warn(wording.of(target.name, line))
+            continue
+        back_from = node and made.newer_deployed(target, node)
+        if back_from:
+            line = _(b'going back from %s to %s')
+            line %= wording.short(back_from), wording.short(node)
+            made.printer.say(wording.of(target.name, line))
+    return [(target, node) for target, node in wanted if node]
 
 
 def _revision(repo, rev: bytes) -> str:
@@ -127,47 +144,26 @@ def _revision(repo, rev: bytes) -> str:
     return context.hex().decode('ascii')
 
 
-def _now(ui, desk, wanted: Wanted, dry_run: bool) -> bool:
-    jobs = []
-    for target, node in wanted:
-        back_from = desk.newer_deployed(target, node)
-        if back_from:
-            desk.voice.say(
-                _(b'%s: going back from %s to %s')
-                % (
-                    pycompat.sysbytes(target.name),
-                    wording.short(back_from),
-                    wording.short(node),
-                )
-            )
-        if dry_run:
-            dry_runmod.show(ui, desk, target, node)
-        else:
-            number = desk.journal.record(target.name, node, cancel.who())
-            jobs.append((target, number))
-    return _run(desk, jobs)
-
-
-def _run(desk, jobs: Jobs) -> bool:
+def _run(launcher: launchermod.Launcher, jobs: dispatcher.Jobs) -> bool:
     try:
-        return launcher.run(desk, jobs)
+        return launcher.run(jobs)
     except error.SignalInterrupt:
         # not ^C: a terminal that is closed, say. Who goes away stops nothing.
         raise
     except KeyboardInterrupt:
-        _interrupt(desk, [number for _target, number in jobs])
+        _interrupt(launcher.dispatcher, [number for _target, number in jobs])
         raise
 
 
-def _interrupt(desk, numbers: Sequence[int]) -> None:
+def _interrupt(made: dispatcher.Dispatcher, numbers: Sequence[int]) -> None:
     '''cancel what was asked for here or runs; a push that waits still does'''
     stopped = []
     for number in numbers:
-        row = desk.journal.get(number)
-        if row.state == delegation.RUNNING or not row.txn:
-            if desk.journal.cancel(number, cancel.who()) and row.exec_sent_at:
-                cancel.end_remains(desk, row)
+        row = made.journal.get(number)
+        if row and (row.state == delegation.RUNNING or not row.txn):
+            if made.journal.cancel(number, cancel.who()) and row.exec_sent_at:
+                cancel.end_remote(made, row)
             stopped.append(row)
     for row in stopped:
-        cancel.await_end(desk, row.number)
-        cancel.report(desk, row)
+        cancel.await_end(made, row.number)
+        cancel.report(made, row)

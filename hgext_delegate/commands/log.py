@@ -24,6 +24,7 @@ from mercurial import (
 from mercurial.i18n import _
 from mercurial.utils import dateutil
 
+from ..delivery import abandoned
 from ..report import follower as followermod, wording
 from ..state import delegation, output_log, target_lock
 from . import opened
@@ -43,11 +44,11 @@ _HANDOVER = 2.0
 
 def log(ui, repo, id: bytes | None, opts) -> int:
     '''hg delegate-log'''
-    with opened.opened(ui, repo) as desk:
-        return _show(ui, desk, id, opts)
+    with opened.to_read(ui, repo) as made:
+        return _show(ui, made, id, opts)
 
 
-def _show(ui, desk, id: bytes | None, opts) -> int:
+def _show(ui, made, id: bytes | None, opts) -> int:
     '''hg delegate-log; what --follow returns is how the delegation ended'''
     if id is None and opts['follow']:
         raise error.InputError(
@@ -55,26 +56,26 @@ def _show(ui, desk, id: bytes | None, opts) -> int:
             hint=_(b"'hg delegate-log' lists them"),
         )
     if id is None:
-        rows = _newest(desk, opts)
+        rows = _newest(made, opts)
     else:
-        rows = [named(desk, id)]
+        rows = [named(made, id)]
     if opts['follow']:
-        desk.voice.insist()
-        return _follow(desk, rows[0])
+        made.printer.insist()
+        return _follow(made, rows[0])
     ui.pager(b'delegate-log')
     with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
         for row in rows:
             _item(ui, fm, row, ui.quiet and id is not None)
             if id is not None:
-                _printed(fm, desk, row)
+                _printed(fm, made, row)
     return 0
 
 
-def named(desk, id: bytes) -> delegation.Delegation:
+def named(made, id: bytes) -> delegation.Delegation:
     '''the delegation with the number that the user has written'''
     row = None
     if id.isdigit() and len(id) <= _DIGITS:
-        row = desk.journal.get(min(int(id), _MAX))
+        row = made.journal.get(min(int(id), _MAX))
     if row is None:
         raise error.InputError(
             _(b"there is no delegation '%s'") % id,
@@ -83,14 +84,14 @@ def named(desk, id: bytes) -> delegation.Delegation:
     return row
 
 
-def _newest(desk, opts) -> list[Any]:
+def _newest(made, opts) -> list[Any]:
     limit = logcmdutil.getlimit(pycompat.byteskwargs(opts)) or _LIMIT
     limit = min(limit, _MAX)
     name = pycompat.sysstr(opts['target']) or None
-    rows = [_unrecorded(*found) for found in desk.unrecorded(name)]
+    rows = [_unrecorded(*found) for found in made.unrecorded(name)]
     rows = rows[:limit]
-    rows += desk.journal.newest(name, limit - len(rows))
-    if not rows and name and name not in (t.name for t in desk.targets):
+    rows += made.journal.newest(name, limit - len(rows))
+    if not rows and name and name not in (t.name for t in made.targets):
         raise error.InputError(
             _(b"there is no target '%s'") % opts['target'],
             hint=_(b'and nothing was ever delegated to one of that name'),
@@ -193,8 +194,8 @@ def _text(value: str | None) -> bytes | None:
     return None if value is None else encoding.tolocal(wording.text(value))
 
 
-def _printed(fm, desk, row) -> None:
-    lines = _lines(desk.paths.log(row.id))
+def _printed(fm, made, row) -> None:
+    lines = _lines(made.paths.log(row.id))
     text = encoding.tolocal(b''.join(line + b'\n' for line in lines))
     fm.data(output=text)
     fm.plain(text)
@@ -212,20 +213,27 @@ def _lines(path: str) -> Iterator[bytes]:
         reader.close()
 
 
-def _follow(desk, row) -> int:
-    follower = desk.follower(row.target, row.number, _working(desk, row))
+def _follow(made, row) -> int:
+    follower = followermod.Follower(
+        made.printer,
+        made.journal,
+        made.paths,
+        row.target,
+        row.number,
+        _working(made, row),
+    )
     followermod.follow([follower], threading.Event())
     return 0 if follower.succeeded else 1
 
 
-def _working(desk, row) -> Callable[[], bool]:
+def _working(made, row) -> Callable[[], bool]:
     '''whether somebody works on ``row``: what only waits has no end'''
     seen = [time.monotonic()]
 
     def working() -> bool:
-        if not desk.is_open(row.number):
+        if not abandoned.is_open(made, row.number):
             return False
-        turn = target_lock.turn(desk.paths, row.target, 0, lambda: False)
+        turn = target_lock.turn(made.paths, row.target, 0, lambda: False)
         # where nobody can look, it goes by the journal alone
         with contextlib.suppress(target_lock.LockError), turn as free:
             if not free:

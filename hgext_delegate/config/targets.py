@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from mercurial import pycompat
 from mercurial.i18n import _
 
+from .. import protocol
 from . import parsers
 
 SECTION = b'delegate'
-
-# As long as our receiver takes, and as a file name for the lock may be.
-_NAME = re.compile(rb'[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,7 +157,8 @@ def concerned(
 
 def is_name(word: bytes) -> bool:
     '''whether ``word`` can be the name of a target'''
-    return bool(_NAME.match(word)) and word not in SETTINGS
+    text = word.decode('ascii', 'replace')
+    return bool(protocol.TARGET_NAME.fullmatch(text)) and word not in SETTINGS
 
 
 def read(
@@ -216,7 +214,7 @@ def _known(item: bytes, items) -> None:
     if not colon:
         if item in SETTINGS or not items[item]:
             return
-        if not _NAME.match(name):
+        if not is_name(name):
             raise parsers.InvalidValue(
                 _(b"'%s' is not a name for a target") % name,
                 _(b'use up to 100 letters, digits, dots, underscores, hyphens'),

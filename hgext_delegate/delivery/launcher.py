@@ -2,25 +2,34 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''begin to delegate what a desk has, and follow it'''
+'''begin to delegate, here or in a process of its own, and follow it'''
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from mercurial import extensions, pycompat, ui as uimod
-from mercurial.i18n import _
+from mercurial import error, extensions, ui as uimod
 
 from .. import imports
-from ..config import targets
-from ..report import follower as followermod, wording
-from . import dispatcher
+from ..config import targets as targetsmod
+from ..report import (
+    follower as followermod,
+    printer as printermod,
+    wording,
+)
+from ..state import delegation, files, journal as journalmod
+from . import dispatcher as dispatchermod
+
+if TYPE_CHECKING:
+    # it brings paramiko, which only a delegation needs
+    from . import worker as workermod
 
 # hg, with the modules that this process has found
 _HG = (
@@ -29,103 +38,152 @@ _HG = (
     'from mercurial import dispatch; dispatch.run()'
 )
 # what decides whether and where it delegates
-_SECTIONS = (b'extensions', b'revsetalias', b'trusted', targets.SECTION)
+_SECTIONS = (b'extensions', b'revsetalias', b'trusted', targetsmod.SECTION)
 
 
-def run(desk: dispatcher.Desk, jobs: dispatcher.Jobs) -> bool:
-    '''delegate in this process; True when all of it succeeded'''
-    news = threading.Event()
-    followers = start(desk, jobs, news)
-    return _follow(desk, followers, news) and len(followers) == len(jobs)
+class Launcher:
+    '''delegates what ``dispatcher`` has found'''
 
-
-def start(
-    desk: dispatcher.Desk, jobs: dispatcher.Jobs, news: threading.Event
-) -> list[followermod.Follower]:
-    '''start a worker for each of ``jobs``; none if that is impossible'''
-    delivery = _delivery(desk) if jobs else None
-    if not delivery:
-        return []
-    for target, number in jobs:
-        desk.prepare(target, number)
-        desk.workers.append(
-            delivery.Worker(
-                target,
-                number,
-                desk.paths,
-                desk.journal,
-                desk.history,
-                news,
-                desk.early_connections.pop(target.name, None),
-            )
+    def __init__(self, dispatcher: dispatchermod.Dispatcher):
+        self.dispatcher = dispatcher
+        self.workers: list[workermod.Worker] = []
+        # logins that began when the push arrived, by target
+        self._early = getattr(
+            dispatcher.repo, '_delegate_early_connections', {}
         )
-    followers = [
-        desk.follower(target.name, number, worker.is_alive)
-        for (target, number), worker in zip(jobs, desk.workers)
-    ]
-    for worker in desk.workers:
-        worker.start()
-    return followers
+
+    def run(self, jobs: dispatchermod.Jobs) -> bool:
+        '''delegate in this process; True when all of it succeeded'''
+        news = threading.Event()
+        followers = self.start(jobs, news)
+        return self._follow(followers, news) and len(followers) == len(jobs)
+
+    def start(
+        self, jobs: dispatchermod.Jobs, news: threading.Event
+    ) -> list[followermod.Follower]:
+        '''start a worker for each of ``jobs``; none if that is impossible'''
+        if not jobs or not self._can_log_in():
+            return []
+        from . import worker as workermod
+
+        for target, number in jobs:
+            self._prepare(target, number)
+            self.workers.append(
+                workermod.Worker(
+                    target,
+                    number,
+                    self.dispatcher.paths,
+                    self.dispatcher.journal,
+                    self.dispatcher.history,
+                    news,
+                    self._early.pop(target.name, None),
+                )
+            )
+        followers = [
+            self._follower(target, number, worker.is_alive)
+            for (target, number), worker in zip(jobs, self.workers)
+        ]
+        for worker in self.workers:
+            worker.start()
+        return followers
+
+    def run_detached(self, jobs: dispatchermod.Jobs) -> bool:
+        '''delegate in a process of its own and follow it
+
+        For a push by path: its process ends when the pusher presses ^C.
+        '''
+        if not jobs or not self._can_log_in():
+            return not jobs
+        process = _detach(self.dispatcher.repo, jobs)
+        followers = [
+            self._follower(target, number, lambda: process.poll() is None)
+            for target, number in jobs
+        ]
+        return self._follow(followers, threading.Event())
+
+    def hand_over(self, jobs: dispatchermod.Jobs) -> None:
+        '''let a process of its own delegate ``jobs``, and wait for nothing'''
+        if not jobs or not self._can_log_in():
+            return
+        process = _detach(self.dispatcher.repo, jobs)
+        # A server process would keep what is left of it.
+        threading.Thread(target=process.wait, daemon=True).start()
+        for target, number in jobs:
+            line = wording.of(target.name, wording.handed_over(number))
+            self.dispatcher.printer.say(line)
+
+    def close(self) -> None:
+        '''wait for the workers, which need the journal, and close it
+
+        Also when this process was told to end: what runs goes on to its end.
+        '''
+        for worker in self.workers:
+            worker.leave()
+        for worker in self.workers:
+            while worker.is_alive():
+                with contextlib.suppress(
+                    KeyboardInterrupt, error.SignalInterrupt
+                ):
+                    worker.join()
+        self.dispatcher.journal.close()
+
+    def _can_log_in(self) -> bool:
+        '''load what delegates; without paramiko that is said'''
+        try:
+            with imports.complete():
+                from . import worker  # noqa: F401
+        except ImportError as exc:
+            self.dispatcher.printer.warn(*wording.of_import(exc))
+            return False
+        return True
+
+    def _prepare(self, target: targetsmod.Target, number: int) -> None:
+        '''answer now what a worker will want to know of the history'''
+        journal = self.dispatcher.journal
+        row = journal.get(number)
+        last = journal.last(target.name, delegation.SUCCEEDED)
+        if row:
+            other = last.node if last else row.node
+            self.dispatcher.history.learn(self.dispatcher.repo, row.node, other)
+
+    def _follower(
+        self, target: targetsmod.Target, number: int, works: Callable[[], bool]
+    ) -> followermod.Follower:
+        made = self.dispatcher
+        return followermod.Follower(
+            made.printer, made.journal, made.paths, target.name, number, works
+        )
+
+    def _follow(
+        self, followers: Sequence[followermod.Follower], news: threading.Event
+    ) -> bool:
+        followermod.follow(followers, news)
+        self.dispatcher.report_journal()
+        return all(follower.succeeded for follower in followers)
 
 
-def _delivery(desk: dispatcher.Desk) -> Any:
-    '''the module that delegates; None, which is said, without paramiko'''
-    try:
-        with imports.complete():
-            from . import worker
-        return worker
-    except ImportError as exc:
-        desk.voice.warn(*wording.of_import(exc))
-        return None
+@contextlib.contextmanager
+def open(ui, repo) -> Iterator[Launcher]:
+    '''a Launcher for ``repo``, whose folder and journal are made if need be
 
-
-def watch(desk: dispatcher.Desk, jobs: dispatcher.Jobs) -> bool:
-    '''delegate in a process of its own and follow it
-
-    For a push by path: its process ends when the pusher presses ^C.
+    Raises FolderError and JournalError.
     '''
-    if not jobs or not desk.journal.persistent:
-        return run(desk, jobs)
-    if not _delivery(desk):
-        return False
-    process = _detach(desk, jobs)
-    followers = [
-        desk.follower(target.name, number, lambda: process.poll() is None)
-        for target, number in jobs
-    ]
-    return _follow(desk, followers, threading.Event())
+    paths = files.make(repo)
+    journal = journalmod.open(paths.journal, paths.mode)
+    try:
+        printer = printermod.Printer(ui)
+        made = dispatchermod.Dispatcher(printer, repo, paths, journal)
+    except BaseException:
+        journal.close()
+        raise
+    launcher = Launcher(made)
+    try:
+        yield launcher
+    finally:
+        launcher.close()
 
 
-def leave(desk: dispatcher.Desk, jobs: dispatcher.Jobs) -> None:
-    '''let a process of its own delegate ``jobs``, and wait for nothing'''
-    if not jobs or not _delivery(desk):
-        return
-    process = _detach(desk, jobs)
-    # A server process would keep what is left of it.
-    threading.Thread(target=process.wait, daemon=True).start()
-    for target, number in jobs:
-        name = pycompat.sysbytes(target.name)
-        if desk.journal.persistent:
-            line = _(b'%s: handed over as delegation %d') % (name, number)
-        else:
-            # the number is one of ours alone
-            line = _(b'%s: handed over') % name
-        desk.voice.say(line)
-
-
-def _follow(
-    desk: dispatcher.Desk,
-    followers: Sequence[followermod.Follower],
-    news: threading.Event,
-) -> bool:
-    followermod.follow(followers, news)
-    desk.complain()
-    return all(follower.succeeded for follower in followers)
-
-
-def _detach(
-    desk: dispatcher.Desk, jobs: dispatcher.Jobs
-) -> subprocess.Popen[bytes]:
+def _detach(repo, jobs: dispatchermod.Jobs) -> subprocess.Popen[bytes]:
     '''start a process of the server account that delegates ``jobs``
 
     It shares no file with this one, so that nothing of it keeps a pusher's
@@ -134,8 +192,9 @@ def _detach(
     names = [target.name for target, _number in jobs]
     return subprocess.Popen(
         [
-            *(_python(), '-c', _HG % sys.path, '-R', desk.paths.root),
-            *_overrides(desk.ui, desk.baseui),
+            *(_python(), '-c', _HG % sys.path),
+            *('-R', os.fsdecode(repo.root)),
+            *_overrides(repo.ui, repo.baseui),
             *('delegate', '--pending', '--', *names),
         ],
         stdin=subprocess.DEVNULL,

@@ -57,9 +57,6 @@ class Queue:
             return None
         last = self._journal.last(name, delegation.SUCCEEDED)
         previous = last.node if last else None
-        if self._is_overtaken(mine):
-            self._journal.end(mine.number, delegation.SUPERSEDED)
-            return None
         older = self._journal.pending(name)
         while older:
             row = self._newest(older)
@@ -81,7 +78,7 @@ class Queue:
         '''
         if self._history.exists(row.node):
             return row
-        entry = outbox_of(self._paths).find(row.txn) if row.txn else None
+        entry = row.txn and outbox.read_file(self._paths.outbox).find(row.txn)
         node = self._history.newest(self._target, entry) if entry else None
         if node:
             return self._journal.move(row.number, node)
@@ -118,26 +115,3 @@ class Queue:
             row.number, delegation.SUPERSEDED, merged_into=last.number
         )
         return True
-
-    def _is_overtaken(self, row: delegation.Delegation) -> bool:
-        '''whether a later push, of another process, has newer changesets
-
-        Without a journal on disk only the outbox tells of it. That push
-        is delegated by its own hook, perhaps already.
-        '''
-        if self._journal.persistent or row.txn is None:
-            return False
-        return any(
-            entry.sequence > (row.sequence or 0)
-            and row.target in entry.targets
-            and self._history.is_ancestor(row.node, entry.nodes[-1])
-            for entry in outbox_of(self._paths).entries
-        )
-
-
-def outbox_of(paths: files.Paths) -> outbox.Outbox:
-    try:
-        with open(paths.outbox, 'rb') as box:
-            return outbox.parse(box.read())
-    except FileNotFoundError:
-        return outbox.Outbox()

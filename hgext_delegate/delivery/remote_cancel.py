@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import re
-
 from .. import protocol
 from ..config import targets
 from ..ssh import session
@@ -59,5 +57,4 @@ def _tell_receiver(target: targets.Target, row: delegation.Delegation) -> str:
             )
     except session.SessionError:
         return ''
-    answer = re.search(rb': ([a-z]+)\n\Z', b''.join(said)[-100:])
-    return answer[1].decode() if answer and end.status == 0 else ''
+    return protocol.parse_cancelled(b''.join(said)) if end.status == 0 else ''

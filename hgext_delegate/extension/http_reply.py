@@ -20,8 +20,8 @@ from typing import Any
 
 from mercurial import bundle2, exchange, extensions, wireprotoserver
 
+from .. import errors
 from ..report import follower as followermod, printer, wording
-from ..state import journal
 
 # Proxies give up on a reply that is silent for too long (nginx after a
 # minute), and only sending something tells that the client is gone.
@@ -73,7 +73,7 @@ def _unbundle(orig, repo, cg, heads, source, url) -> Any:
 class Broadcast:
     '''what is said of some delegations, as text, when it is asked for
 
-    It takes the place of ``ui`` for a Voice. When all of them have ended and
+    It takes the place of ``ui`` for a Printer. When all of them have ended and
     been told, ``finish`` is called, which may still speak. If nobody listens
     to the end, that is left out: the workers go on alone. ``begun`` is set
     when somebody begins to listen, and ``told`` when nobody does any more.
@@ -103,44 +103,30 @@ class Broadcast:
         self._said.extend(messages)
 
     def flush(self) -> None:
-        '''for a Voice; what was said is sent as soon as it is asked for'''
+        '''for a Printer; what was said is sent as soon as it is asked for'''
 
     def texts(self) -> Iterator[bytes]:
         '''whole lines, as they come; nothing, now and then'''
         self.begun = True
-        left = list(self.followers)
         spoke = time.monotonic()
         try:
-            while left:
-                self.news.clear()
-                left = self._polled(left)
-                if self._said or time.monotonic() - spoke > HEARTBEAT:
-                    yield self._taken()
-                    spoke = time.monotonic()
-                if left:
-                    self.news.wait(followermod.GLANCE)
+            with self._warning():
+                for _left in followermod.rounds(self.followers, self.news):
+                    if self._said or time.monotonic() - spoke > HEARTBEAT:
+                        yield self._taken()
+                        spoke = time.monotonic()
             with self._warning():
                 self.finish()
             yield self._taken()
         finally:
-            for follower in self.followers:
-                follower.close()
             self.told.set()
-
-    def _polled(
-        self, followers: list[followermod.Follower]
-    ) -> list[followermod.Follower]:
-        '''those of ``followers`` who have more to tell'''
-        with self._warning():
-            return [each for each in followers if not each.poll()]
-        return []
 
     @contextlib.contextmanager
     def _warning(self) -> Iterator[None]:
         '''say what is wrong with the journal: the reply must come to its end'''
         try:
             yield
-        except (journal.JournalError, OSError) as exc:
+        except (errors.DelegateError, OSError) as exc:
             printer.Printer(self).warn(*wording.of_error(exc))
 
     def _taken(self) -> bytes:

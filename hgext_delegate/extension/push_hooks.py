@@ -26,10 +26,10 @@ from mercurial.utils import stringutil
 
 from .. import imports
 from ..config import parsers, policy, targets
-from ..delivery import dispatcher, launcher
+from ..delivery import dispatcher, launcher as launchermod
 from ..push import outbox, push, selection
-from ..report import printer, wording
-from ..state import journal
+from ..report import printer as printermod, wording
+from ..state import delegation, files, journal
 
 # How long the reply to a pusher over HTTP may take to begin, in seconds.
 _PATIENCE = 60.0
@@ -134,6 +134,8 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
 
 def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
     '''delegate the push of a changegroup hook; False if something went wrong'''
+    printer = printermod.Printer(ui)
+    entry = None
     try:
         entry = _noted(ui, repo, hookargs)
         # The classic line and the extension's own hook may both be there.
@@ -145,67 +147,84 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
         if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
             moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
             if _concerned(repo, moves):
-                ui.status(_(b'delegate: not delegated: DELEGATE=skip\n'))
+                printer.say(wording.skipped())
         return True
-    except (journal.JournalError, OSError) as exc:
-        printer.Printer(ui).warn(*wording.of_error(exc))
-        return False
+    except (files.FolderError, journal.JournalError) as exc:
+        # The push stays in the outbox, and is delegated by the next one.
+        for name in entry.targets if entry else ():
+            line, hints = wording.pending(name, exc.reason, exc.remedy)
+            printer.warn(wording.of(name, line), *hints)
+    except OSError as exc:
+        printer.warn(*wording.of_error(exc))
+    return False
 
 
 def _delegate(ui, repo, entry: outbox.Entry) -> bool:
     with contextlib.ExitStack() as stack:
-        desk = stack.enter_context(dispatcher.open(ui, repo))
-        jobs = _ready(desk, entry)
+        launcher = stack.enter_context(launchermod.open(ui, repo))
+        jobs = _ready(launcher, entry)
         broadcasts = getattr(repo, '_delegate_broadcasts', None)
         if broadcasts is None:
-            return _serve(desk, entry, jobs)
+            return _serve(launcher, entry, jobs)
         closing = stack.pop_all()
         try:
-            broadcasts.append(_serve_live(desk, jobs, closing.close))
+            broadcasts.append(_serve_live(ui, launcher, jobs, closing.close))
         except BaseException:
             closing.close()
             raise
-        return not desk.has_config_errors
+        return not launcher.dispatcher.config_errors.found
 
 
-def _ready(desk: dispatcher.Desk, entry: outbox.Entry) -> dispatcher.Jobs:
+def _ready(
+    launcher: launchermod.Launcher, entry: outbox.Entry
+) -> dispatcher.Jobs:
     '''hand over what nobody waits for; the rest'''
-    jobs = desk.jobs(entry)
+    jobs = launcher.dispatcher.jobs(entry)
     for target, _number in jobs:
-        desk.remind(target)
-    launcher.leave(desk, [job for job in jobs if not job[0].wait])
+        _remind(launcher.dispatcher, target.name)
+    launcher.hand_over([job for job in jobs if not job[0].wait])
     return [job for job in jobs if job[0].wait]
 
 
+def _remind(made: dispatcher.Dispatcher, target: str) -> None:
+    '''say that the last delegation to ``target`` went wrong, if it did'''
+    row = made.journal.last(target, *delegation.RUN)
+    if row and row.state != delegation.SUCCEEDED:
+        line, hints = wording.recollection(row)
+        made.printer.warn(wording.of(target, line), *hints)
+
+
 def _serve(
-    desk: dispatcher.Desk, entry: outbox.Entry, jobs: dispatcher.Jobs
+    launcher: launchermod.Launcher, entry: outbox.Entry, jobs: dispatcher.Jobs
 ) -> bool:
-    if entry.push['source'] == 'push':
-        good = launcher.watch(desk, jobs)
-    else:
-        good = launcher.run(desk, jobs)
-    desk.prune()
-    return good and not desk.has_config_errors
+    by_path = entry.push['source'] == 'push'
+    good = launcher.run_detached(jobs) if by_path else launcher.run(jobs)
+    launcher.dispatcher.prune()
+    return good and not launcher.dispatcher.config_errors.found
 
 
 def _serve_live(
-    desk: dispatcher.Desk, jobs: dispatcher.Jobs, close: Callable[[], None]
+    ui,
+    launcher: launchermod.Launcher,
+    jobs: dispatcher.Jobs,
+    close: Callable[[], None],
 ) -> Any:
-    '''begin, and let the reply tell the rest: see livehttp.Broadcast'''
+    '''begin, and let the reply tell the rest: see http_reply.Broadcast'''
+    made = launcher.dispatcher
 
     def finish() -> None:
-        desk.complain()
-        desk.prune()
+        made.report_journal()
+        made.prune()
 
     with imports.complete():
         from . import http_reply
-    broadcast = http_reply.Broadcast(desk.ui)
-    broadcast.followers = launcher.start(desk, jobs, broadcast.news)
+    broadcast = http_reply.Broadcast(ui)
+    broadcast.followers = launcher.start(jobs, broadcast.news)
     broadcast.finish = finish
-    desk.voice.speak_to(broadcast)
+    made.printer.speak_to(broadcast)
     # Not left to the reply: a pusher may go away before it has begun.
     closing = threading.Thread(
-        target=_close, args=(desk.workers, broadcast, close)
+        target=_close, args=(launcher.workers, broadcast, close)
     )
     try:
         closing.start()

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from mercurial import error
 from mercurial.i18n import _
+
+from .. import protocol
 
 FILENAME = b'delegate-outbox'
 FORMAT = 1
@@ -32,8 +33,6 @@ MAX_ENTRIES = 1000
 # In the name of an entry that the classic hook line alone has made, for one
 # of perhaps several changegroups of a transaction.
 MARK = '#'
-
-_NODE = re.compile('[0-9a-f]{40}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +116,8 @@ def _entry(record) -> Entry:
         raise ValueError('nothing was pushed')
     for name in ('pusher', 'source', 'time'):
         entry.push[name]  # or the line is damaged
-    for first, last in pairs:
-        if not _NODE.fullmatch(first) or not _NODE.fullmatch(last):
+    for pair in pairs:
+        if not all(map(protocol.NODE.fullmatch, pair)):
             raise ValueError('not a node')
     return entry
 
@@ -134,6 +133,22 @@ def render(outbox: Outbox) -> bytes:
 def read(repo) -> Outbox:
     '''the outbox of ``repo``; an empty one where there is none'''
     return parse(repo.svfs.tryread(FILENAME))
+
+
+def read_file(path: str) -> Outbox:
+    '''the same for who has the path of the file only'''
+    try:
+        with open(path, 'rb') as file:
+            return parse(file.read())
+    except FileNotFoundError:
+        return Outbox()
+
+
+def pushes(outbox: Outbox, rows: Iterable[Any]) -> list[dict[str, Any]]:
+    '''the pushes that delegations are made of, each once; ``rows`` have the
+    attribute ``txn``'''
+    found = (outbox.find(row.txn) for row in rows if row.txn)
+    return [entry.push for entry in found if entry]
 
 
 def committed(repo) -> Outbox:

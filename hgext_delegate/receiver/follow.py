@@ -12,7 +12,8 @@ import resource
 import select
 import signal
 
-from . import request, run_store
+from .. import protocol
+from . import run_store
 
 _CHUNK = 64 * 1024
 # How soon a line is seen, in milliseconds.
@@ -31,7 +32,7 @@ def check(
     if target != (state.target or target) or (
         node and node != (state.node or node)
     ):
-        raise request.RefusedError(
+        raise protocol.RequestError(
             'the id %s belongs to another delegation' % state.id
         )
 

@@ -18,14 +18,8 @@ import signal
 import sys
 import time
 
-from . import (
-    detach,
-    follow,
-    request as requestmod,
-    run_store,
-    strictjson,
-    supervisor,
-)
+from .. import protocol
+from . import detach, follow, run_store, supervisor
 
 # How long the object may take to come, in seconds.
 PATIENCE = 60.0
@@ -42,17 +36,17 @@ def serve(folder: str, work: supervisor.Work) -> int:
     '''
     try:
         asked = os.environ.get('SSH_ORIGINAL_COMMAND', '')
-        request = requestmod.parse_request(asked)
+        request = protocol.parse_request(asked)
         data = _read_input()
-        if request.verb == requestmod.DEPLOY:
-            order = requestmod.parse_deploy(data, request)
+        if request.verb == protocol.DEPLOY:
+            order = protocol.parse_deploy(data, request)
             return _deploy(run_store.Runs(folder, work.clone.path), order, work)
-        id = requestmod.parse_id(data)
+        id = protocol.parse_id(data)
         runs = run_store.Runs(folder, work.clone.path)
-        if request.verb == requestmod.CANCEL:
+        if request.verb == protocol.CANCEL:
             return _cancel(runs, request.target, id)
         return _tell(runs, request.target, id)
-    except requestmod.RefusedError as exc:
+    except protocol.RequestError as exc:
         _say(exc.reason, exc.remedy)
         return run_store.EXIT_REFUSED
     except BrokenPipeError:
@@ -67,10 +61,10 @@ def serve(folder: str, work: supervisor.Work) -> int:
 def _read_input() -> bytes:
     data = b''
     give_up = time.monotonic() + PATIENCE
-    while len(data) <= strictjson.MAX_BYTES:
+    while len(data) <= protocol.MAX_BYTES:
         left = max(0.0, give_up - time.monotonic())
         if not select.select([0], [], [], left)[0]:
-            raise requestmod.RefusedError(
+            raise protocol.RequestError(
                 'standard input has no end after %g s' % PATIENCE
             )
         more = os.read(0, 1 << 16)
@@ -89,7 +83,7 @@ def _say(reason: str, remedy: str = '') -> None:
 
 
 def _deploy(
-    runs: run_store.Runs, order: requestmod.DeployRequest, work: supervisor.Work
+    runs: run_store.Runs, order: protocol.Deploy, work: supervisor.Work
 ) -> int:
     if not runs.find(order.id) and runs.count_open() > WAITING:
         _say('%d delegations wait for this clone already' % WAITING)
@@ -114,7 +108,7 @@ def _begin(
     runs: run_store.Runs,
     run: run_store.Run,
     lock: int,
-    order: requestmod.DeployRequest,
+    order: protocol.Deploy,
     work: supervisor.Work,
 ) -> None:
     '''start what sees ``run`` through, unless its script ever began'''
@@ -192,7 +186,7 @@ def _tell(runs: run_store.Runs, target: str, id: str) -> int:
             supervisor.close(run)
             os.close(lock)
         state = run.read()
-    answer = {'protocol': requestmod.PROTOCOL, 'id': id, 'state': 'unknown'}
+    answer = {'protocol': protocol.PROTOCOL, 'id': id, 'state': 'unknown'}
     if state:
         follow.check(state, target)
         answer.update(dataclasses.asdict(state))

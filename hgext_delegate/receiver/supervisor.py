@@ -14,18 +14,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import pwd
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import errors
+from .. import errors, protocol
 from . import clone as clonemod, process, request, run_store, runlog
 
 _PAUSE = 0.05
-_PATH = '/usr/local/bin:/usr/bin:/bin'
 
 
 class EndedError(errors.DelegateError):
@@ -60,7 +58,7 @@ class Supervisor:
         runs: run_store.Runs,
         run: run_store.Run,
         state: run_store.State,
-        order: request.DeployRequest,
+        order: protocol.Deploy,
         work: Work,
     ):
         self._runs = runs
@@ -207,7 +205,8 @@ class Supervisor:
 
     def _run_script(self) -> int:
         script = self._work.script
-        environ = environment(request.variables(self._order, self._run.object))
+        told = request.variables(self._order, self._run.object)
+        environ = request.environment(told)
         # First: an id whose script may have begun is never run again.
         self._change(state=run_store.RUNNING, began=run_store.now())
         try:
@@ -222,25 +221,6 @@ class Supervisor:
                 _remedy(script[0], self._work.clone.path, exc),
             ) from None
         return self._script.wait(self._log.write, self._check)
-
-
-def environment(told: Mapping[str, str]) -> dict[str, str]:
-    '''all that a script finds: ``told``, and nothing of the session's'''
-    user = pwd.getpwuid(os.geteuid())
-    environ = {
-        'HOME': os.path.expanduser('~'),
-        'LANG': 'C.UTF-8',
-        'LOGNAME': user.pw_name,
-        'PATH': _PATH,
-        'SHELL': user.pw_shell or '/bin/sh',
-        'USER': user.pw_name,
-        **told,
-    }
-    runtime = '/run/user/%d' % os.geteuid()
-    if os.path.isdir(runtime):
-        # what systemctl --user goes by
-        environ['XDG_RUNTIME_DIR'] = runtime
-    return environ
 
 
 def _remedy(program: str, folder: str, exc: OSError) -> str:

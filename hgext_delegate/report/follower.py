@@ -14,13 +14,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from mercurial.i18n import _
-
 from ..state import delegation, files, journal as journalmod, output_log
-from . import printer, wording
+from . import printer as printermod, wording
 
 # How often a delegation in another process is looked at, in seconds.
 GLANCE = 0.1
@@ -33,14 +31,14 @@ _REMINDERS = (1, 10, 30)
 
 
 class Follower:
-    '''tells ``voice`` of the delegation ``number`` to ``target``
+    '''tells ``printer`` of the delegation ``number`` to ``target``
 
     ``works`` says whether somebody still works on it for this pusher.
     '''
 
     def __init__(
         self,
-        voice: printer.Printer,
+        printer: printermod.Printer,
         journal: journalmod.Journal,
         paths: files.Paths,
         target: str,
@@ -48,11 +46,10 @@ class Follower:
         works: Callable[[], bool],
     ):
         self.succeeded = False
-        self._voice = voice
+        self._printer = printer
         self._journal = journal
         self._paths = paths
         self._target = target
-        self._name = target.encode('ascii')
         self._number = number
         self._works = works
         self._since = time.time()
@@ -67,9 +64,9 @@ class Follower:
 
     def begin(self) -> None:
         '''show what Mercurial has said of the push, and that we wait'''
-        self._voice.flush()
-        topic = _(b'waiting for %s') % self._name
-        self._progress = self._voice.progress(topic)
+        self._printer.flush()
+        topic = wording.waiting(self._target)
+        self._progress = self._printer.progress(topic)
 
     def wait(self) -> None:
         '''show how long nothing was printed yet, where that can be shown'''
@@ -85,7 +82,7 @@ class Follower:
         row = self._journal.get(self._number)
         self._looked = time.monotonic()
         if row is None:
-            self._voice.warn(_(b'%s: its record is gone') % self._name)
+            self._printer.warn(self._of(wording.record_gone()))
             return True
         runs = self._runs(row)
         self._listen(runs)
@@ -122,10 +119,7 @@ class Follower:
                 news = (runs.began or 0.0) >= self._since
                 if runs.state != delegation.RUNNING and not news:
                     return
-                self._voice.say(
-                    _(b'%s: delegation %d of %s takes this push along')
-                    % (self._name, runs.number, wording.whom(runs))
-                )
+                self._printer.say(self._of(wording.takes_along(runs)))
             self._stop_reading()
             self._heard = runs.number
         self._detail(runs)
@@ -140,10 +134,7 @@ class Follower:
             return
         self._detailed = attempt
         waited = max(0.0, runs.began - runs.created)
-        self._voice.note(
-            _(b'%s: delegation %d, attempt %d, waited %.1f s')
-            % (self._name, *attempt, waited)
-        )
+        self._printer.note(self._of(wording.attempt(runs, waited)))
 
     def _read(self) -> None:
         while self._reader:
@@ -151,7 +142,7 @@ class Follower:
             if not lines:
                 break
             self._stop_waiting()
-            self._voice.relay(self._name, lines)
+            self._printer.relay(self._target.encode('ascii'), lines)
 
     def _explain(
         self, row: delegation.Delegation, runs: delegation.Delegation
@@ -163,18 +154,14 @@ class Follower:
         reason, again, pause = row.reason.partition(_AGAIN)
         if again and row.reason != self._told:
             self._told = row.reason
-            self._voice.say(
-                b'%s: %s' % (self._name, wording.text(reason)),
-                _(b'trying again in %s') % wording.text(pause),
-            )
+            line = self._of(wording.text(reason))
+            self._printer.say(line, wording.trying_again(pause))
         other = self._journal.running(self._target)
         waited = time.monotonic() - self._began
         if other and waited >= self._next_reminder():
             self._reminded += 1
-            self._voice.say(
-                _(b'waiting for delegation %d of %s to %s, %d s so far')
-                % (other.number, wording.whom(other), self._name, waited)
-            )
+            line = wording.waiting_for(other, self._target, waited)
+            self._printer.say(line)
 
     def _next_reminder(self) -> int:
         if self._reminded < len(_REMINDERS):
@@ -190,24 +177,38 @@ class Follower:
         good = runs.state == delegation.SUCCEEDED
         line, hints = wording.verdict(runs)
         if self._heard != runs.number and row.state == delegation.SUPERSEDED:
-            line, hints = _(b'superseded by %s') % wording.short(runs.node), ()
+            line, hints = wording.superseded_by(runs)
         self.succeeded = good
-        speak = self._voice.say if good else self._voice.warn
+        speak = self._printer.say if good else self._printer.warn
         label = b'delegate.state.' + runs.state.encode('ascii')
-        speak(b'%s: %s' % (self._name, line), *hints, label=label)
+        speak(self._of(line), *hints, label=label)
+
+    def _of(self, line: bytes) -> bytes:
+        return wording.of(self._target, line)
 
 
 def follow(followers: Sequence[Follower], news: threading.Event) -> None:
     '''tell all of them side by side, each until its end'''
+    for follower in followers:
+        follower.begin()
+    for left in rounds(followers, news):
+        for follower in left[:1]:
+            follower.wait()
+
+
+def rounds(
+    followers: Sequence[Follower], news: threading.Event
+) -> Iterator[Sequence[Follower]]:
+    '''let ``followers`` tell what is new, time and again, to the end of all
+
+    Yields, after each round, those that have more to tell.
+    '''
     left = list(followers)
     try:
-        for follower in left:
-            follower.begin()
         while left:
             news.clear()
             left = [follower for follower in left if not follower.poll()]
-            for follower in left[:1]:
-                follower.wait()
+            yield left
             if left:
                 news.wait(GLANCE)
     finally:

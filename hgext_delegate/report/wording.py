@@ -1,52 +1,109 @@
-# wording.py - a delegation in words
+# wording.py - what a pusher reads
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''a delegation in words: what became of it, and what to do next'''
+'''what a pusher reads of delegations, in one place
+
+Bytes in the user's language, without the ``delegate: `` that the printer puts
+before them, and safe to print. Why a session failed is worded in ``ssh``, and
+what is wrong with a value in ``config``.
+'''
 
 from __future__ import annotations
 
 import re
 import time
 
-from mercurial import encoding
+from mercurial import encoding, error, pycompat
 from mercurial.i18n import _
+from mercurial.utils import stringutil
 
-from ..state import delegation, journal
+from .. import errors
+from ..state import delegation
+
+Verdict = tuple[bytes, tuple[bytes, ...]]
 
 
-def verdict(row: delegation.Delegation) -> tuple[bytes, tuple[bytes, ...]]:
+def verdict(row: delegation.Delegation) -> Verdict:
     '''what became of ``row``, as the last line, and what to do next'''
-    name = text(row.target)
-    reason = text(row.reason)
-    seconds = row.seconds or 0.0
-    again = _(b"'hg delegate %s' on the server runs it again") % name
-    if row.state == delegation.SUCCEEDED:
-        return _(b'deployed %s in %.1f s') % (short(row.node), seconds), ()
-    if row.state == delegation.FAILED:
-        line = _(b'failed: %s after %.1f s') % (reason, seconds)
-        more = _(b"'hg delegate-log %d' on the server shows more") % row.number
-        return line, (text(row.remedy), more, again)
-    if row.state == delegation.CANCELLED:
-        return _(b'failed: %s') % reason, (text(row.remedy), again)
-    if row.state == delegation.LOST:
-        line = _(b'lost: %s after %.1f s') % (reason, seconds)
-        return line, (_(b'nobody knows whether it was deployed'), again)
-    if row.state == delegation.SUPERSEDED:
-        return _(b'superseded'), ()
+    return _VERDICTS[row.state](row)
+
+
+def _succeeded(row: delegation.Delegation) -> Verdict:
+    return _(b'deployed %s in %.1f s') % (short(row.node), row.seconds or 0), ()
+
+
+def _failed(row: delegation.Delegation) -> Verdict:
+    line = _(b'failed: %s after %.1f s') % (text(row.reason), row.seconds or 0)
+    return line, (text(row.remedy), _more(row), _again(row))
+
+
+def _cancelled(row: delegation.Delegation) -> Verdict:
+    line = _(b'failed: %s') % text(row.reason)
+    return line, (text(row.remedy), _again(row))
+
+
+def _lost(row: delegation.Delegation) -> Verdict:
+    line = _(b'lost: %s after %.1f s') % (text(row.reason), row.seconds or 0)
+    return line, (_(b'nobody knows whether it was deployed'), _again(row))
+
+
+def _superseded(row: delegation.Delegation) -> Verdict:
+    return _(b'superseded'), ()
+
+
+def _pending(row: delegation.Delegation) -> Verdict:
+    reason = row.reason or pycompat.sysstr(_(b'it has not begun'))
+    return pending(row.target, reason, row.remedy)
+
+
+def _running(row: delegation.Delegation) -> Verdict:
+    return _(b'running: the process that runs it cannot be seen'), (_more(row),)
+
+
+_VERDICTS = {
+    delegation.PENDING: _pending,
+    delegation.RUNNING: _running,
+    delegation.SUCCEEDED: _succeeded,
+    delegation.FAILED: _failed,
+    delegation.LOST: _lost,
+    delegation.SUPERSEDED: _superseded,
+    delegation.CANCELLED: _cancelled,
+}
+
+
+def pending(target: str, reason: str, remedy: str = '') -> Verdict:
+    '''that a push to ``target`` waits, why, and what happens next'''
     later = _(
         b"tried again at the next push to %s, or by 'hg delegate --pending'"
     )
-    line = _(b'pending: %s') % (reason or _(b'it has not begun'))
-    return line, (text(row.remedy), later % name)
+    line = _(b'pending: %s') % text(reason)
+    return line, (text(remedy), later % text(target))
+
+
+def _again(row: delegation.Delegation) -> bytes:
+    return _(b"'hg delegate %s' on the server runs it again") % text(row.target)
+
+
+def _more(row: delegation.Delegation) -> bytes:
+    return _(b"'hg delegate-log %d' on the server shows more") % row.number
+
+
+def superseded_by(row: delegation.Delegation) -> Verdict:
+    return _(b'superseded by %s') % short(row.node), ()
+
+
+def of(target: str, line: bytes) -> bytes:
+    '''``line`` with the name of the target that it is about'''
+    return b'%s: %s' % (text(target), line)
 
 
 def whom(row: delegation.Delegation) -> bytes:
-    '''who pushed what ``row`` delegates, safe to print'''
+    '''who pushed what ``row`` delegates'''
     return text(row.pusher[:40]) if row.pusher else _(b'an unknown pusher')
 
 
-def recollection(row: delegation.Delegation) -> tuple[bytes, bytes]:
+def recollection(row: delegation.Delegation) -> Verdict:
     '''that an earlier one went wrong, and where there is more'''
     moment = time.gmtime(row.ended or row.created)
     when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
@@ -59,12 +116,65 @@ def recollection(row: delegation.Delegation) -> tuple[bytes, bytes]:
         text(row.reason),
     )
     more = _(b"on %s; 'hg delegate-log %d' on the server shows more")
-    return line, more % (when, row.number)
+    return line, (more % (when, row.number),)
 
 
-def of_error(exc: journal.JournalError | OSError) -> tuple[bytes, bytes]:
+# while a pusher waits
+
+
+def waiting(target: str) -> bytes:
+    '''the topic of the progress bar'''
+    return _(b'waiting for %s') % text(target)
+
+
+def waiting_for(row: delegation.Delegation, target: str, seconds: float):
+    line = _(b'waiting for delegation %d of %s to %s, %d s so far')
+    return line % (row.number, whom(row), text(target), seconds)
+
+
+def takes_along(row: delegation.Delegation) -> bytes:
+    line = _(b'delegation %d of %s takes this push along')
+    return line % (row.number, whom(row))
+
+
+def attempt(row: delegation.Delegation, waited: float) -> bytes:
+    line = _(b'delegation %d, attempt %d, waited %.1f s')
+    return line % (row.number, row.attempt, waited)
+
+
+def trying_again(pause: str) -> bytes:
+    return _(b'trying again in %s') % text(pause)
+
+
+def handed_over(number: int) -> bytes:
+    return _(b'handed over as delegation %d') % number
+
+
+def record_gone() -> bytes:
+    return _(b'its record is gone')
+
+
+# what is wrong with the configuration, the journal or the host
+
+
+def config_error(item: bytes, source: bytes, problem: bytes) -> bytes:
+    return safe(_(b'%s in %s: %s') % (item, source, problem))
+
+
+def revset_problem(exc: Exception) -> tuple[bytes, bytes]:
+    '''why a revset cannot be evaluated, and what to do'''
+    problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
+    if isinstance(exc, error.RepoLookupError):
+        # such as branch(stable), before there is one
+        return problem, _(
+            b'write present(...) around what may not be there yet'
+        )
+    return problem, _(b"see 'hg help revsets'; pushes wait for it meanwhile")
+
+
+def of_error(exc: errors.DelegateError | OSError) -> tuple[bytes, bytes]:
     '''what is wrong, and what to do'''
-    if isinstance(exc, journal.JournalError):
+    if isinstance(exc, errors.DelegateError):
         return text(exc.reason), text(exc.remedy)
     line = _(b'cannot delegate now: %s')
     return (
@@ -82,6 +192,22 @@ def of_import(exc: ImportError) -> tuple[bytes, bytes]:
     )
 
 
+def skipped() -> bytes:
+    return _(b'not delegated: DELEGATE=skip')
+
+
+def bad_wish(wish: bytes, known: list[bytes]) -> tuple[bytes, bytes]:
+    '''that --pushvars DELEGATE=``wish`` cannot be followed'''
+    return (
+        _(b'delegate: DELEGATE=%s is not understood')
+        % stringutil.escapestr(wish[:100]),
+        _(b'use skip, or only: and some of %s') % b','.join(known),
+    )
+
+
+# how values are shown
+
+
 def short(node: str) -> bytes:
     return node[:12].encode('ascii')
 
@@ -94,4 +220,4 @@ def safe(value: bytes) -> bytes:
 def text(value: str) -> bytes:
     '''``value`` for the terminal, without what could steer it'''
     shown = ''.join(c if c.isprintable() else '?' for c in value)
-    return shown.encode("utf-8")
+    return shown.encode('utf-8')

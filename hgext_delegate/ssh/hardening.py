@@ -15,10 +15,9 @@ import collections
 import functools
 import logging
 import math
-import struct
 from typing import Any
 
-from . import channel_receiver, hostkeys
+from . import channel_receiver, hostkeys, rfc4251
 
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
@@ -186,7 +185,7 @@ class Transport:
             for number in channel_receiver.NUMBERS
         }
         opened = self.open_session()  # type: ignore[attr-defined]
-        room = struct.pack('>I', opened.out_window_size)
+        room = rfc4251.pack_number(opened.out_window_size)
         inbox.hear(channel_receiver.WINDOW_ADJUST, room)
         if not self.active:
             raise EOFError
@@ -239,7 +238,7 @@ def _hear(number: int, opened: Any, message: Any) -> None:
 
 def _feed(opened: Any, message: Any) -> None:
     '''data on the channel of a jump host, which paramiko would just store'''
-    data = channel_receiver.string(message.get_remainder(), whole=True)
+    data = rfc4251.string(message.get_remainder())
     if len(opened.in_buffer) + len(data) > WINDOW:
         raise channel_receiver.ViolationError(
             'more data than its window allows'

@@ -18,7 +18,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 
-from . import errors, knownhosts
+from . import errors, knownhosts, rfc4251
 
 _MAX_FILE = 16 * 1024 * 1024
 _MAGIC = b'openssh-key-v1\0'
@@ -102,9 +102,9 @@ def certificates(path: str, named: str) -> list[str]:
 def is_certified(public: bytes, certificate: bytes) -> bool:
     '''whether ``certificate`` is for the key ``public``, both in SSH's form'''
     # PROTOCOL.certkeys: type, nonce, then what the key has after its type
-    _type, rest = _string(certificate)
-    _nonce, rest = _string(rest)
-    return rest.startswith(_string(public)[1])
+    _type, rest = rfc4251.split(certificate)
+    _nonce, rest = rfc4251.split(rest)
+    return rest.startswith(rfc4251.split(public)[1])
 
 
 def unusable(identity: Identity) -> errors.SessionError:
@@ -148,16 +148,14 @@ def _kind(content: bytes) -> tuple[str, bool]:
     # PROTOCOL.key: magic, cipher, kdf, its options, count, public key, ...
     if not blob.startswith(_MAGIC):
         return '', False
-    cipher, rest = _string(blob[len(_MAGIC) :])
-    for _ in range(2):
-        _skipped, rest = _string(rest)
-    public, rest = _string(rest[4:])
+    try:
+        cipher, rest = rfc4251.split(blob[len(_MAGIC) :])
+        for _ in range(2):
+            _skipped, rest = rfc4251.split(rest)
+        public, rest = rfc4251.split(rest[4:])
+    except rfc4251.DamagedError:
+        return '', False
     return knownhosts.key_of(public).type, cipher not in (b'none', b'')
-
-
-def _string(blob: bytes) -> tuple[bytes, bytes]:
-    end = 4 + int.from_bytes(blob[:4], 'big')
-    return blob[4:end], blob[end:]
 
 
 def _trouble(

@@ -11,11 +11,10 @@ to run, and what is granted is given back at once.
 from __future__ import annotations
 
 import queue
-import struct
 from collections.abc import Iterator
 from typing import Any
 
-from . import channel_receiver
+from . import channel_receiver, rfc4251
 
 # What can be granted -> what grants it in authorized_keys, see sshd(8).
 GRANTS = {
@@ -68,13 +67,11 @@ def _forwards_remotely(transport: Any) -> bool:
 def _on_a_session(transport: Any) -> Iterator[str]:
     answers = _Answers()
     opened = transport.open_command(answers)
-    number = struct.pack('>I', opened.remote_chanid)
+    number = rfc4251.pack_number(opened.remote_chanid)
     for grant, name, body in _requests():
         answers.expect()
-        message = (
-            bytes([channel_receiver.REQUEST]) + number + _string(name) + b'\1'
-        )
-        transport.send(message + body)
+        request = bytes([channel_receiver.REQUEST]) + number
+        transport.send(request + rfc4251.pack(name) + b'\1' + body)
         if answers.take():
             yield grant
     transport.send(bytes([channel_receiver.CLOSE]) + number)
@@ -83,15 +80,13 @@ def _on_a_session(transport: Any) -> Iterator[str]:
 
 def _requests() -> Iterator[tuple[str, bytes, bytes]]:
     '''RFC 4254 6.2 and 6.3.1, draft-ietf-sshm-ssh-agent 5'''
-    size = struct.pack('>IIII', 80, 24, 0, 0)
-    yield 'a pty', b'pty-req', _string(b'dumb') + size + _string(b'')
+    size = rfc4251.pack_number(80, 24, 0, 0)
+    pty = rfc4251.pack(b'dumb') + size + rfc4251.pack(b'')
+    yield 'a pty', b'pty-req', pty
     yield 'agent forwarding', b'auth-agent-req@openssh.com', b''
-    cookie = _string(b'MIT-MAGIC-COOKIE-1') + _string(b'0' * 32)
-    yield 'X11 forwarding', b'x11-req', b'\1' + cookie + struct.pack('>I', 0)
-
-
-def _string(text: bytes) -> bytes:
-    return struct.pack('>I', len(text)) + text
+    cookie = rfc4251.pack(b'MIT-MAGIC-COOKIE-1', b'0' * 32)
+    x11 = b'\1' + cookie + rfc4251.pack_number(0)
+    yield 'X11 forwarding', b'x11-req', x11
 
 
 class _Answers:

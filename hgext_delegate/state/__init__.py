@@ -6,6 +6,8 @@
 
 files        where it lies
 journal      what was delegated and what became of it
+unsaved      what could not be written into it yet
+pruning      what is forgotten of it
 delegation   one record of it, and its states
 sqlite_file  the file of the journal
 output_log   what a delegation printed

@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
 from typing import Any
+
+from .. import protocol
 
 PENDING = 'pending'
 RUNNING = 'running'
@@ -69,7 +70,6 @@ class Delegation:
 
 
 _STATES = {*OPEN, *RUN, SUPERSEDED}
-_NODE = re.compile('[0-9a-f]{40}')
 _KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
 _TYPES = [
     tuple(_KINDS[kind] for kind in field.type.split(' | '))
@@ -86,7 +86,9 @@ def is_sound(*row: Any) -> bool:
         return False
     made = Delegation(*row)
     return made.state in _STATES and all(
-        _NODE.fullmatch(node) for node in (made.node, made.previous) if node
+        protocol.NODE.fullmatch(node)
+        for node in (made.node, made.previous)
+        if node
     )
 
 

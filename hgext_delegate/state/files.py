@@ -6,80 +6,65 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 
 from mercurial import util
 
+from .. import errors
 from ..push import outbox, push
+
+
+class FolderError(errors.DelegateError):
+    '''.hg/delegate cannot be used'''
 
 
 @dataclasses.dataclass(frozen=True)
 class Paths:
-    '''the files of one repository that a worker uses
+    '''the paths of one repository's files, and what a worker says of it
 
-    ``folder`` holds the journal, the locks and the logs; ``store`` is the
-    repository's store, and ``outbox`` the file in it. ``mode`` is the
-    permission of new files, None for what the umask says. ``lasting`` is
-    False where ``folder`` could not be made and is a temporary one.
+    ``folder`` holds the journal, the locks and the logs. ``mode`` is the
+    permission of new files, None for what the umask says.
     '''
 
     name: str
     root: str
     folder: str
-    store: str
     outbox: str
     mode: int | None
-    lasting: bool = True
-
-    def lock(self, target: str) -> str:
-        # A lock in the temporary folder, which no other process knows, would
-        # keep nobody out; the store can be locked without writing in it.
-        if self.lasting:
-            return os.path.join(self.folder, target + '.lock')
-        return self.store
 
     @property
     def journal(self) -> str:
         return os.path.join(self.folder, 'journal')
 
+    def lock(self, target: str) -> str:
+        return os.path.join(self.folder, target + '.lock')
+
     def log(self, id: str) -> str:
         return os.path.join(self.folder, 'log', id)
 
 
-def paths(repo, folder: str, mode: int | None, lasting: bool = True) -> Paths:
-    '''the files of ``repo``, with ours in ``folder``'''
+def paths(repo) -> Paths:
+    '''the paths of ``repo``, whatever is there'''
     return Paths(
         name=push.text(os.path.basename(repo.root)),
         root=os.fsdecode(repo.root),
-        folder=folder,
-        store=os.fsdecode(repo.svfs.join(b'')),
+        folder=os.fsdecode(os.path.join(repo.sharedpath, b'delegate')),
         outbox=os.fsdecode(repo.svfs.join(outbox.FILENAME)),
-        mode=mode,
-        lasting=lasting,
+        mode=repo.store.createmode,
     )
 
 
-@contextlib.contextmanager
-def made(repo) -> Iterator[Paths]:
-    '''.hg/delegate, made if need be; where it cannot be, a temporary folder'''
-    folder = os.path.join(repo.sharedpath, b'delegate')
-    mode = repo.store.createmode
-    lasting = True
+def make(repo) -> Paths:
+    '''the same, with the folders made. Raises FolderError'''
+    made = paths(repo)
     try:
-        util.makedirs(os.path.join(folder, b'log'), mode)
-        lasting = os.access(folder, os.W_OK | os.X_OK)
-    except OSError:
-        lasting = False
-    temporary = '' if lasting else tempfile.mkdtemp(prefix='hg-delegate-')
-    if temporary:
-        os.mkdir(os.path.join(temporary, 'log'))
-    try:
-        yield paths(repo, temporary or os.fsdecode(folder), mode, lasting)
-    finally:
-        if temporary:
-            shutil.rmtree(temporary)
+        util.makedirs(os.fsencode(made.log('')), made.mode)
+        if not os.access(made.folder, os.W_OK | os.X_OK):
+            raise PermissionError(0, 'Permission denied')
+    except OSError as exc:
+        raise FolderError(
+            '.hg/delegate cannot be written: %s' % exc.strerror,
+            'give the server account the right to write in it',
+        ) from None
+    return made

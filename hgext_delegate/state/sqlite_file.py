@@ -70,10 +70,7 @@ VERSION = len(MIGRATIONS)
 
 
 class JournalError(errors.DelegateError):
-    '''the journal cannot be used; ``remedy`` says what to do
-
-    ``damaged`` tells that the file itself was broken, and is set aside.
-    '''
+    '''the journal cannot be used; if ``damaged``, the file is set aside'''
 
     def __init__(self, reason: str, remedy: str, damaged: bool = False):
         super().__init__(reason, remedy)
@@ -203,13 +200,17 @@ class Database:
             return rows
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        '''a transaction, which no other writer overlaps'''
+    def writing(self, commit: bool = True) -> Iterator[sqlite3.Connection]:
+        '''a transaction, which no other writer overlaps; one within another
+        is part of it'''
         with self._lock, self._watched():
+            if self._db.in_transaction:
+                yield self._db
+                return
             self._db.execute('BEGIN IMMEDIATE')
             try:
                 yield self._db
-                self._db.execute('COMMIT')
+                self._db.execute('COMMIT' if commit else 'ROLLBACK')
             except BaseException:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute('ROLLBACK')
@@ -251,15 +252,34 @@ class Database:
 
 def _connect(path: str, readonly: bool) -> sqlite3.Connection:
     if readonly:
-        quoted = urllib.parse.quote(os.fsencode(path))
-        path = 'file:%s?mode=ro' % quoted
+        return _connect_readonly(path)
     return sqlite3.connect(
         path,
-        timeout=0 if readonly else BUSY_SECONDS,
+        timeout=BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
-        uri=readonly,
     )
+
+
+def _connect_readonly(path: str) -> sqlite3.Connection:
+    uri = 'file:%s?mode=ro' % urllib.parse.quote(os.fsencode(path))
+    if _is_idle(path):
+        uri += '&immutable=1'
+    return sqlite3.connect(
+        uri, timeout=0, isolation_level=None, check_same_thread=False, uri=True
+    )
+
+
+def _is_idle(path: str) -> bool:
+    '''whether the file is in WAL mode, and nobody has it open
+
+    To read it sqlite would make files beside it, for which not everybody has
+    the right. As it stands all is in the file itself.
+    '''
+    with open(path, 'rb') as file:
+        # "The SQLite Database File Format" 1.3: 2 is WAL
+        header = file.read(20)
+    return header[18:19] == b'\2' and not os.path.exists(path + '-wal')
 
 
 # Closing a file takes away the locks that sqlite, in another thread, has on

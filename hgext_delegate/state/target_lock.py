@@ -74,16 +74,10 @@ os.register_at_fork(after_in_child=_let_go)
 
 
 def _open_lock(paths: files.Paths, target: str) -> int:
-    path = paths.lock(target)
-    if os.path.isdir(path):
-        return os.open(path, os.O_RDONLY)
-    flags = os.O_CREAT | os.O_NOFOLLOW
-    try:
-        fd = os.open(path, os.O_RDWR | flags, 0o666)
-    except PermissionError:
-        # Another account (an administrator's) made it for itself. To lock
-        # it, reading is enough.
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    # To lock it reading is enough: another account, such as an
+    # administrator's, may have made it.
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW
+    fd = os.open(paths.lock(target), flags, 0o666)
     if paths.mode is not None and os.fstat(fd).st_uid == os.geteuid():
         os.fchmod(fd, paths.mode & 0o666)
     return fd

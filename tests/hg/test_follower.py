@@ -51,12 +51,12 @@ def test_nothing_is_written_for_nothing() -> None:
 def folder_of_a_repository(tmp_path: Path) -> files.Paths:
     (tmp_path / 'log').mkdir()
     root = str(tmp_path)
-    return files.Paths('blog', root, root, root, root + '/outbox', None)
+    return files.Paths('blog', root, root, root + '/outbox', None)
 
 
 @pytest.fixture(name='record')
 def opened_journal() -> journal.Journal:
-    return journal.Journal()
+    return journal.empty()
 
 
 def follow(

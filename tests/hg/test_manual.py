@@ -14,9 +14,8 @@ from mercurial import pycompat
 from sources import CHECKOUT
 
 import hgext_delegate
-from hgext_delegate import metadata
+from hgext_delegate import metadata, protocol
 from hgext_delegate.config import parsers, policy, targets as targetsmod
-from hgext_delegate.receiver import request
 from hgext_delegate.state import delegation
 
 DEFAULT = re.compile(r'\(default: (.*)\)$')
@@ -100,7 +99,7 @@ def test_the_manual_names_every_field_of_the_protocol() -> None:
     text = (FOLDER / 'protocol.txt').read_text('utf-8')
     lines = re.findall(r'^(``.*``)\n  ', text, re.MULTILINE)
     named = [name for line in lines for name in re.findall(r'``(\w+)``', line)]
-    fields = [*request._OBJECT, 'omitted', *request._PUSH, 'omitted']
+    fields = [*protocol._OBJECT, 'omitted', *protocol._PUSH, 'omitted']
     assert sorted(named) == sorted(fields)
 
 

@@ -249,3 +249,14 @@ def test_a_translation_with_other_values_is_as_good_as_none(
     said = repository.hg('delegate', '--config', enabled, env={'LANG': 'de'})
     assert verdict.among(said.stdout)[-1].state == 'deployed'
     assert not said.stderr
+
+
+def test_no_option_of_ours_is_unknown_to_mercurial(
+    world: World, repository: Repository
+) -> None:
+    more = 'blog:retries = 0\n*:color = no\nkeep = 3\nuser-variables = A\n'
+    repository.hgrc(targets(world, more=more))
+    for args in (['id'], ['delegate', '-n'], ['delegate-log'], ['config']):
+        warning = ('--config', 'devel.all-warnings=yes')
+        said = repository.hg(*warning, *args, check=False)
+        assert b'devel-warn' not in said.stderr

@@ -14,9 +14,16 @@ from world import World
 
 
 def seen(world: World, repository: Repository) -> Any:
-    """What a dry run may not change: files, and how often sshd was asked."""
+    """What a dry run may not change: files, what is recorded, and how often
+    sshd was asked. What a killed process has left beside the journal may go."""
     connections = world.ssh_log().count('Connection from ')
-    return connections, contents(repository.path)
+    rows = repository.hg('delegate-log', '-Tjson').stdout
+    files = {
+        path: content
+        for path, content in contents(repository.path).items()
+        if path.name not in ('journal', 'journal-wal', 'journal-shm')
+    }
+    return connections, rows, files
 
 
 def shown(repository: Repository, *args: str) -> list[dict]:

@@ -8,6 +8,7 @@ from by_hand import refused, start
 from delegations import log, states
 from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
+from snapshot import contents
 from world import HELD, World
 
 
@@ -221,3 +222,20 @@ def test_a_lock_that_cannot_be_looked_at_is_no_reason_to_end(
     refusal = 'connection refused by localhost port 1'
     assert verdict.pending(refusal) in verdict.among(said.stderr)
     assert b'Traceback' not in said.stderr
+
+
+def test_who_may_only_read_reads_all_of_it(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    clone.commit()
+    clone.push()
+    before = contents(repository.path)
+    command = [
+        *(*world.hg, '-R', str(repository.path)),
+        *('--config', f'extensions.hgext_delegate={world.extension}'),
+        *('delegate-log', '1', '-T', '{state} {output}'),
+    ]
+    said = world.pusher.run(command)
+    assert said.stdout == b'succeeded deployed\n'
+    assert contents(repository.path) == before

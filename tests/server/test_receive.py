@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import types
 from typing import Any
 
 import protocols
@@ -14,30 +15,31 @@ from repositories import Repository
 from world import World
 
 from hgext_delegate import protocol
-from hgext_delegate.receiver import request as requestmod, strictjson
+from hgext_delegate.receiver import request as requestmod
 
 NODE = '0123456789abcdef' * 2 + '01234567'
-DEPLOY = requestmod.Request(requestmod.DEPLOY, 'blog', NODE)
+BLOG = types.SimpleNamespace(name='blog', command=None)
+DEPLOY = protocol.Request(protocol.DEPLOY, 'blog', NODE)
 
 
 def data(**fields: Any) -> bytes:
     return json.dumps({**protocols.content(NODE), **fields}).encode()
 
 
-def refusal(raw: bytes, request: requestmod.Request = DEPLOY) -> str:
-    with pytest.raises(requestmod.RefusedError) as refused:
-        requestmod.parse_deploy(raw, request)
+def refusal(raw: bytes, request: protocol.Request = DEPLOY) -> str:
+    with pytest.raises(protocol.RequestError) as refused:
+        protocol.parse_deploy(raw, request)
     assert refused.value.reason.isprintable()
     assert len(refused.value.reason) < 300
     return refused.value.reason
 
 
 def test_the_requests_of_protocol_1_are_read() -> None:
-    assert requestmod.parse_request(protocol.command('blog', NODE)) == DEPLOY
+    assert protocol.parse_request(protocol.command(BLOG, NODE)) == DEPLOY
     for target in ('a', 'A-b_c.9', 'x' * 100, 'cancel'):
-        for verb in (requestmod.CANCEL, requestmod.STATUS):
-            request = requestmod.parse_request(f'hg-delegate 1 {target} {verb}')
-            assert request == requestmod.Request(verb, target)
+        for verb in (protocol.CANCEL, protocol.STATUS, protocol.STANDBY):
+            request = protocol.parse_request(f'hg-delegate 1 {target} {verb}')
+            assert request == protocol.Request(verb, target)
 
 
 @pytest.mark.parametrize(
@@ -56,20 +58,20 @@ def test_the_requests_of_protocol_1_are_read() -> None:
         (f'hg-delegate 1 a/b {NODE}', "'a/b' is not the name of a target"),
         (f'hg-delegate 1 blög {NODE}', "'bl\\xf6g' is not the name of a"),
         (f'hg-delegate 1 {"x" * 101} {NODE}', 'is not the name of a target'),
-        (f'hg-delegate 1 blog {NODE[:-1]}', 'is not a changeset, cancel or'),
+        (f'hg-delegate 1 blog {NODE[:-1]}', 'is not a changeset, cancel'),
         (f'hg-delegate 1 blog {NODE.upper()}', 'is not a changeset, cancel'),
-        (f'hg-delegate 1 blog {"0" * 40}', 'is not a changeset, cancel or'),
-        (f'hg-delegate 1 blog {"f" * 40}', 'is not a changeset, cancel or'),
+        (f'hg-delegate 1 blog {"0" * 40}', 'is not a changeset, cancel'),
+        (f'hg-delegate 1 blog {"f" * 40}', 'is not a changeset, cancel'),
         ('hg-delegate 1 blog Cancel', "'Cancel' is not a changeset, cancel"),
         ('hg-delegate 1 blog ' + 'x' * 100_000, 'request refused: '),
     ],
 )
 def test_any_other_request_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(requestmod.RefusedError) as refused:
-        requestmod.parse_request(text)
+    with pytest.raises(protocol.RequestError) as refused:
+        protocol.parse_request(text)
     if text.endswith('\n'):
         assert refused.value.reason.endswith(
-            "\\n' is not a changeset, cancel or status"
+            "\\n' is not a changeset, cancel, status or standby"
         )
     else:
         assert reason in refused.value.reason
@@ -88,19 +90,19 @@ def test_what_the_server_side_composes_is_read() -> None:
     place = {'name': 'r', 'root': '/srv/hg/\udcff'}
     pushes = [{**protocols.PUSH, 'pusher': n} for n in ('alice', 'bob')]
     composed = protocol.compose(place, Row, pushes)
-    order = requestmod.parse_deploy(composed, DEPLOY)
+    order = protocol.parse_deploy(composed, DEPLOY)
     assert (order.id, order.target, order.node) == (Row.id, 'blog', NODE)
     assert (order.previous, order.pusher) == (None, 'bob')
     assert order.data == composed
-    by_hand = requestmod.parse_deploy(protocol.compose(place, Row, []), DEPLOY)
+    by_hand = protocol.parse_deploy(protocol.compose(place, Row, []), DEPLOY)
     assert by_hand.pusher is None
     many = [{**protocols.PUSH, 'url': 'é' * 1000} for _ in range(1000)]
     composed = protocol.compose(place, Row, many)
     assert len(composed) > protocol.MAX_PUSHES // 2
-    requestmod.parse_deploy(composed, DEPLOY)
+    protocol.parse_deploy(composed, DEPLOY)
     text, named = protocol.compose_cancel('blog', Row.id)
-    assert requestmod.parse_request(text).verb == requestmod.CANCEL
-    assert requestmod.parse_id(named) == Row.id
+    assert protocol.parse_request(text).verb == protocol.CANCEL
+    assert protocol.parse_id(named) == Row.id
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_an_object_without_a_value_is_refused(name: str) -> None:
     del content[name]
     raw = json.dumps(content).encode()
     if name == 'omitted':  # which older servers need not know
-        requestmod.parse_deploy(raw, DEPLOY)
+        protocol.parse_deploy(raw, DEPLOY)
     else:
         assert refusal(raw) == f'the object has no {name}'
 
@@ -168,10 +170,9 @@ def test_an_object_without_a_value_is_refused(name: str) -> None:
         (b'{"a": NaN}', 'the object is not JSON: it has NaN'),
         (b'{"a": ' + b'9' * 1_000_000 + b'}', 'a number of 1000000 digits'),
         (b'[' * 1_000_000, 'the object is nested too deeply'),
-        (b'{"a":' * 17 + b'1' + b'}' * 17, 'the object is nested too deeply'),
         (b'"' + b'\\' * 1_000_000, 'the object is not JSON: '),
         (b'"\x1b"', 'the object is not JSON: Invalid control character'),
-        (b' ' * (strictjson.MAX_BYTES + 1), 'has more than 2097152 bytes'),
+        (b' ' * (protocol.MAX_BYTES + 1), 'has more than 2097152 bytes'),
     ],
 )
 def test_what_is_no_such_object_is_refused(raw: bytes, reason: str) -> None:
@@ -181,14 +182,14 @@ def test_what_is_no_such_object_is_refused(raw: bytes, reason: str) -> None:
 def test_brackets_in_names_are_no_nesting() -> None:
     name = '[{"\\' * 100
     pushes = [{**protocols.PUSH, 'pusher': name}]
-    order = requestmod.parse_deploy(data(pushes=pushes), DEPLOY)
+    order = protocol.parse_deploy(data(pushes=pushes), DEPLOY)
     assert order.pusher == name
 
 
 @given(st.binary() | st.text().map(str.encode))
 def test_any_input_is_refused_or_read(raw: bytes) -> None:
-    with pytest.raises(requestmod.RefusedError):
-        requestmod.parse_deploy(raw, DEPLOY)
+    with pytest.raises(protocol.RequestError):
+        protocol.parse_deploy(raw, DEPLOY)
 
 
 @given(
@@ -200,8 +201,8 @@ def test_any_input_is_refused_or_read(raw: bytes) -> None:
 )
 def test_any_value_of_a_field_is_refused_or_read(value: Any, name: str) -> None:
     try:
-        order = requestmod.parse_deploy(data(**{name: value}), DEPLOY)
-    except requestmod.RefusedError as refused:
+        order = protocol.parse_deploy(data(**{name: value}), DEPLOY)
+    except protocol.RequestError as refused:
         assert refused.reason.isprintable()
     else:
         told = requestmod.variables(order, '/x')
@@ -210,7 +211,7 @@ def test_any_value_of_a_field_is_refused_or_read(value: Any, name: str) -> None:
 
 @given(st.text())
 def test_the_pusher_is_one_line_of_text(name: str) -> None:
-    order = requestmod.DeployRequest('ab' * 16, 'blog', NODE, None, name, b'')
+    order = protocol.Deploy('ab' * 16, 'blog', NODE, None, name, b'')
     told = requestmod.variables(order, '/x')['DELEGATE_PUSHER']
     assert len(told.encode()) <= 4000
     assert '\0' not in told and len(told.splitlines()) <= 1

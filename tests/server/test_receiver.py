@@ -16,7 +16,10 @@ VARIABLES = {
     'DELEGATE_JSON',
 }
 # The last two are those of any sh.
-OTHERS = {'HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'USER', 'PWD', '_'}
+OTHERS = {
+    *('HOME', 'LANG', 'LOGNAME', 'PATH', 'SHELL', 'USER', 'PWD', '_'),
+    *('PYTHONUNBUFFERED', 'TERM'),
+}
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from typing import Any, cast
 import pytest
 import verdict
 from delegations import log
-from deploys import check_turns
 from hgrc import targets
 from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
@@ -21,6 +20,7 @@ from world import World
 
 from hgext_delegate.delivery import worker as workermod
 from hgext_delegate.report import wording
+from hgext_delegate.state import sqlite_file
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ sys.stdin.read()
 
 def make_newer(world: World, folder: Path) -> Callable[[], None]:
     set_version(world, folder, 99)
-    return lambda: set_version(world, folder, 1)
+    return lambda: set_version(world, folder, sqlite_file.VERSION)
 
 
 def set_version(world: World, folder: Path, version: int) -> None:
@@ -164,12 +164,16 @@ def put_a_file_there(world: World, folder: Path) -> Callable[[], None]:
         (make_newer, b'of a newer version (99)', b'upgrade hg-delegate'),
         (shut_the_journal, b'unable to open', b'who may write'),
         (seal_the_journal, b'a readonly database', b'who may write'),
-        (shut_the_folder, b'nothing is recorded', b'right to write'),
-        (hide_the_folder, b'nothing is recorded', b'right to write'),
-        (put_a_file_there, b'nothing is recorded', b'right to write'),
+        (shut_the_folder, b'.hg/delegate cannot be written', b'right to write'),
+        (hide_the_folder, b'.hg/delegate cannot be written', b'right to write'),
+        (
+            put_a_file_there,
+            b'.hg/delegate cannot be written',
+            b'right to write',
+        ),
     ],
 )
-def test_without_a_journal_a_push_is_delegated_and_stays_in_the_outbox(
+def test_without_a_journal_a_push_waits_and_the_next_one_takes_it_along(
     world: World,
     repository: Repository,
     pushed: Clone,
@@ -179,47 +183,31 @@ def test_without_a_journal_a_push_is_delegated_and_stays_in_the_outbox(
     remedy: bytes,
 ) -> None:
     mend = break_it(world, folder)
-    nodes = [pushed.commit()]
+    waiting = pushed.commit()
     said = ours(pushed.push())
     assert len(said) == 3
+    assert verdict.read(said[0]).state == 'pending'
     assert reason in said[0]
     assert remedy in said[1]
-    assert verdict.read(said[2]) == verdict.deployed(nodes[0])
+    assert said[2].startswith(b'(tried again at the next push to blog')
     assert str(world.base).encode() not in b''.join(said)
-    if break_it is shut_the_folder:
-        nodes.append(pushed.commit())
-        assert len(ours(pushed.push())) == 3
-    runs = [deploy.context['node'] for deploy in world.deploys()]
-    assert runs[1:] == nodes
+    assert len(world.deploys()) == 1
     mend()
-    assert [states(repository)[node] for node in nodes] == [
-        'pending' for node in nodes
-    ]
-    # nobody knows that it was deployed, so it is once more
-    repository.hg('delegate', '--pending')
-    assert states(repository)[nodes[-1]] == 'succeeded'
-    assert world.deploys()[-1].context['node'] == nodes[-1]
-    assert len(pushed.push(check=False).remote) == 0
+    assert states(repository)[waiting] == 'pending'
+    newest = pushed.commit()
+    assert verdict.last(pushed.push()).state == 'deployed'
+    (push, other) = world.deploys()[-1].context['pushes']
+    assert [push['node'], other['node']] == [waiting, newest]
+    assert states(repository)[newest] == 'succeeded'
+    assert states(repository)[waiting] == 'superseded'
     assert repository.hg('delegate', '--pending').stdout == b''
-
-
-@pytest.mark.once
-def test_without_a_journal_no_number_is_given_away(
-    world: World, repository: Repository, pushed: Clone, folder: Path
-) -> None:
-    repository.hgrc(targets(world, more='blog:wait = no\n'))
-    mend = make_newer(world, folder)
-    pushed.commit()
-    said = ours(pushed.push())
-    assert verdict.read(said[-1]) == verdict.handed_over()
-    mend()
 
 
 def test_a_bug_is_written_through_no_link(tmp_path: Path) -> None:
     victim = tmp_path / 'victim'
     victim.write_text('whole')
     (tmp_path / 'traceback').symlink_to(victim)
-    worker = SimpleNamespace(place=SimpleNamespace(folder=str(tmp_path)))
+    worker = SimpleNamespace(paths=SimpleNamespace(folder=str(tmp_path)))
     said = workermod.Worker._internal(cast(Any, worker), KeyError('x'))
     assert said.reason == 'internal error: KeyError'
     assert victim.read_text() == 'whole'
@@ -281,40 +269,6 @@ def test_what_could_not_be_asked_for_waits_and_says_why(
     world.server.write('.ssh/config', '')
     repository.hg('delegate', '--pending')
     assert states(repository)[node] == 'succeeded'
-
-
-@pytest.mark.once
-def test_without_a_journal_none_is_deployed_after_its_descendant(
-    world: World, repository: Repository, clone: Clone, folder: Path
-) -> None:
-    repository.hgrc(targets(world))
-    clone.hg('debugbuilddag', '+6')
-    said = clone.hg('log', '-r', '0:', '-T', '{node}\n').stdout.decode()
-    nodes = said.split()
-    pushers = [
-        Clone(
-            clone.owner,
-            clone.owner.copy(clone.path, clone.path.with_name(f'of-{node}')),
-            clone.program,
-        )
-        for node in nodes
-    ]
-    pushers[0].push('-r', nodes[0])
-    folder.chmod(0o555)
-    world.forced_command('. ./record\necho begun\n. ./hold\n')
-    pushes = []
-    for pusher, node in list(zip(pushers, nodes))[1:]:
-        pushes.append(pusher.start_push('-r', node))
-        pushes[-1].wait_for(b'added 1 changesets')
-        pushes[0].wait_for(b'blog| begun')
-    world.deploy.write('go', '')
-    for push in pushes:
-        end = verdict.read(ours(push.finish())[-1])
-        assert end.state in ('deployed', 'superseded')
-    runs = [nodes.index(run.context['node']) for run in world.deploys()]
-    assert runs == sorted(set(runs))
-    assert runs[-1] == len(nodes) - 1
-    check_turns(world.deploys())
 
 
 @pytest.mark.once

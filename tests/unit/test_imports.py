@@ -23,15 +23,16 @@ FOLDERS = [
     ['state'],
     ['config', 'push'],
     ['ssh'],
-    ['errors', 'imports', 'metadata', 'protocol', 'sanitizer'],
+    ['imports', 'metadata', 'protocol', 'sanitizer'],
+    ['errors'],
 ]
 # What is dear to load, or is to be found in one place.
 ONLY = {
     'paramiko': {'ssh.session'},
     'cryptography': {'commands.setup.keypair'},
-    'sqlite3': {'state.sqlite_file', 'commands.dry_run'},
+    'sqlite3': {'state.sqlite_file'},
 }
-PURE = {'errors', 'metadata', 'protocol', 'sanitizer', 'receiver.strictjson'}
+PURE = {'errors', 'metadata', 'protocol', 'sanitizer'}
 
 
 def ours(name: str) -> set[str]:

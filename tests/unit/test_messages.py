@@ -17,11 +17,13 @@ pytestmark = pytest.mark.once
 TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.
 SPEAKERS = [
+    'config.parsers',
     'config.policy',
     'config.targets',
     'delivery.dispatcher',
     'delivery.launcher',
     'extension.push_hooks',
+    'report.config_errors',
     'report.follower',
     'report.wording',
 ]

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from hgext_delegate import protocol
 from hgext_delegate.receiver import (
     detach,
     follow,
     process,
-    request,
     run_store,
     runlog,
 )
@@ -192,7 +192,7 @@ def test_another_delegation_is_told_apart() -> None:
     state = run_store.State('x', 'blog', '1' * 40)
     follow.check(state, 'blog', '1' * 40)
     for target, node in (('blog', '2' * 40), ('b', '1' * 40), ('b', None)):
-        with pytest.raises(request.RefusedError):
+        with pytest.raises(protocol.RequestError):
             follow.check(state, target, node)
     follow.check(run_store.State('x', None), 'blog', '1' * 40)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -20,7 +19,7 @@ HOLD = """\
 import sys
 sys.path[:0] = sys.argv[2:]
 from hgext_delegate.state import files, target_lock
-p = files.Paths('r', sys.argv[1], sys.argv[1], sys.argv[1], '', None)
+p = files.Paths('r', sys.argv[1], sys.argv[1], '', None)
 with target_lock.turn(p, 'blog', 0, lambda: True) as mine:
     print(mine, flush=True)
     sys.stdin.read()
@@ -44,7 +43,7 @@ EXEC = HOLD.replace(
 @pytest.fixture
 def paths(tmp_path: Path) -> files.Paths:
     path = str(tmp_path)
-    return files.Paths('r', path, path, path, '', None)
+    return files.Paths('r', path, path, '', None)
 
 
 def is_free(paths: files.Paths, target: str = 'blog') -> bool:
@@ -141,17 +140,6 @@ def test_a_child_does_not_inherit_it(
     assert is_free(paths)
 
 
-def test_a_folder_that_cannot_be_written_has_one_turn_for_all(
-    tmp_path: Path,
-) -> None:
-    path = str(tmp_path)
-    one = files.Paths('r', path, path, path, '', None, lasting=False)
-    with target_lock.turn(one, 'blog', 0, lambda: True):
-        assert not is_free(one, 'docs')
-    assert is_free(one)
-    assert os.listdir(path) == []
-
-
 def test_a_lock_is_no_link(paths: files.Paths, tmp_path: Path) -> None:
     (tmp_path / 'blog.lock').symlink_to(tmp_path / 'elsewhere')
     with pytest.raises(target_lock.LockError, match='symbolic'):
@@ -163,6 +151,6 @@ def test_a_new_lock_has_the_permission_of_a_shared_repository(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path)
-    shared = files.Paths('r', path, path, path, '', 0o2775)
+    shared = files.Paths('r', path, path, '', 0o2775)
     assert is_free(shared)
     assert (tmp_path / 'blog.lock').stat().st_mode & 0o777 == 0o664

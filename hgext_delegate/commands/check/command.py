@@ -10,17 +10,13 @@ side and writes nothing in the repository.
 
 from __future__ import annotations
 
-import errno
-import os
 import types
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from mercurial import (
     encoding,
     error,
     pycompat,
-    vfs as vfsmod,
 )
 from mercurial.i18n import _
 
@@ -34,7 +30,7 @@ Findings = Iterator[finding.Finding]
 
 def run(ui, repo, names: Sequence[bytes], opts) -> int:
     '''0 if there was no error among the findings'''
-    repo = _untouched(repo)
+    repo = repo.unfiltered()
     targets, mistakes = targetsmod.read(ui, policy.refused(repo))
     untrusted = config.untrusted(ui)
     wrong = untrusted
@@ -114,34 +110,3 @@ def _show(ui, fm, found: finding.Finding) -> None:
 def _safe(text: bytes) -> bytes:
     '''without what could steer the terminal: a path or a revset may have it'''
     return encoding.tolocal(wording.safe(text))
-
-
-def _untouched(repo) -> Any:
-    '''``repo``, unfiltered, of which nothing will be written or locked
-
-    Mercurial goes on without it, as on a full disk: only caches would be.
-    '''
-    repo = repo.unfiltered()
-
-    class Untouched(repo.__class__):
-        def lock(self, wait=True, **kwargs):
-            raise error.LockHeld(errno.EAGAIN, b'lock', b'repository', None)
-
-        wlock = lock
-
-    repo.__class__ = Untouched
-    repo.cachevfs = _ReadOnly(repo.cachevfs)
-    repo.wcachevfs = _ReadOnly(repo.wcachevfs)
-    return repo
-
-
-class _ReadOnly(vfsmod.readonlyvfs):
-    '''What readonlyvfs itself raises is no OSError, and aborts some revsets'''
-
-    def __call__(self, path, mode=b'rb', *args, **kwargs):
-        if mode not in (b'r', b'rb'):
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
-        return self.vfs(path, mode, *args, **kwargs)
-
-    def tryunlink(self, path=None):
-        return False

@@ -19,7 +19,6 @@ from mercurial import (
     util,
 )
 from mercurial.i18n import _
-from mercurial.utils import stringutil
 
 from ... import imports
 from ...config import targets
@@ -206,11 +205,9 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
             repo, target.when, selection.eligible(repo, target.trigger)
         )
     except selection.REVSET_ERRORS as exc:
-        problem = getattr(exc, 'message', None) or stringutil.forcebytestr(exc)
-        yield about.error(
-            _(b"the revset of 'when' cannot be evaluated: %s") % problem,
-            _(b"see 'hg help revsets'; pushes wait for it meanwhile"),
-        )
+        problem, remedy = wording.revset_problem(exc)
+        line = _(b"the revset of 'when' cannot be evaluated: %s")
+        yield about.error(line % problem, remedy)
         return
     if node:
         line = _(b'%s is the newest changeset that it is for')

@@ -10,7 +10,6 @@ import collections
 import contextlib
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
 from mercurial import pycompat
@@ -19,7 +18,6 @@ from mercurial.i18n import _
 from ...push import outbox
 from ...report import wording
 from ...state import delegation, files, journal as journalmod, sqlite_file
-from .. import dry_run
 from . import finding
 
 Findings = Iterator[finding.Finding]
@@ -30,8 +28,12 @@ _ABOUT = finding.About(b'', b'journal')
 def check(repo, names: Sequence[bytes]) -> Findings:
     '''what is wrong with outbox and journal, for the targets ``names``'''
     targets = [pycompat.sysstr(name) for name in names]
-    folder = os.path.join(os.fsdecode(repo.sharedpath), 'delegate')
-    barred = [path for path in _written(repo, folder) if not _writable(path)]
+    paths = files.paths(repo)
+    barred = [
+        path
+        for path in _written(repo, paths.folder)
+        if not os.access(path, os.W_OK)
+    ]
     for path in barred:
         yield _ABOUT.error(
             _(b'%s cannot be written') % os.fsencode(path),
@@ -57,8 +59,8 @@ def check(repo, names: Sequence[bytes]) -> Findings:
             _(b"they are left alone; 'hg delegate' delegates by hand"),
         )
     try:
-        abandoned = _abandoned(folder)
-        with _copy(folder) as journal:
+        abandoned = _abandoned(paths)
+        with _journal(paths) as journal:
             waiting = _waiting(journal, box, targets)
             last = {t: journal.last(t, *delegation.RUN) for t in targets}
     except journalmod.JournalError as exc:
@@ -75,14 +77,17 @@ def check(repo, names: Sequence[bytes]) -> Findings:
         line = _(b'outbox and journal (version %d) can be written')
         yield _ABOUT.ok(line % sqlite_file.VERSION)
     for target in targets:
-        yield from _of_target(folder, target, abandoned, waiting[target])
+        yield from _of_target(paths, target, abandoned, waiting[target])
         row = last[target]
         if row and row.state != delegation.SUCCEEDED:
             about = finding.About(pycompat.sysbytes(target), _ABOUT.topic)
-            yield about.warning(*wording.recollection(row))
+            line, (hint,) = wording.recollection(row)
+            yield about.warning(line, hint)
 
 
-def _of_target(folder: str, target: str, abandoned, count: int) -> Findings:
+def _of_target(
+    paths: files.Paths, target: str, abandoned, count: int
+) -> Findings:
     name = pycompat.sysbytes(target)
     about = finding.About(name, _ABOUT.topic)
     number = abandoned.get(target)
@@ -92,7 +97,7 @@ def _of_target(folder: str, target: str, abandoned, count: int) -> Findings:
             _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
             % name,
         )
-    if count and not _is_held(_paths(folder).lock(target)):
+    if count and not _is_held(paths.lock(target)):
         yield about.warning(
             _(b'pushes that wait for it: %d') % count,
             _(b"'hg delegate --pending %s' delegates them") % name,
@@ -122,25 +127,21 @@ def _is_left(repo) -> bool:
     return [repo.svfs.lexists(name) for name in steps] == [True, False, True]
 
 
-def _writable(path: str) -> bool:
-    return os.access(path, os.W_OK)
-
-
-def _abandoned(folder: str) -> dict[str, int]:
+def _abandoned(paths: files.Paths) -> dict[str, int]:
     '''by target, the delegation that runs in the journal and nowhere else'''
-    running = _running(folder)
+    running = _running(paths)
     gone = {
         target: row
         for target, row in running.items()
-        if not _is_held(_paths(folder).lock(target))
+        if not _is_held(paths.lock(target))
     }
     # It may have ended before its lock was looked at, and another begun.
-    again = _running(folder) if gone else {}
+    again = _running(paths) if gone else {}
     return {t: row.number for t, row in gone.items() if again.get(t) == row}
 
 
-def _running(folder: str) -> dict[str, delegation.Delegation]:
-    with _copy(folder) as journal:
+def _running(paths: files.Paths) -> dict[str, delegation.Delegation]:
+    with _journal(paths) as journal:
         names = journal.running_targets()
         rows = {name: journal.running(name) for name in names}
     return {name: row for name, row in rows.items() if row}
@@ -161,27 +162,15 @@ def _waiting(
 
 
 @contextlib.contextmanager
-def _copy(folder: str) -> Iterator[journalmod.Journal]:
-    '''a copy of the journal, an empty one where there is none
+def _journal(paths: files.Paths) -> Iterator[journalmod.Journal]:
+    '''the journal to be read, an empty one where there is none
 
-    Whoever opens the journal itself may move it away, or write what a process
-    that was killed has left beside it. Raises JournalError.
+    Raises JournalError.
     '''
-    source = _paths(folder).journal
-    with tempfile.TemporaryDirectory(prefix='hg-delegate-') as temporary:
-        path = _paths(temporary).journal
-        if os.path.exists(source):
-            dry_run.copy_journal(source, path)
-        journal = journalmod.Journal(path)
-        try:
-            yield journal
-        finally:
-            journal.close()
-
-
-def _paths(folder: str) -> files.Paths:
-    '''only what is in ``folder``'''
-    return files.Paths('', '', folder, folder, '', None)
+    there = os.path.exists(paths.journal)
+    journal = journalmod.peek(paths.journal) if there else journalmod.empty()
+    with contextlib.closing(journal):
+        yield journal
 
 
 def _is_held(path: str) -> bool:

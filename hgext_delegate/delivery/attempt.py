@@ -1,0 +1,245 @@
+# attempt.py - one session of a delegation, and what came of it
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''one session of a delegation, and what came of it
+
+It sends the object, brings both streams through the sanitizer into the log,
+and says which state the delegation is in then. It records nothing but that
+the exec request is sent: the worker does the rest.
+'''
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .. import protocol, sanitizer
+from ..config import targets as targetsmod
+from ..push import outbox
+from ..ssh import session
+from ..state import delegation, files, journal as journalmod, output_log
+from . import remote_cancel
+
+# How long a partial line is held before it is shown, in seconds.
+_PATIENCE = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    '''the state after an attempt, the fields to record, and whether another
+    attempt may come further'''
+
+    state: str
+    fields: dict[str, Any]
+    may_retry: bool
+
+
+class Attempt:
+    '''the next session of ``row``; ``news`` is set when there is output'''
+
+    def __init__(
+        self,
+        target: targetsmod.Target,
+        paths: files.Paths,
+        journal: journalmod.Journal,
+        row: delegation.Delegation,
+        news: threading.Event,
+    ):
+        self._target = target
+        self._paths = paths
+        self._journal = journal
+        self._row = row
+        self._news = news
+        # what a cancelled delegation may have left on the far side
+        self._left_behind = ''
+
+    def run(self, connect: Callable[[], session.Session]) -> Outcome:
+        '''delegate over the session that ``connect`` makes'''
+        log = output_log.Log(
+            self._paths.log(self._row.id),
+            self._target.output_limit,
+            self._paths.mode,
+            # A receiver tells an attempt after the first all of it again.
+            anew=self._target.receiver,
+        )
+        output = _Output(log, self._target, self._news)
+        began = time.monotonic()
+        broken: session.SessionError | None = None
+        try:
+            state, fields = _verdict(self._session(connect, output))
+        except session.SessionError as exc:
+            broken = exc
+            state, fields = self._broken(exc)
+        finally:
+            output.close()
+            log.close()
+        if log.last_error:
+            self._journal.last_error = journalmod.JournalError(
+                'the output cannot be kept: %s' % log.last_error,
+                'see who may write .hg/delegate/log, and how full the disk is',
+            )
+        cancelled_by = self._cancelled_by()
+        if broken and (cancelled_by or isinstance(broken, session.Expired)):
+            state, fields = self._end_there(state, fields)
+        if cancelled_by and state != delegation.SUCCEEDED:
+            state = delegation.CANCELLED
+            fields['reason'] = 'cancelled by %s' % cancelled_by
+            fields['remedy'] = self._left_behind
+        fields['seconds'] = time.monotonic() - began
+        fatal = isinstance(broken, session.ConfigurationError)
+        return Outcome(state, fields, may_retry=not fatal)
+
+    def _session(
+        self, connect: Callable[[], session.Session], output: _Output
+    ) -> session.End:
+        target, row = self._target, self._row
+        request = protocol.command(target, row.node)
+        data = self._object()
+        with connect() as opened:
+            canceller = _Canceller(self, opened)
+
+            def tick() -> None:
+                output.tick()
+                if self._cancelled_by():
+                    self._left_behind = canceller.tick() or self._left_behind
+
+            self._journal.note_exec(row.number)
+            return opened.execute(
+                request,
+                data,
+                output.receive,
+                tick,
+                idle_timeout=target.idle_timeout,
+                timeout=target.timeout,
+            )
+
+    def _object(self) -> bytes:
+        box = outbox.read_file(self._paths.outbox)
+        rows = self._journal.carried(self._row.number)
+        repository = {'name': self._paths.name, 'root': self._paths.root}
+        pushes = outbox.pushes(box, rows)
+        return protocol.compose(repository, self._row, pushes)
+
+    def _broken(self, exc: session.SessionError) -> tuple[str, dict[str, Any]]:
+        fields: dict[str, Any] = {
+            'reason': exc.reason,
+            'remedy': exc.remedy,
+            'detail': exc.detail,
+        }
+        if not exc.started:
+            # an earlier attempt may have come further
+            fields['exec_sent_at'] = self._row.exec_sent_at
+            return delegation.PENDING, fields
+        if isinstance(exc, session.Expired):
+            return delegation.FAILED, fields
+        # The receiver answers for an id that it has seen; a script would run
+        # it twice.
+        if self._target.receiver:
+            return delegation.PENDING, fields
+        return delegation.LOST, fields
+
+    def _end_there(
+        self, state: str, fields: dict[str, Any]
+    ) -> tuple[str, dict[str, Any]]:
+        '''end what the receiver goes on with without us; what came of it'''
+        if not self._target.receiver:
+            return state, fields
+        begun = bool(fields.get('exec_sent_at', True))
+        said = remote_cancel.end(self._target, self._journal, self._row, begun)
+        if said == delegation.SUCCEEDED:
+            return said, {'status': 0}
+        self._left_behind = '' if said else delegation.NOT_ENDED
+        remedy = self._left_behind or fields['remedy']
+        return state, {**fields, 'remedy': remedy}
+
+    def _cancelled_by(self) -> str | None:
+        try:
+            current = self._journal.get(self._row.number)
+        except journalmod.JournalError:
+            # no reason to end what runs well
+            return None
+        return current.cancelled_by if current else None
+
+
+class _Canceller:
+    '''ends a running delegation: through the receiver, else by hanging up'''
+
+    def __init__(self, attempt: Attempt, opened: session.Session):
+        self._attempt = attempt
+        self._session = opened
+        self._told_at = 0.0
+
+    def tick(self) -> str:
+        '''do what comes next; what may be left on the far side, if anything'''
+        target = self._attempt._target
+        if not target.receiver:
+            self._session.cancel()
+            return delegation.GOES_ON
+        if not self._told_at:
+            self._told_at = time.monotonic()
+            # Where it cannot be told, the channel is closed later.
+            remote_cancel.end(
+                target, self._attempt._journal, self._attempt._row
+            )
+        elif time.monotonic() - self._told_at > remote_cancel.GRACE:
+            self._session.cancel()
+            return delegation.NOT_ENDED
+        return ''
+
+
+class _Output:
+    '''both streams of a session, through their sanitizers, into the log'''
+
+    def __init__(
+        self,
+        log: output_log.Log,
+        target: targetsmod.Target,
+        news: threading.Event,
+    ):
+        self._log = log
+        self._news = news
+        # What comes is bounded as well as what is shown: to make a flood safe
+        # takes time even if nothing of it can be seen.
+        self._room = 2 * target.output_limit
+        self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
+        self._held: dict[int, float] = {}
+
+    def receive(self, stream: int, data: bytes) -> None:
+        taken, dropped = data[: self._room], data[self._room :]
+        self._room -= len(taken)
+        self._show(self._streams[stream].feed(taken))
+        self._log.drop(dropped)
+
+    def tick(self) -> None:
+        '''show what was held for longer than _PATIENCE'''
+        now = time.monotonic()
+        for number, stream in self._streams.items():
+            if not stream.held:
+                self._held.pop(number, None)
+            elif now - self._held.setdefault(number, now) >= _PATIENCE:
+                del self._held[number]
+                self._show(stream.flush())
+
+    def close(self) -> None:
+        for stream in self._streams.values():
+            self._show(stream.close())
+
+    def _show(self, lines: list[bytes]) -> None:
+        if lines:
+            self._log.write(lines)
+            self._news.set()
+
+
+def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
+    fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
+    if end.status == 0:
+        return delegation.SUCCEEDED, fields
+    if end.signal is not None:
+        fields['reason'] = 'killed by signal %s' % end.signal
+    else:
+        fields['reason'] = 'exit status %s' % end.status
+    return delegation.FAILED, fields

@@ -1,0 +1,50 @@
+# config_errors.py - what is wrong with the configuration, told
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what is wrong with the configuration of a repository, told once each'''
+
+from __future__ import annotations
+
+import os
+
+from mercurial import pycompat
+
+from ..config import targets as targetsmod
+from . import printer as printermod, wording
+
+
+class Reporter:
+    '''tells ``printer`` of errors; ``found`` is whether there were any'''
+
+    def __init__(self, printer: printermod.Printer, repo):
+        self.found = False
+        self._printer = printer
+        self._repo = repo
+        self._told: set[targetsmod.ConfigError] = set()
+
+    def report(self, error: targetsmod.ConfigError) -> None:
+        self.found = True
+        if error not in self._told:
+            self._told.add(error)
+            source = self._shown(error.source)
+            line = wording.config_error(error.item, source, error.problem)
+            self._printer.warn(line, wording.safe(error.remedy))
+
+    def report_revset(self, name: str, exc: Exception) -> None:
+        '''report that :when of the target ``name`` cannot be evaluated'''
+        ui, section = self._repo.ui, targetsmod.SECTION
+        item = pycompat.sysbytes(name) + b':when'
+        source = ui.configsource(section, item)
+        if source in (b'none', b'default'):
+            item = b'*:when'
+            source = ui.configsource(section, item)
+        problem, remedy = wording.revset_problem(exc)
+        self.report(targetsmod.ConfigError(item, source, problem, remedy))
+
+    def _shown(self, source: bytes) -> bytes:
+        # A pusher may learn which file it is, but not where it lies.
+        for folder in (self._repo.root, self._repo.sharedpath):
+            if source.startswith(folder + b'/'):
+                return source[len(folder) + 1 :]
+        return os.path.basename(source)
