@@ -1,4 +1,5 @@
-# make test    lint and every test, with both supported Mercurials
+# make test    lint and every test; all that touches what Mercurial and
+#              paramiko offer with both supported releases of them
 # make help    the other targets
 #
 # Runs anywhere with python3, whatever the environment of the caller. As root
@@ -32,11 +33,14 @@ BENCH_ARGS :=
 FAULTS := all
 MATRIX_ARGS :=
 
-.PHONY: help test test-debian test-pypi test-crash test-faults lint format
+.PHONY: help test test-all test-debian test-pypi test-crash test-faults lint
+.PHONY: format
 .PHONY: demo bench clean debian pypi pot test-matrix
 
 help:
-	@echo 'make test         lint, then the suite with both Mercurials'
+	@echo 'make test         lint, then each test; with both Mercurials but'
+	@echo '                  for those that are marked once'
+	@echo 'make test-all     lint, then the whole suite with both Mercurials'
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
@@ -52,7 +56,11 @@ help:
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
 
-test: lint test-debian test-pypi
+test: lint debian pypi
+	$(DEBIAN) pytest -n 3 -m 'not once' $(PYTEST_ARGS)
+	$(PYPI) pytest -n 3 $(PYTEST_ARGS)
+
+test-all: lint test-debian test-pypi
 
 test-debian: debian
 	$(DEBIAN) pytest -n 3 $(PYTEST_ARGS)
@@ -104,7 +112,7 @@ clean:
 # Built as soon as there is a manual.
 ifneq ($(wildcard docs/conf.py),)
 .PHONY: docs
-test: docs
+test test-all: docs
 docs: pypi
 	$(PYPI) sphinx -q -W -b html docs docs/_build/html
 	$(PYPI) sphinx -q -W -b man docs docs/_build/man

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import loopback
+import pushed
 import pytest
 import sessions
 from hgrc import targets
@@ -52,6 +53,15 @@ def clone(world: World, repository: Repository) -> Clone:
 def ready(world: World, repository: Repository, clone: Clone) -> Clone:
     """A clone of a repository with the target blog."""
     repository.hgrc(targets(world))
+    return clone
+
+
+@pytest.fixture(name='pushed')
+def a_clone_that_has_pushed(
+    world: World, repository: Repository, clone: Clone
+) -> Clone:
+    """The same, whose one changeset was pushed and deployed."""
+    pushed.lay(world, repository, clone)
     return clone
 
 

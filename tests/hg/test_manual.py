@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from manual import FOLDER, ITEM, TOPICS, manual
 from mercurial import pycompat
-from world import CHECKOUT
+from sources import CHECKOUT
 
 import hgext_delegate
 from hgext_delegate import metadata, protocol

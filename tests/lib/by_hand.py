@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 from repositories import Completed, Repository, RunningPush
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
 PENDING = CHECKOUT / 'contrib' / 'delegate-pending'
 

@@ -15,7 +15,7 @@ from hgext_delegate.state import delegation, journal as journalmod
 
 def log(repository: Repository, *args: str) -> list[dict]:
     """What hg delegate-log lists, newest first."""
-    said = repository.hg('delegate-log', '-Tjson', *args).stdout
+    said = repository.ask('delegate-log', '-Tjson', *args).stdout
     return json.loads(said)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[2] / 'hgext_delegate'
+CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGE = CHECKOUT / 'hgext_delegate'
 
 
 def modules() -> list[str]:

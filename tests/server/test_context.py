@@ -64,20 +64,19 @@ def test_the_object_of_the_first_push_is_complete(
 
 
 def test_previous_is_what_was_deployed_last_with_success(
-    world: World, ready: Clone
+    world: World, pushed: Clone
 ) -> None:
-    first = ready.commit()
-    ready.push()
+    first = pushed.tip()
     world.forced_command('. ./record\nexit 1\n')
-    ready.commit()
-    ready.push()
+    pushed.commit()
+    pushed.push()
     assert pushes.told(world)['previous'] == first
     world.forced_command()
-    third = ready.commit()
-    ready.push()
+    third = pushed.commit()
+    pushed.push()
     assert pushes.told(world)['previous'] == first
-    ready.commit()
-    ready.push()
+    pushed.commit()
+    pushed.push()
     assert pushes.told(world)['previous'] == third
 
 
@@ -108,18 +107,17 @@ def test_what_had_to_wait_is_told_of_in_push_order(
 
 
 def test_several_heads_and_branches_in_one_push(
-    world: World, ready: Clone
+    world: World, pushed: Clone
 ) -> None:
-    base = ready.commit()
-    ready.push()
+    base = pushed.tip()
     nodes = []
     for branch in ('default', 'default', 'stable', 'other'):
-        ready.hg('update', '-q', base)
-        ready.hg('branch', '-q', '-f', branch)
-        nodes.append(ready.commit())
-    ready.hg('update', '-q', nodes[2])
-    nodes.append(ready.commit())
-    ready.push('-f', '--new-branch')
+        pushed.hg('update', '-q', base)
+        pushed.hg('branch', '-q', '-f', branch)
+        nodes.append(pushed.commit())
+    pushed.hg('update', '-q', nodes[2])
+    nodes.append(pushed.commit())
+    pushed.push('-f', '--new-branch')
     push = pushes.told_push(world)
     assert (push['node'], push['node_last']) == (nodes[0], nodes[-1])
     assert push['changesets'] == 5

@@ -63,7 +63,7 @@ def test_a_command_that_does_not_push_pays_nothing(
     world: World, repository: Repository, clone: Clone, args: list[str]
 ) -> None:
     clone.commit()
-    clone.push()
+    clone.deliver()
     spy = world.server.write('spy.py', SPY)
     repository.hgrc(targets(world))
     world.server.write(repository.path / 'new', 'text')
@@ -78,7 +78,7 @@ def test_who_pulls_pays_nothing(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     clone.commit()
-    clone.push()
+    clone.deliver()
     spy = world.server.write('spy.py', SPY)
     repository.hgrc(targets(world) + f'[extensions]\nspy = {spy}\n')
     assert world.clone(repository).hg('id', '-n').stdout == b'0\n'

@@ -7,11 +7,17 @@ import itertools
 import json
 from collections.abc import Iterator
 
+import pytest
 import servers
+import verdict
 from deploys import check_turns
 from hgrc import targets
 from repositories import Clone, Push, Repository
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
+
+pytestmark = pytest.mark.once
+
 
 BRANCHES = 15
 
@@ -84,8 +90,8 @@ def check(world: World, repository: Repository, pushes: list[Push]) -> None:
     assert len(told) == len(made) + 1
     assert len(deploys) < len(told) / 2
     for push in made:
-        last = [line for line in push.remote if b'delegate: blog: ' in line]
-        assert b'deployed' in last[-1] or b'superseded by' in last[-1]
+        end = verdict.among(push.remote)[-1]
+        assert end.state in ('deployed', 'superseded')
     log = json.loads(repository.hg('delegate-log', '-l99', '-Tjson').stdout)
     assert {row['state'] for row in log} == {'succeeded', 'superseded'}
     assert len(log) == len(told)

@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import verdict
 from accounts import PATH, ROOT, Account
 from delegations import outcomes
 from hgrc import targets
 from repositories import Repository, RunningPush
-from world import HELD, World
+from world import BEGUN, World
+
+pytestmark = pytest.mark.once
+
 
 # Whose server process it is that pushes, without an sshd in between.
 NO_SSH = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
@@ -76,7 +80,7 @@ class Member:
 @pytest.fixture
 def members(world: World) -> list[Member]:
     """Two of them, who can both log in to the deploy account."""
-    world.forced_command(HELD)
+    world.forced_command(BEGUN)
     key = world.server.read('.ssh/id_ed25519')
     world.pusher.write('.ssh/id_ed25519', key, 0o600)
     return [Member(world, world.server), Member(world, world.pusher)]
@@ -135,7 +139,7 @@ def test_a_group_shares_a_repository(
             push.finish(check=False)
         world.deploy.write('go', '')
         if number != 2:
-            assert b': deployed ' in push.finish().remote[-1]
+            assert verdict.last(push.finish()).state == 'deployed'
         check_modes(modes(common))
         while any(run.ended is None for run in world.deploys()):
             time.sleep(0.02)

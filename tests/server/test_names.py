@@ -110,6 +110,7 @@ def test_variables_come_along_where_the_server_takes_them(
     assert not [name for name in environment if 'USERVAR' in name]
 
 
+@pytest.mark.once
 def test_a_very_large_push_is_told_in_a_bounded_object(
     world: World, ready: Clone
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_script_finds_its_variables_and_nothing_of_the_session(
     assert account.read('mode').startswith('-rw------- ')
 
 
+@pytest.mark.once
 def test_what_is_not_known_is_an_empty_variable(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -79,6 +80,7 @@ def test_what_is_not_known_is_an_empty_variable(
     assert environ['HG_PREVIOUS'] == environ['DELEGATE_PUSHER'] == ''
 
 
+@pytest.mark.once
 def test_what_a_pusher_names_is_in_no_command_and_no_file_name(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -108,6 +110,7 @@ def test_a_script_comes_from_the_changeset(
     assert receiver.deploy(one).stdout == b'one --fast a b\n'
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('status', 'mode', 'text', 'remedy'),
     [
@@ -141,6 +144,7 @@ def test_a_script_that_cannot_run_is_named(
     assert f'\n({remedy}' in ended.stdout.decode()
 
 
+@pytest.mark.once
 def test_its_exit_status_is_passed_on(receiver: Receiver, clone: Clone) -> None:
     node = commit(clone)
     for status in (3, 255):
@@ -149,6 +153,7 @@ def test_its_exit_status_is_passed_on(receiver: Receiver, clone: Clone) -> None:
         assert (ended.returncode, ended.stdout) == (status, b'oops\n')
 
 
+@pytest.mark.once
 def test_output_comes_while_it_is_printed(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -164,6 +169,7 @@ def test_output_comes_while_it_is_printed(
     assert process.returncode == 0
 
 
+@pytest.mark.once
 def test_all_of_a_long_output_comes_in_order(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -173,6 +179,7 @@ def test_all_of_a_long_output_comes_in_order(
     assert ended.stdout == numbers + b'last\n'
 
 
+@pytest.mark.once
 def test_what_a_script_leaves_running_goes_on(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -192,6 +199,7 @@ def test_what_a_script_leaves_running_goes_on(
         pass
 
 
+@pytest.mark.once
 def test_status_tells_what_became_of_an_id(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -241,6 +249,7 @@ def test_a_folder_that_cannot_be_used_is_named(receiver: Receiver) -> None:
     assert ended.stderr.endswith(b'\n(see /proc/state)\n')
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('options', 'said'),
     [

@@ -13,7 +13,7 @@ from typing import Any
 import hostile
 import loopback
 import pytest
-from world import CHECKOUT
+from sources import CHECKOUT
 
 MOST = 16 * 1024  # KB
 QUIET = [hostile.status(0), (hostile.EOF,), (hostile.CLOSE,)]

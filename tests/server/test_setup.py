@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import servers
+import verdict
 from accounts import Account
 from repositories import Completed, Repository
 from setups import FOLDER, paste, pasted, refused, script, setup, url
@@ -50,7 +51,7 @@ def test_what_is_printed_is_pasted_and_a_push_deploys(
     node = clone.commit()
     push = clone.push()
     assert b'blog| deployed' in push.remote
-    assert push.remote[-1].startswith(b'delegate: blog: deployed ')
+    assert verdict.last(push).state == 'deployed'
     (deploy,) = world.deploys()
     assert deploy.command == f'hg-delegate 1 blog {node}'
 
@@ -90,7 +91,7 @@ def test_by_itself_it_proposes_the_receiver_which_deploys(
     node = clone.commit(files={'text': '1'})
     push = clone.push()
     assert b'blog| deploying %s' % node.encode() in push.remote, push.remote
-    assert push.remote[-1].startswith(b'delegate: blog: deployed ')
+    assert verdict.last(push).state == 'deployed'
 
 
 def test_run_again_it_changes_nothing_and_prints_the_same(
@@ -193,7 +194,7 @@ def test_the_key_whose_fingerprint_is_given_is_pinned(
     assert f'blog:hostkey = {world.sshd.host_keys[number]}\n' in pasted(done)[1]
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
 
 
 def test_another_fingerprint_is_refused_even_where_the_host_is_known(

@@ -6,6 +6,7 @@ import sys
 
 import loopback
 import pytest
+import verdict
 from repositories import Repository
 from setups import FOLDER, paste, pasted, refused, script, setup, url
 from world import World
@@ -73,7 +74,7 @@ def test_where_a_jump_host_leads_no_source_address_is_named(
     paste(world, repository, done)
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
     world.server.write('.ssh/config', config.replace('id_ed25519', 'none'))
     said = refused(setup(world, repository, check=False))
     assert said.startswith('abort: identity file none does not exist\n')
@@ -134,6 +135,6 @@ def test_what_is_enabled_for_once_only_is_enabled_by_the_lines(
     )
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
     done = setup(world, repository, '--command', script(world))
     assert b'[extensions]' not in done.stdout

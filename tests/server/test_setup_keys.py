@@ -10,6 +10,7 @@ from pathlib import Path
 
 import loopback
 import pytest
+import verdict
 from mercurial import error
 from repositories import Repository
 from setups import FOLDER, paste, refused, script, setup, url
@@ -287,7 +288,7 @@ def test_any_other_name_of_the_folder_will_do(
     paste(world, repository, done)
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
 
 
 def test_root_makes_no_key_for_the_repository_of_another(

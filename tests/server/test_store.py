@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import verdict
 from delegations import outcomes
 from hgrc import targets, unreachable
 from repositories import Clone, Repository, RunningPush
-from world import HELD, World
+from world import BEGUN, World
 
 
 def outbox(repository: Repository) -> list[str]:
@@ -62,7 +63,7 @@ def test_a_share_and_its_source_have_one_journal_and_one_turn(
     share = [*world.hg, '--config', 'extensions.share=', 'share', '-U']
     world.server.run([*share, str(repository.path), str(shared.path)])
     shared.hgrc(targets(world))
-    world.forced_command(HELD)
+    world.forced_command(BEGUN)
     other = world.clone(repository)
     first = clone.commit(files={'a': '1'})
     begun = clone.start_push(shared.url)
@@ -72,7 +73,7 @@ def test_a_share_and_its_source_have_one_journal_and_one_turn(
     waits.wait_for(b'waiting for delegation 3 of ')
     world.deploy.write('go', '')
     for push in (begun, waits):
-        assert b': deployed ' in push.finish().remote[-1]
+        assert verdict.last(push.finish()).state == 'deployed'
     assert outcomes(repository) == [
         ('superseded', waiting[0]),
         ('superseded', waiting[1]),
@@ -104,7 +105,7 @@ def test_a_push_that_was_rolled_back_is_not_delegated(
     assert len(deploy.context['pushes']) == 1
     # what was taken back can be pushed again, in a transaction of its own
     clone.hg('phase', '--draft', '--force', waiting[1])
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
     assert outcomes(repository)[2:] == [('succeeded', waiting[1])]
 
 
@@ -134,7 +135,7 @@ def left_behind(
 ) -> Iterator[int]:
     """The PID of the process that 'wait = no' has left delegating."""
     repository.hgrc(targets(world, more='blog:wait = no\n'))
-    world.forced_command(HELD)
+    world.forced_command(BEGUN)
     clone.commit()
     clone.push()
     while not world.deploys():
@@ -148,6 +149,7 @@ def left_behind(
         time.sleep(0.05)
 
 
+@pytest.mark.once
 def test_what_is_left_behind_has_nothing_of_the_connection(
     world: World, left_behind: int
 ) -> None:
@@ -192,7 +194,7 @@ def test_what_is_left_of_a_push_that_was_partly_stripped_is_delegated(
 
 def held(world: World, clone: Clone) -> tuple[str, RunningPush]:
     """A changeset that is being deployed until there is a file 'go'."""
-    world.forced_command('. ./record\necho begun\n. ./hold\n')
+    world.forced_command(BEGUN)
     node = clone.commit()
     runs = clone.start_push()
     runs.wait_for(b'blog| begun')
@@ -211,8 +213,8 @@ def test_what_is_stripped_while_it_waits_for_its_turn_is_not_deployed(
     repository.hg('--config', 'extensions.strip=', 'strip', '-r', gone)
     world.deploy.write('go', '')
     runs.finish()
-    said = b'\n'.join(waits.finish().remote)
-    assert b'failed: the changeset is gone from the repository' in said
+    said = verdict.among(waits.finish().remote)
+    assert verdict.failed('the changeset is gone from the repository') in said
     assert [deploy.context['node'] for deploy in world.deploys()] == [first]
 
 
@@ -238,8 +240,7 @@ def test_what_is_left_of_a_push_when_its_turn_comes_is_deployed(
         repository.hg('debugobsolete', gone)
     world.deploy.write('go', '')
     runs.finish()
-    said = b'\n'.join(waits.finish().remote)
-    assert b'deployed %s' % kept[:12].encode() in said
+    assert verdict.last(waits.finish()) == verdict.deployed(kept)
     nodes = [deploy.context['node'] for deploy in world.deploys()]
     assert nodes == [first, kept]
     log = repository.hg('delegate-log', '-l', '1', '-T', '{state} {node}')

@@ -15,7 +15,8 @@ import accounts
 import processes
 import pytest
 from repositories import Clone
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
 MAKE_A_WORLD = """
 import sys, time, world

@@ -20,6 +20,9 @@ from hgext_delegate.state import (
     sqlite_file,
 )
 
+pytestmark = pytest.mark.once
+
+
 PAGE = 4096
 A, B = 'a' * 40, 'b' * 40
 

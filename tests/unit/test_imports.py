@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 from sources import modules, tree
 
+pytestmark = pytest.mark.once
+
+
 # From the top down: a folder may import what stands below it, and itself as
 # long as that makes no circle. Those on one line do not know each other.
 FOLDERS = [

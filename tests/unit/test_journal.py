@@ -19,6 +19,9 @@ from hgext_delegate.state import (
     sqlite_file,
 )
 
+pytestmark = pytest.mark.once
+
+
 A, B, C = ('a' * 40, 'b' * 40, 'c' * 40)
 
 

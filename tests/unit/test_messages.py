@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
+import pytest
 from sources import PACKAGE, modules, tree
+
+pytestmark = pytest.mark.once
+
 
 TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.

@@ -15,6 +15,9 @@ import pytest
 
 from hgext_delegate.commands.check import rights
 
+pytestmark = pytest.mark.once
+
+
 OTHER = rights.Account('other', 4_000_001, frozenset({4_000_002}))
 MINE = os.getgid()
 MEMBER = rights.Account('member', 4_000_001, frozenset({MINE}))

@@ -21,6 +21,8 @@ from hgext_delegate.receiver import (
     runlog,
 )
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def kept(tmp_path: Path) -> run_store.Runs:

@@ -12,6 +12,9 @@ from hypothesis import given, settings, strategies as st
 
 from hgext_delegate import sanitizer
 
+pytestmark = pytest.mark.once
+
+
 INVISIBLE = ('Cc', 'Cf', 'Zl', 'Zp')  # general categories of Unicode
 ANY_LENGTH = settings(deadline=None, max_examples=400)
 

@@ -6,8 +6,11 @@ import ast
 import re
 
 import messages
-from sources import PACKAGE, modules, path_of, tree
-from world import CHECKOUT
+import pytest
+from sources import CHECKOUT, PACKAGE, modules, path_of, tree
+
+pytestmark = pytest.mark.once
+
 
 # Whose first arguments a user reads.
 SPOKEN = {'status', 'warn', 'say', 'note', 'Abort', 'InputError', 'StateError'}
