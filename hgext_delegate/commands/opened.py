@@ -43,14 +43,23 @@ def to_read(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
         yield dispatcher
 
 
+@contextlib.contextmanager
+def to_try(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
+    '''a dispatcher; what it does to the journal is rolled back in the end'''
+    with to_read(ui, repo) as dispatcher, dispatcher.journal.rolled_back():
+        yield dispatcher
+
+
 def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:
-    '''the journal, an empty one where there is none; opened ``readonly`` also
-    where it cannot be written. Raises JournalError
+    '''the journal; an empty one where there is none. Raises JournalError
+
+    It is opened ``readonly`` also where it cannot be written.
     '''
     if not os.path.exists(paths.journal):
         return journalmod.empty()
-    files_used = (paths.folder, paths.journal)
-    if readonly or not all(os.access(path, os.W_OK) for path in files_used):
+    for path in (paths.folder, paths.journal):
+        readonly = readonly or not os.access(path, os.W_OK)
+    if readonly:
         return journalmod.peek(paths.journal)
     return journalmod.open(paths.journal, paths.mode)
 
