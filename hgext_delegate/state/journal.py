@@ -83,6 +83,10 @@ class Journal:
         self._unsaved: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self._db = sqlite_file.Database(path, mode, readonly)
 
+    def sync_each_write(self) -> None:
+        '''let what is written outlive a power failure as well'''
+        self._db.sync_each_write()
+
     def close(self) -> None:
         for number in list(self._unsaved):
             # by now there may be room, or nobody who holds the file
@@ -109,6 +113,15 @@ class Journal:
     def get(self, number: int) -> delegation.Delegation | None:
         rows = self._select('number = ?', number)
         return rows[0] if rows else None
+
+    def by_id(self, id: str) -> delegation.Delegation | None:
+        rows = self._select('id = ?', id)
+        return rows[0] if rows else None
+
+    def without_verdict(self) -> list[delegation.Delegation]:
+        '''those of all targets that neither a status nor a signal has ended,
+        in the order in which they were recorded'''
+        return self._select('status IS NULL AND signal IS NULL ORDER BY number')
 
     def find(self, target: str, txn: str) -> int | None:
         '''the number of the delegation of the push ``txn`` to ``target``'''
@@ -197,15 +210,18 @@ class Journal:
         pusher: str | None,
         txn: str | None = None,
         sequence: int | None = None,
+        id: str | None = None,
     ) -> int:
         '''make a pending delegation; the number of the one made before
 
-        Without ``txn`` it is one that ``hg delegate`` asks for.
+        Without ``txn`` it is one that ``hg delegate`` asks for. ``id`` is
+        given where the other side has chosen it.
         '''
         with self._db.writing() as db:
             rows = db.execute(
-                'SELECT number FROM delegation WHERE txn = ? AND target = ?',
-                (txn, target),
+                'SELECT number FROM delegation '
+                'WHERE (txn = ? AND target = ?) OR id = ?',
+                (txn, target, id),
             ).fetchall()
             if rows:
                 return rows[0][0]
@@ -213,7 +229,7 @@ class Journal:
                 'INSERT INTO delegation (id, target, txn, sequence, state, '
                 'node, pusher, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
                 (
-                    secrets.token_hex(16),
+                    id or secrets.token_hex(16),
                     target,
                     txn,
                     sequence,
@@ -391,6 +407,18 @@ class Journal:
             keep,
             last.number if last else 0,
             sequence,
+        )
+        self._forget('delegation WHERE number', [row[0] for row in rows])
+        return [row[1] for row in rows]
+
+    def prune_all(self, keep: int) -> list[str]:
+        '''forget all but the newest ``keep`` ended ones of all targets; the
+        ids forgotten'''
+        rows = self._db.select(
+            'SELECT number, id FROM delegation '
+            "WHERE state NOT IN ('pending', 'running') "
+            'ORDER BY number DESC LIMIT -1 OFFSET ?',
+            keep,
         )
         self._forget('delegation WHERE number', [row[0] for row in rows])
         return [row[1] for row in rows]
