@@ -7,12 +7,9 @@
 command          the options on its command line
 server           one session with the server account
 supervisor       a process of its own, which runs one delegation
-run_store        what is known of each delegation, in files
+run              what is kept of each delegation
 clone            the clone that it brings to a changeset
-process          the program that it runs there
-request          what that program is told
-runlog           what it prints
-follow           the same, told to whoever asked
-detach           how a process outlives the one that starts it
+request          what the script is told
+process          a process, and the end of all that it starts
 authorized_keys  the file into which --install writes
 '''

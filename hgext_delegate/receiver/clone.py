@@ -2,25 +2,31 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''the receiver's own clone, brought to a changeset by programs of Mercurial's
+'''the receiver's own clone, brought to a changeset
 
 A working copy that has changes is left as it is, and so is a folder that is
-not ours. ``hg`` runs as a program, for it may hang, and can be ended then.
+not ours. All this runs in a child of the supervisor, for it may hang, and can
+be ended then; it is Mercurial's own commands, without the start of a program.
 '''
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import os
 import shutil
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import BinaryIO
+
+from mercurial import dispatch, encoding
 
 from .. import errors
 
-# runs ARGV in FOLDER with ENVIRON, output to RECEIVE if that is given
-Run = Callable[..., int]
+try:
+    from mercurial.main_script import request
+except ImportError:  # hg <= 7.1
+    from mercurial.dispatch import request
 
 # Names the source of a clone that is ours.
 MARK = 'delegate-source'
@@ -28,11 +34,6 @@ MARK = 'delegate-source'
 _UPDATING = 'delegate-updating'
 _NEW = '.hg-delegate-new'
 
-# this hg, with the modules that it has found itself
-_HG = (
-    'import sys; sys.path[:] = %r; '
-    'from mercurial import dispatch; dispatch.run()'
-)
 _SHOWN = 10
 
 
@@ -54,17 +55,20 @@ class Clone:
     config: Sequence[str]
     environ: Mapping[str, str]
 
-    def update(self, node: str, run: Run, say: Callable[[str], None]) -> None:
+    def bring(self, node: str, environ: Mapping[str, str]) -> None:
         '''bring it to ``node`` (40 hex digits), made and pulled if need be
 
-        ``run(argv, folder, environ, receive=None)`` runs a program. Raises
-        UnpreparedError.
+        For a process that does nothing else: its environment becomes that of
+        the clone with ``environ``. Raises UnpreparedError.
         '''
+        os.environ.clear()
+        os.environ.update({**self.environ, **environ})
+        encoding.encoding = b'UTF-8'
         try:
-            self._make(run)
+            self._make()
             self._check_source()
-            self._pull(run)
-            self._update(node, run, say)
+            self._pull()
+            self._update(node)
         except OSError as exc:
             raise UnpreparedError(
                 'cannot use the clone: %s' % exc.strerror,
@@ -74,18 +78,17 @@ class Clone:
     def _join(self, name: str) -> str:
         return os.path.join(self.path, '.hg', name)
 
-    def _hg(self, run: Run, *args: str, receive=None) -> int:
-        # not in the clone: `python -c` imports from where it stands
-        argv = [sys.executable, '-c', _HG % sys.path, '-q', *self.config]
-        return run([*argv, *args], '/', self.environ, receive)
+    def _hg(self, *args: str, out: BinaryIO | None = None) -> int:
+        words = ['-q', *self.config, *args]
+        asked = request(list(map(os.fsencode, words)), fout=out, ferr=out)
+        return dispatch.dispatch(asked)
 
-    def _in(self, run: Run, *args: str, receive=None) -> int:
+    def _in(self, *args: str, out: BinaryIO | None = None) -> int:
         # from there largefiles and lfs get what is not in the changesets
         default = 'paths.default=%s' % self.source
-        words = ['-R', self.path, '--config', default, *args]
-        return self._hg(run, *words, receive=receive)
+        return self._hg('-R', self.path, '--config', default, *args, out=out)
 
-    def _make(self, run: Run) -> None:
+    def _make(self) -> None:
         '''make it where nothing is; it is there whole, or not at all'''
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.path)
@@ -100,7 +103,7 @@ class Clone:
                 'name an empty or new folder with --clone',
             )
         shutil.rmtree(new, ignore_errors=True)
-        if self._hg(run, 'init', '--', new):
+        if self._hg('init', '--', new):
             raise UnpreparedError('cannot make the clone %s' % self.path)
         # 0600: there may be a password in it
         mark = os.path.join(new, '.hg', MARK)
@@ -131,60 +134,54 @@ class Clone:
                 'into %s' % self._join(MARK),
             )
 
-    def _pull(self, run: Run) -> None:
+    def _pull(self) -> None:
         # hg leaves this to a person, since the process that began might still
         # be at work. Here none is: we hold the lock of the clone.
         if os.path.exists(self._join('store/journal')):
-            self._in(run, 'recover')
-        if self._in(run, 'pull', '--', self.source):
+            self._in('recover')
+        if self._in('pull', '--', self.source):
             raise UnpreparedError(
                 'cannot pull from %s' % self.name,
                 'try it as this account: hg -R %s pull %s'
                 % (self.path, self.name),
             )
 
-    def _update(self, node: str, run: Run, say: Callable[[str], None]) -> None:
+    def _update(self, node: str) -> None:
         mark = self._join(_UPDATING)
         how = '--check'
         if os.path.exists(mark) and self._is_halfway():
-            say('the last update was interrupted: what it left is replaced')
+            _say('the last update was interrupted: what it left is replaced')
             how = '--clean'
         with open(mark, 'w'):
             pass
-        said = bytearray()
+        said = io.BytesIO()
         # As a revset: a bookmark or tag may have 40 digits, too.
         revision = 'id(%s)' % node
-        status = self._in(
-            run, 'update', how, '-r', revision, receive=said.extend
-        )
+        status = self._in('update', how, '-r', revision, out=said)
         if not self._is_halfway():
             os.unlink(mark)
         if status:
-            self._explain(node, run)
-            say(said.decode('utf-8', 'replace').rstrip('\n'))
+            self._explain(node)
+            _say(said.getvalue().decode('utf-8', 'replace').rstrip('\n'))
             raise UnpreparedError('cannot update to %s' % node)
 
     def _is_halfway(self) -> bool:
         '''whether an update has begun and not ended; a file of Mercurial's'''
         return os.path.exists(self._join('updatestate'))
 
-    def _explain(self, node: str, run: Run) -> None:
+    def _explain(self, node: str) -> None:
         '''raise the reason why there was no update, if it is a known one'''
-        found = bytearray()
-        self._in(
-            run,
-            *('log', '-r', 'id(%s)' % node, '-T', '{node}'),
-            receive=found.extend,
-        )
-        if found != node.encode('ascii'):
+        found = io.BytesIO()
+        self._in('log', '-r', 'id(%s)' % node, '-T', '{node}', out=found)
+        if found.getvalue() != node.encode('ascii'):
             raise UnpreparedError(
                 '%s is not in %s' % (node, self.name),
                 'either --source is another repository, or it is secret or '
                 'stripped',
             )
-        changed = bytearray()
-        self._in(run, 'status', '-mardn0', receive=changed.extend)
-        names = bytes(changed).split(b'\0')[:-1]
+        changed = io.BytesIO()
+        self._in('status', '-mardn0', out=changed)
+        names = changed.getvalue().split(b'\0')[:-1]
         if names:
             shown = [ascii(os.fsdecode(name)) for name in names[:_SHOWN]]
             more = ', ...' if len(names) > _SHOWN else ''
@@ -194,3 +191,8 @@ class Clone:
                 'save what matters, then as this account: '
                 'hg -R %s update --clean .' % self.path,
             )
+
+
+def _say(text: str) -> None:
+    lines = ['delegate-receive: %s\n' % line for line in text.split('\n')]
+    os.write(1, ''.join(lines).encode('utf-8', 'replace'))

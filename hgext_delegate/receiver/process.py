@@ -1,12 +1,17 @@
-# process.py - one program, and all that it starts
+# process.py - a process, and all that it starts
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''one program, in a session of its own, and the end of all that it starts'''
+'''a process, in a session of its own, and the end of all that it starts
+
+Either a program, or a function of ours in a child that is only forked: that
+has all modules loaded, and can hang and be ended as a program can.
+'''
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -16,39 +21,35 @@ from collections.abc import Callable, Mapping, Sequence
 
 # How long a session may take to end after it was asked to, in seconds.
 GRACE = 5.0
+# What has ended may have left its output open, for a filter that still holds
+# lines, or for a server that goes on: until nothing came for the first of
+# these, and at most for the second, in seconds.
+SILENCE = 2.0
+LONGEST = 5.0
 
 _PAUSE = 0.02
 _CHUNK = 64 * 1024
-# Chunks that are read after the end, which is more than a pipe holds: what
-# is left running may never stop talking.
-_LEFT = 32
 
 
 class Process:
-    '''a program that runs in ``folder``, with ``environ`` and no input
+    '''the process ``pid``, which leads a session and writes to ``pipe``
 
     It gets a pipe for its output, not a file: ``echo >/dev/stderr`` would
-    cut that short. Raises OSError where it cannot be started.
+    cut that short. ``poll()`` is its exit status, or None while it runs.
     '''
 
-    def __init__(
-        self, argv: Sequence[str], folder: str, environ: Mapping[str, str]
-    ):
-        self._process = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=True,
-        )
-        assert self._process.stdout
-        self._pipe = self._process.stdout
+    def __init__(self, pid: int, pipe: int, poll: Callable[[], int | None]):
+        self.session = pid
+        self._pipe = pipe
+        self._poll = poll
         self._eof = False
-        os.set_blocking(self._pipe.fileno(), False)
-        self.session = self._process.pid
+        self._naps = 0
+        os.set_blocking(pipe, False)
+
+    @property
+    def is_kept_open(self) -> bool:
+        '''whether something that it has left running has its output still'''
+        return not self._eof
 
     def wait(
         self, receive: Callable[[bytes], None], check: Callable[[], None]
@@ -60,28 +61,34 @@ class Process:
         is ended first. ``receive`` must not raise.
         '''
         try:
-            while self._process.poll() is None:
+            while (status := self._poll()) is None:
                 self._read(receive, _PAUSE)
                 check()
-            for _ in range(_LEFT):
-                if not self._read(receive, 0):
-                    break
         except BaseException:
             end_session(self.session, lambda: self._reap(receive))
             raise
-        return self._process.returncode
+        now = time.monotonic()
+        quiet, give_up = now + SILENCE, now + LONGEST
+        while not self._eof and now < min(quiet, give_up):
+            came = self._read(receive, _PAUSE)
+            now = time.monotonic()
+            quiet = now + SILENCE if came else quiet
+        return status
+
+    def close(self) -> None:
+        os.close(self._pipe)
 
     def linger(self) -> None:
         '''take what is still printed by what it has left running
 
         To close the pipe would be to kill that at its next word.
         '''
-        os.set_blocking(self._pipe.fileno(), True)
+        os.set_blocking(self._pipe, True)
         while not self._eof:
             self._read(lambda data: None, None)
 
     def _reap(self, receive: Callable[[bytes], None]) -> None:
-        self._process.poll()
+        self._poll()
         self._read(receive, _PAUSE)
 
     def _read(
@@ -89,16 +96,115 @@ class Process:
     ) -> bool:
         '''wait for output for ``seconds``; whether some came'''
         if self._eof:
-            time.sleep(seconds or 0)
+            # mostly it is just about to end
+            self._naps += 1
+            time.sleep(_PAUSE if self._naps > 20 else _PAUSE / 10)
             return False
         ready, _, _ = select.select([self._pipe], [], [], seconds)
         if not ready:
             return False
-        data = os.read(self._pipe.fileno(), _CHUNK)
+        data = os.read(self._pipe, _CHUNK)
         self._eof = not data
         if data:
             receive(data)
         return bool(data)
+
+
+def start(
+    argv: Sequence[str], folder: str, environ: Mapping[str, str]
+) -> Process:
+    '''a program in ``folder``, with ``environ`` and no input
+
+    Raises OSError where it cannot be started.
+    '''
+    started = subprocess.Popen(
+        argv,
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        start_new_session=True,
+    )
+    assert started.stdout
+    return Process(started.pid, started.stdout.fileno(), started.poll)
+
+
+def fork(work: Callable[[], None]) -> Process:
+    '''``work`` in a child, with no input; it exits with 0, or 1 if that raises
+
+    Once this process ends, however, the kernel ends the child's group.
+    '''
+    reading, writing = os.pipe()
+    alive, mine = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.setsid()
+            os.close(mine)
+            _end_with(alive)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            for standard in (1, 2):
+                os.dup2(writing, standard)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    os.close(alive)
+    ended: list[int] = []
+
+    def poll() -> int | None:
+        if not ended:
+            found, code = os.waitpid(pid, os.WNOHANG)
+            if found:
+                os.close(mine)
+                ended.append(os.waitstatus_to_exitcode(code))
+        return ended[0] if ended else None
+
+    return Process(pid, reading, poll)
+
+
+def _end_with(pipe: int) -> None:
+    '''end this process group by SIGIO once the other end of ``pipe`` closes'''
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, -os.getpid())
+    flags = fcntl.fcntl(pipe, fcntl.F_GETFL)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if select.select([pipe], [], [], 0)[0]:
+        # before the kernel was asked to tell
+        os._exit(1)
+
+
+def detach(work: Callable[[], None], keep: int) -> None:
+    '''do ``work`` in a process that outlives this one
+
+    It shares only the descriptor ``keep`` with this one. Raises OSError.
+    '''
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            _let_go(keep)
+            work()
+    finally:
+        # never back into hg, which belongs to the other process
+        os._exit(0)
+
+
+def _let_go(keep: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(null, standard)
+    os.closerange(3, keep)
+    os.closerange(keep + 1, os.sysconf('SC_OPEN_MAX'))
+    os.chdir('/')
 
 
 def end_session(session: int, wait: Callable[[], None]) -> None:

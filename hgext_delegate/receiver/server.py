@@ -10,16 +10,18 @@ follows. Either may end without the other.
 
 from __future__ import annotations
 
-import dataclasses
-import json
+import contextlib
 import os
+import resource
 import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
-from .. import protocol
-from . import detach, follow, run_store, supervisor
+from .. import errors, protocol
+from ..state import delegation, journal, output_log
+from . import process, run, supervisor
 
 # How long the object may take to come, in seconds.
 PATIENCE = 60.0
@@ -27,6 +29,15 @@ PATIENCE = 60.0
 FAREWELL = 9.0
 # How many may wait for their turn in one clone.
 WAITING = 10
+
+# How soon a line is seen, in milliseconds.
+_PAUSE = 10
+# How often it is looked whether there is a supervisor, in pauses.
+_LOOK = 50
+
+
+class BusyError(errors.DelegateError):
+    '''too many wait for the clone'''
 
 
 def serve(folder: str, work: supervisor.Work) -> int:
@@ -37,39 +48,51 @@ def serve(folder: str, work: supervisor.Work) -> int:
     try:
         asked = os.environ.get('SSH_ORIGINAL_COMMAND', '')
         request = protocol.parse_request(asked)
-        data = _read_input()
-        if request.verb == protocol.DEPLOY:
-            order = protocol.parse_deploy(data, request)
-            return _deploy(run_store.Runs(folder, work.clone.path), order, work)
+        data = _read_input(request, work)
+        if request.verb == protocol.STANDBY and not data:
+            return 0
+        if request.verb in (protocol.DEPLOY, protocol.STANDBY):
+            deploy = protocol.parse_deploy(data, request)
+            return _deploy(folder, deploy, work)
         id = protocol.parse_id(data)
-        runs = run_store.Runs(folder, work.clone.path)
-        if request.verb == protocol.CANCEL:
-            return _cancel(runs, request.target, id)
-        return _tell(runs, request.target, id)
+        with _opened(folder, work) as runs:
+            if request.verb == protocol.CANCEL:
+                return _cancel(runs, request.target, id)
+            return _tell(runs, request.target, id)
     except protocol.RequestError as exc:
         _say(exc.reason, exc.remedy)
-        return run_store.EXIT_REFUSED
+        return run.EXIT_REFUSED
+    except BusyError as exc:
+        _say(exc.reason, exc.remedy)
+        return run.EXIT_WAITED
     except BrokenPipeError:
         # whoever asked is gone; what was asked for goes on
-        return run_store.EXIT_GOES_ON
-    except OSError as exc:
-        where = exc.filename or folder
-        _say('cannot receive: %s' % exc.strerror, 'see %s' % where)
-        return run_store.EXIT_UNPREPARED
+        return run.EXIT_GOES_ON
+    except (OSError, journal.JournalError) as exc:
+        _say(*run.explain(exc, run.folder_of(work.clone.path, folder)))
+        return run.EXIT_UNPREPARED
 
 
-def _read_input() -> bytes:
+def _read_input(request: protocol.Request, work: supervisor.Work) -> bytes:
+    patience = PATIENCE
+    if request.verb == protocol.STANDBY:
+        # The push is still received. Never an end by itself with status 0,
+        # which would look like a success to a server that is just sending.
+        patience = work.timeout
     data = b''
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + patience
     while len(data) <= protocol.MAX_BYTES:
         left = max(0.0, give_up - time.monotonic())
         if not select.select([0], [], [], left)[0]:
             raise protocol.RequestError(
-                'standard input has no end after %g s' % PATIENCE
+                'standard input has no end after %g s' % patience
             )
         more = os.read(0, 1 << 16)
         if not more:
             break
+        if not data:
+            patience = PATIENCE
+            give_up = time.monotonic() + patience
         data += more
     return data
 
@@ -82,123 +105,159 @@ def _say(reason: str, remedy: str = '') -> None:
     sys.stderr.flush()
 
 
-def _deploy(
-    runs: run_store.Runs, order: protocol.Deploy, work: supervisor.Work
-) -> int:
-    if not runs.find(order.id) and runs.count_open() > WAITING:
-        _say('%d delegations wait for this clone already' % WAITING)
-        return run_store.EXIT_WAITED
-    run = runs.get(order.id)
+@contextlib.contextmanager
+def _opened(folder: str, work: supervisor.Work) -> Iterator[run.Runs]:
+    runs = run.Runs(folder, work.clone.path)
+    try:
+        if runs.journal.last_error:
+            _say(*run.explain(runs.journal.last_error, runs.folder))
+        yield runs
+    finally:
+        runs.close()
+
+
+def _deploy(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> int:
     # A supervisor that is killed before its script has begun is replaced.
     for _attempt in range(3):
-        lock = run.acquire()
-        if lock is not None:
-            try:
-                _begin(runs, run, lock, order, work)
-            finally:
-                os.close(lock)
-        state = follow.follow(run, order.target, order.node)
-        if state:
-            return follow.leave(state)
+        _begin(folder, deploy, work)
+        with _opened(folder, work) as runs:
+            row = _follow(runs, deploy)
+        if row:
+            return _leave(row)
     _say('the receiver is killed whenever it starts')
-    return run_store.EXIT_LOST
+    return run.EXIT_LOST
 
 
-def _begin(
-    runs: run_store.Runs,
-    run: run_store.Run,
-    lock: int,
-    order: protocol.Deploy,
-    work: supervisor.Work,
-) -> None:
-    '''start what sees ``run`` through, unless its script ever began'''
-    supervisor.close(run)
-    state = run.read()
-    if state is None:
-        number = runs.count()
-        state = run_store.State(
-            order.id, order.target, order.node, number=number
-        )
-        run.save_object(order.data)
-        run.write(state)
-    follow.check(state, order.target, order.node)
-    if state.over:
-        return
-    supervise = supervisor.Supervisor(runs, run, state, order, work)
+def _begin(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> None:
+    '''start what sees it through, unless that is done or its script ever began
 
-    def see_through() -> None:
-        supervise.work()
-        os.close(lock)
-        supervise.linger()
-
-    detach.detach(see_through, lock)
-
-
-def _cancel(runs: run_store.Runs, target: str, id: str) -> int:
-    run = runs.get(id)
-    lock = run.acquire()
-    if lock is None:
-        follow.check(run.read(), target)
-        run.cancel()
-        give_up = time.monotonic() + FAREWELL
-        while not run.is_over() and time.monotonic() < give_up:
-            time.sleep(0.02)
-    else:
-        try:
-            supervisor.close(run)
-            _cancel_idle(runs, run, target)
-        finally:
-            os.close(lock)
-        runs.prune()
-    state = run.read()
-    if state is None or not state.over:
-        _say('%s does not end' % id, 'it is killed, but waits for the kernel')
-        return run_store.EXIT_GOES_ON
-    print('%s: %s' % (id, state.state), flush=True)
-    return 0
-
-
-def _cancel_idle(runs: run_store.Runs, run: run_store.Run, target: str) -> None:
-    '''cancel what nobody runs: it may yet come, for this is faster'''
-    state = run.read()
-    if state is None:
-        state = run_store.State(run.id, target, number=runs.count())
-    follow.check(state, target)
-    if not state.over:
-        run.write(
-            dataclasses.replace(
-                state,
-                state=run_store.CANCELLED,
-                status=run_store.EXIT_CANCELLED,
-                reason='cancelled before it began',
-                ended=run_store.now(),
+    sqlite forbids a fork while a journal is open.
+    '''
+    with _opened(folder, work) as runs:
+        if not runs.find(deploy.id) and len(runs.held()) > WAITING:
+            raise BusyError(
+                '%d delegations wait for this clone already' % WAITING
             )
+        row = runs.record(deploy.id, deploy.target, deploy.node)
+        _check(row, deploy.target, deploy.node)
+        # which also makes the log that is followed
+        lock = runs.acquire(deploy.id)
+        if lock is None:
+            return
+        runs.close_run(deploy.id)
+        row = runs.record(deploy.id, deploy.target, deploy.node)
+        begins = row.state == delegation.PENDING
+        if begins:
+            runs.save_object(deploy.id, deploy.data)
+    if begins:
+        supervise = supervisor.Supervisor(folder, deploy, work)
+
+        def see_through() -> None:
+            supervise.work()
+            os.close(lock)
+            supervise.linger()
+
+        process.detach(see_through, lock)
+    os.close(lock)
+
+
+def _check(row: delegation.Delegation, target: str, node: str = '') -> None:
+    # one cancelled before it began has no node
+    if row.target != target or (row.node and node and row.node != node):
+        raise protocol.RequestError(
+            'the id %s belongs to another delegation' % row.id
         )
 
 
-def _tell(runs: run_store.Runs, target: str, id: str) -> int:
-    '''answer a status request, in JSON'''
-    run = runs.find(id)
-    state = None
-    if run:
-        lock = run.acquire()
+def _follow(
+    runs: run.Runs, deploy: protocol.Deploy
+) -> delegation.Delegation | None:
+    '''copy the log to standard output until the run is over; its last state
+
+    None if it is not over, and nobody sees it through any more. SIGTERM
+    cancels the run. Raises BrokenPipeError once nobody listens.
+    '''
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    # reports that the other end is gone, which it does unasked
+    channel = select.poll()
+    channel.register(1, 0)
+    log = output_log.Reader(runs.log(deploy.id))
+    idle = 0
+    try:
+        while True:
+            # first: what was printed before its end is there now
+            row = runs.find(deploy.id)
+            if row and told:
+                runs.journal.cancel(row.number, 'signal TERM')
+                told.clear()
+            if _copy(log):
+                idle = 0
+                continue
+            if row and run.is_over(row):
+                return row
+            if channel.poll(_PAUSE):
+                raise BrokenPipeError
+            idle += 1
+            if row is None or (idle % _LOOK == 0 and not runs.is_held(row.id)):
+                return None
+    finally:
+        log.close()
+
+
+def _copy(log: output_log.Reader) -> bool:
+    '''whether there was something'''
+    data = rest = log.read_data()
+    while rest:
+        rest = rest[os.write(1, rest) :]
+    return bool(data)
+
+
+def _leave(row: delegation.Delegation) -> int:
+    '''end as the script has: what to exit with, or by its signal'''
+    if row.signal:
+        # sshd then says which one it was; a core of ours would help nobody
+        number = supervisor.signal_number(row.signal)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # KILL has no handler
+            signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    return run.EXIT_LOST if row.status is None else row.status
+
+
+def _cancel(runs: run.Runs, target: str, id: str) -> int:
+    row = runs.record(id, target)
+    _check(row, target)
+    # it may yet come, for this is faster
+    runs.journal.cancel(row.number, 'the server')
+    give_up = time.monotonic() + FAREWELL
+    while not run.is_over(row):
+        lock = runs.acquire(id)
         if lock is not None:
-            supervisor.close(run)
+            runs.close_run(id)
             os.close(lock)
-        state = run.read()
-    answer = {'protocol': protocol.PROTOCOL, 'id': id, 'state': 'unknown'}
-    if state:
-        follow.check(state, target)
-        answer.update(dataclasses.asdict(state))
-        if state.signal:
-            answer['signal'] = signal_name(state.signal)
-    print(json.dumps(answer), flush=True)
+        elif time.monotonic() > give_up:
+            _say(
+                '%s does not end' % id, 'it is killed, but waits for the kernel'
+            )
+            return run.EXIT_GOES_ON
+        else:
+            time.sleep(0.02)
+        row = runs.find(id) or row
+    runs.prune()
+    os.write(1, protocol.compose_cancelled(id, row.state))
     return 0
 
 
-def signal_name(number: int) -> str:
-    '''as SSH names them: without SIG (RFC 4254 6.10)'''
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
+def _tell(runs: run.Runs, target: str, id: str) -> int:
+    '''answer a status request, in JSON'''
+    row = runs.find(id)
+    if row:
+        _check(row, target)
+        lock = runs.acquire(id)
+        if lock is not None:
+            runs.close_run(id)
+            os.close(lock)
+            row = runs.find(id)
+    os.write(1, protocol.compose_status(id, row))
+    return 0

@@ -13,17 +13,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import errors, protocol
-from . import clone as clonemod, process, request, run_store, runlog
+from ..state import delegation, journal
+from . import clone as clonemod, process, request, run
 
 _PAUSE = 0.05
+# How often it is looked whether a run was cancelled, in seconds.
+_LOOK = 0.02
 
 
 class EndedError(errors.DelegateError):
@@ -34,7 +38,7 @@ class EndedError(errors.DelegateError):
         status: int,
         reason: str,
         remedy: str = '',
-        state: str = run_store.FAILED,
+        state: str = delegation.FAILED,
     ):
         super().__init__(reason, remedy)
         self.status = status
@@ -51,40 +55,35 @@ class Work:
 
 
 class Supervisor:
-    '''sees ``run`` through, of which it holds the lock'''
+    '''sees ``deploy`` through; this process has the lock of its id'''
 
-    def __init__(
-        self,
-        runs: run_store.Runs,
-        run: run_store.Run,
-        state: run_store.State,
-        order: protocol.Deploy,
-        work: Work,
-    ):
-        self._runs = runs
-        self._run = run
-        self._state = state
-        self._order = order
+    def __init__(self, folder: str, deploy: protocol.Deploy, work: Work):
+        self._folder = folder
+        self._deploy = deploy
         self._work = work
         self._told = False
         self._limit = 0.0
+        self._looked = 0.0
         self._script: process.Process | None = None
 
     def work(self) -> None:
-        '''do all of it; the state then says how it ended'''
+        '''do all of it; the journal then says how it ended'''
         # Handlers, not SIG_IGN, which the script would inherit.
         signal.signal(signal.SIGTERM, self._end)
         for number in (signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda number, frame: None)
-        self._log = runlog.Log(self._run)
+        self._runs = runs = run.Runs(self._folder, self._work.clone.path)
+        self._log = runs.open_log(self._deploy.id)
+        row = runs.record(self._deploy.id, self._deploy.target)
         try:
-            fields = self._outcome()
+            fields = self._outcome(row)
         except Exception:  # noqa: BLE001
             # nobody is left to hand a bug on to
             fields = self._internal()
         self._log.close()
-        self._change(ended=run_store.now(), **fields)
-        self._runs.prune()
+        runs.end(row.number, **fields)
+        runs.prune()
+        runs.close()
 
     def linger(self) -> None:
         '''stay for what the script has left running, which may print'''
@@ -95,59 +94,60 @@ class Supervisor:
     def _end(self, number: int, frame: object) -> None:
         self._told = True
 
-    def _change(self, **fields: Any) -> None:
-        self._state = dataclasses.replace(self._state, **fields)
-        self._run.write(self._state)
-
     def _internal(self) -> dict[str, Any]:
-        path = os.path.join(self._run.path, 'traceback')
+        path = self._runs.object(self._deploy.id) + '.traceback'
         with contextlib.suppress(OSError), open(path, 'wb') as file:
             text = traceback.format_exc()
             file.write(text.encode('utf-8', 'replace'))
         reason = 'internal error: see %s' % path
-        self._log.say(reason, 'please report it, with that file')
+        run.say(self._log, reason, 'please report it, with that file')
         return {
-            'state': run_store.LOST,
-            'status': run_store.EXIT_LOST,
+            'state': delegation.LOST,
+            'status': run.EXIT_LOST,
             'reason': reason,
         }
 
-    def _outcome(self) -> dict[str, Any]:
-        '''run it, and say how it ended, as fields of State'''
+    def _outcome(self, row: delegation.Delegation) -> dict[str, Any]:
+        '''run it, and say how it ended, as arguments of Runs.end()'''
         try:
-            with self._turn():
-                close_abandoned(self._runs)
+            with self._turn(row):
+                self._runs.close_abandoned()
                 self._prepare()
-                status = self._run_script()
+                status = self._run_script(row)
         except EndedError as exc:
-            self._log.say(exc.reason, exc.remedy)
+            run.say(self._log, exc.reason, exc.remedy)
             return {
                 'state': exc.state,
                 'status': exc.status,
                 'reason': exc.reason,
             }
         if status < 0:
-            return {'state': run_store.FAILED, 'signal': -status}
-        state = run_store.FAILED if status else run_store.SUCCEEDED
+            name = _signal_name(-status)
+            return {'state': delegation.FAILED, 'status': None, 'signal': name}
+        state = delegation.FAILED if status else delegation.SUCCEEDED
         return {'state': state, 'status': status}
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, row: delegation.Delegation) -> Iterator[None]:
         '''hold the clone; wait for it at most as long as a run may take'''
         waiting = time.monotonic()
         self._limit = waiting + self._work.timeout
         said = False
         while True:
-            lock = run_store.acquire(self._runs.lock)
+            lock = self._runs.acquire_clone()
             if lock is not None:
-                if not self._is_overtaking():
+                # whoever has come before has the clone before
+                before = self._runs.held()
+                if not before or before[0].number >= row.number:
                     break
                 os.close(lock)
             self._check(
-                run_store.EXIT_WAITED, 'another delegation has the clone still'
+                run.EXIT_WAITED, 'another delegation has the clone still'
             )
             if not said and time.monotonic() > waiting + 1:
-                self._log.say('waiting for another delegation in this clone')
+                run.say(
+                    self._log, 'waiting for another delegation in this clone'
+                )
                 said = True
             time.sleep(_PAUSE)
         try:
@@ -156,71 +156,111 @@ class Supervisor:
         finally:
             os.close(lock)
 
-    def _is_overtaking(self) -> bool:
-        '''whether one that has come before waits for the clone as well'''
-        mine = self._state.number
-        return any(
-            run.id != self._run.id and run.is_before(mine) and run.is_open()
-            for run in self._runs.all()
-        )
-
     def _check(
-        self, status: int = run_store.EXIT_TIMEOUT, what: str = 'not finished'
+        self, status: int = run.EXIT_TIMEOUT, what: str = 'not finished'
     ) -> None:
         '''raise EndedError if it is to end now'''
-        if self._run.is_cancelled():
-            raise EndedError(
-                run_store.EXIT_CANCELLED, 'cancelled', state=run_store.CANCELLED
-            )
+        now = time.monotonic()
+        if now > self._looked + _LOOK:
+            self._looked = now
+            row = self._runs.find(self._deploy.id)
+            if row and row.cancelled_by:
+                raise _cancelled()
         if self._told:
-            raise EndedError(
-                run_store.EXIT_CANCELLED, 'told to end by signal TERM'
-            )
-        if time.monotonic() > self._limit:
+            raise EndedError(run.EXIT_CANCELLED, 'told to end by signal TERM')
+        if now > self._limit:
             raise EndedError(
                 status, '%s after %g s' % (what, self._work.timeout)
             )
 
     def _prepare(self) -> None:
+        '''bring the clone to the changeset, in a child'''
+        # as the script has it: by that close_run() finds what is left of it
+        mark = {'DELEGATE_JSON': self._runs.object(self._deploy.id)}
+        told = b''
+        reading, telling = os.pipe()
+
+        def bring() -> None:
+            try:
+                self._work.clone.bring(self._deploy.node, mark)
+            except clonemod.UnpreparedError as exc:
+                why = json.dumps([exc.reason, exc.remedy])
+                os.write(telling, why.encode('ascii'))
+
+        child = process.fork(bring)
+        os.close(telling)
         try:
-            self._work.clone.update(
-                self._order.node, self._run_tool, self._log.say
-            )
-        except clonemod.UnpreparedError as exc:
+            status = child.wait(self._log.write_data, self._check)
+            # a worker of Mercurial's may have outlived the child
+            os.set_blocking(reading, False)
+            with contextlib.suppress(BlockingIOError):
+                told = os.read(reading, 1 << 16)
+        finally:
+            os.close(reading)
+            child.close()
+        if told:
+            raise EndedError(run.EXIT_UNPREPARED, *json.loads(told))
+        if status:
             raise EndedError(
-                run_store.EXIT_UNPREPARED, exc.reason, exc.remedy
-            ) from None
-
-    def _run_tool(
-        self,
-        argv: Sequence[str],
-        folder: str,
-        environ: Mapping[str, str],
-        receive: Callable[[bytes], None] | None = None,
-    ) -> int:
-        # as the script has it: by that close() finds what is left of a run
-        mark = {'DELEGATE_JSON': self._run.object}
-        started = process.Process(argv, folder, {**environ, **mark})
-        return started.wait(receive or self._log.write, self._check)
-
-    def _run_script(self) -> int:
-        script = self._work.script
-        told = request.variables(self._order, self._run.object)
-        environ = request.environment(told)
-        # First: an id whose script may have begun is never run again.
-        self._change(state=run_store.RUNNING, began=run_store.now())
-        try:
-            self._script = process.Process(
-                script, self._work.clone.path, environ
+                run.EXIT_UNPREPARED,
+                'cannot update to %s' % self._deploy.node,
+                'the process that did it %s' % _end_of(status),
             )
+
+    def _run_script(self, row: delegation.Delegation) -> int:
+        script = self._work.script
+        path = self._runs.object(row.id)
+        environ = request.environment(request.variables(self._deploy, path))
+        try:
+            # First: an id whose script may have begun is never run again.
+            claimed = self._runs.claim(row, self._deploy.previous)
+        except (OSError, journal.JournalError) as exc:
+            told = run.explain(exc, self._runs.folder)
+            raise EndedError(run.EXIT_UNPREPARED, *told) from None
+        if claimed is None:
+            raise _cancelled()
+        try:
+            self._script = process.start(script, self._work.clone.path, environ)
         except OSError as exc:
             missing = isinstance(exc, FileNotFoundError)
             raise EndedError(
-                run_store.EXIT_NOT_FOUND if missing else run_store.EXIT_NOT_RUN,
+                run.EXIT_NOT_FOUND if missing else run.EXIT_NOT_RUN,
                 'cannot run %s: %s' % (script[0], exc.strerror),
                 _remedy(script[0], self._work.clone.path, exc),
             ) from None
-        return self._script.wait(self._log.write, self._check)
+        status = self._script.wait(self._log.write_data, self._check)
+        if self._script.is_kept_open:
+            run.say(
+                self._log,
+                'something that it has left running keeps its output open',
+                "start that with its output elsewhere: '>>FILE 2>&1 &'",
+            )
+        return status
+
+
+def _cancelled() -> EndedError:
+    return EndedError(
+        run.EXIT_CANCELLED, 'cancelled', state=delegation.CANCELLED
+    )
+
+
+def _end_of(status: int) -> str:
+    if status < 0:
+        return 'was killed by signal %s' % _signal_name(-status)
+    return 'ended with status %d' % status
+
+
+def _signal_name(number: int) -> str:
+    '''as SSH names them: without SIG (RFC 4254 6.10)'''
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
+
+
+def signal_number(name: str) -> int:
+    '''the reverse'''
+    return int(name) if name.isdigit() else signal.Signals['SIG' + name].value
 
 
 def _remedy(program: str, folder: str, exc: OSError) -> str:
@@ -231,40 +271,3 @@ def _remedy(program: str, folder: str, exc: OSError) -> str:
         if isinstance(exc, PermissionError):
             return 'make it executable: chmod +x, commit and push'
     return 'it must begin with #!; one that is committed is ./NAME'
-
-
-def close_abandoned(runs: run_store.Runs) -> None:
-    '''close what supervisors that were killed have left running'''
-    for run in runs.all():
-        state = run.read()
-        if state and not state.over:
-            lock = run.acquire()
-            if lock is not None:
-                close(run)
-                os.close(lock)
-
-
-def close(run: run_store.Run) -> None:
-    '''close ``run`` if its supervisor was killed; the caller has its lock
-
-    What is left of its programs is ended: nobody watches over them.
-    '''
-    state = run.read()
-    if state is None or state.over:
-        return
-    for session in process.marked_sessions('DELEGATE_JSON', run.object):
-        process.end_session(session, lambda: time.sleep(_PAUSE))
-    if state.state != run_store.RUNNING:
-        return
-    reason = 'the receiver was killed, and what the script has done is unknown'
-    log = runlog.Log(run)
-    log.say(reason)
-    log.close()
-    state = dataclasses.replace(
-        state,
-        state=run_store.LOST,
-        status=run_store.EXIT_LOST,
-        reason=reason,
-        ended=run_store.now(),
-    )
-    run.write(state)

@@ -74,6 +74,10 @@ class Journal:
         self.db = sqlite_file.Database(path, mode, readonly)
         self._unsaved = unsaved.Unsaved(self.db)
 
+    def sync_each_write(self) -> None:
+        '''let what is written outlive a power failure as well'''
+        self.db.sync_each_write()
+
     def close(self) -> None:
         try:
             self._unsaved.save()
@@ -98,6 +102,15 @@ class Journal:
 
     def get(self, number: int) -> delegation.Delegation | None:
         return next(iter(self._select('number = ?', number)), None)
+
+    def by_id(self, id: str) -> delegation.Delegation | None:
+        rows = self._select('id = ?', id)
+        return rows[0] if rows else None
+
+    def without_verdict(self) -> list[delegation.Delegation]:
+        '''those of all targets that neither a status nor a signal has ended,
+        in the order in which they were recorded'''
+        return self._select('status IS NULL AND signal IS NULL ORDER BY number')
 
     def find(self, target: str, txn: str) -> int | None:
         '''the number of the delegation of the push ``txn`` to ``target``'''
@@ -170,13 +183,15 @@ class Journal:
         pusher: str | None,
         txn: str | None = None,
         sequence: int | None = None,
+        id: str | None = None,
     ) -> int:
         '''make a pending delegation; the number of the one made before
 
-        Without ``txn`` it is one that ``hg delegate`` asks for.
+        Without ``txn`` it is one that ``hg delegate`` asks for. ``id`` is
+        given where the other side has chosen it.
         '''
         row = {
-            'id': secrets.token_hex(16),
+            'id': id or secrets.token_hex(16),
             'target': target,
             'txn': txn,
             'sequence': sequence,
@@ -194,8 +209,8 @@ class Journal:
                 row,
             )
             return db.execute(
-                'SELECT max(number) FROM delegation '
-                'WHERE target = :target AND txn IS :txn',
+                'SELECT number FROM delegation '
+                'WHERE id = :id OR (txn = :txn AND target = :target)',
                 row,
             ).fetchone()[0]
 

@@ -35,6 +35,7 @@ class Log:
         self._room = limit
         self._lines = 0
         self._bytes = 0
+        self._end = b'\n'
         self.last_error = ''
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         flags |= os.O_TRUNC if anew else 0
@@ -55,29 +56,42 @@ class Log:
             else:
                 self._room -= len(line) + 1
                 kept += 1
-        self._append(lines[:kept])
+        self._append(b''.join(line + b'\n' for line in lines[:kept]))
+
+    def write_data(self, data: bytes) -> None:
+        '''append ``data``, which need not be whole lines; the same'''
+        kept = 0 if self._bytes else self._room
+        self._room -= len(data[:kept])
+        self.drop(data[kept:])
+        self._append(data[:kept])
+
+    def add(self, lines: list[bytes]) -> None:
+        '''append ``lines``, each on a line of its own, whatever the limit'''
+        new = b'' if self._end == b'\n' else b'\n'
+        self._append(new + b''.join(line + b'\n' for line in lines))
 
     def drop(self, data: bytes) -> None:
         '''count ``data`` as more than could be kept'''
         self._lines += data.count(b'\n')
         self._bytes += len(data)
 
-    def _append(self, lines: list[bytes]) -> None:
-        data = b''.join(line + b'\n' for line in lines)
+    def _append(self, data: bytes) -> None:
         while data:
             try:
-                data = data[os.write(self.fd, data) :]
+                written = os.write(self.fd, data)
             except OSError as exc:
                 # no more is tried, or what follows would stand in its place
                 self.last_error = exc.strerror or 'it cannot be written'
                 self.drop(data)
                 return
+            self._end = data[written - 1 : written]
+            data = data[written:]
 
     def close(self) -> None:
         '''say what was dropped, and let go of the file'''
         if self._bytes:
             more = b'[%d lines, %d bytes more]' % (self._lines, self._bytes)
-            self._append([more])
+            self.add([more])
         os.close(self.fd)
 
 
@@ -92,11 +106,16 @@ class Reader:
         self._offset = 0
         self._partial = b''
 
+    def read_data(self) -> bytes:
+        '''some of what has come since, whole lines or not'''
+        data = os.pread(self._fd, _CHUNK, self._offset)
+        self._offset += len(data)
+        return data
+
     def read(self) -> list[bytes]:
         '''some of the whole lines that have come since; none is the end'''
         while True:
-            data = os.pread(self._fd, _CHUNK, self._offset)
-            self._offset += len(data)
+            data = self.read_data()
             lines = (self._partial + data).split(b'\n')
             self._partial = lines.pop()
             if lines or not data:

@@ -45,6 +45,19 @@ def prune(
     _forget(journal, 'unmatched WHERE txn', old)
 
 
+def prune_all(journal: journalmod.Journal, keep: int) -> list[str]:
+    '''keep the newest ``keep`` that have ended, of all targets together; the
+    ids of those that are forgotten'''
+    rows = journal.db.select(
+        'SELECT number, id FROM delegation '
+        'WHERE NOT ' + journalmod.OPEN + ' '
+        'ORDER BY number DESC LIMIT -1 OFFSET ?',
+        keep,
+    )
+    _forget(journal, 'delegation WHERE number', [row[0] for row in rows])
+    return [row[1] for row in rows]
+
+
 def _forget(
     journal: journalmod.Journal, where: str, keys: Iterable[str | int]
 ) -> None:

@@ -179,6 +179,11 @@ class Database:
                         self._db.execute(statement)
                 self._db.execute('PRAGMA user_version = %d' % VERSION)
 
+    def sync_each_write(self) -> None:
+        '''let what is written outlive a power failure as well'''
+        with self._lock, self._watched():
+            self._db.execute('PRAGMA synchronous = FULL')
+
     def _version(self) -> int:
         return self._db.execute('PRAGMA user_version').fetchone()[0]
 

@@ -38,7 +38,7 @@ def turn(
     deadline = time.monotonic() + patience
     pause = 0.02
     try:
-        fd = _open_lock(paths, target)
+        fd = _open_lock(paths.lock(target), paths.mode)
     except OSError as exc:
         name = os.path.basename(paths.lock(target))
         raise LockError(
@@ -73,13 +73,37 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def _open_lock(paths: files.Paths, target: str) -> int:
+def acquire(path: str, mode: int | None = None) -> int | None:
+    '''the descriptor that holds the lock ``path``; None where another does
+
+    It is let go by closing it, in all processes that have inherited it.
+    '''
+    fd = _open_lock(path, mode)
+    if _acquired(fd):
+        return fd
+    os.close(fd)
+    return None
+
+
+def is_held(path: str) -> bool:
+    '''whether any process has the lock ``path``'''
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _acquired(fd)
+    finally:
+        os.close(fd)
+
+
+def _open_lock(path: str, mode: int | None) -> int:
     # To lock it reading is enough: another account, such as an
     # administrator's, may have made it.
     flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW
-    fd = os.open(paths.lock(target), flags, 0o666)
-    if paths.mode is not None and os.fstat(fd).st_uid == os.geteuid():
-        os.fchmod(fd, paths.mode & 0o666)
+    fd = os.open(path, flags, 0o666)
+    if mode is not None and os.fstat(fd).st_uid == os.geteuid():
+        os.fchmod(fd, mode & 0o666)
     return fd
 
 

@@ -130,11 +130,6 @@ class Receiver:
         while len(self.runs()) < count:
             time.sleep(0.01)
 
-    def folder(self, id: str) -> Path:
-        """What the receiver keeps of ID."""
-        (found,) = self.state.glob(f'*/{id}')
-        return found
-
     def processes(self, word: str) -> list[int]:
         """The deploy account's processes with WORD in their command line."""
         return [

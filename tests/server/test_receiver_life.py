@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -188,7 +187,7 @@ def test_who_waits_can_be_cancelled_and_waits_no_longer_than_it_may(
 def test_not_too_many_wait(receiver: Receiver, node: str) -> None:
     receiver.todo(WAIT)
     waiting = [receiver.start(*protocols.deploy(node)) for _ in range(11)]
-    while len(list(receiver.state.glob('*/*/log'))) < 11:
+    while len(list(receiver.state.glob('*/log/*'))) < 11:
         time.sleep(0.02)
     receiver.await_run()
     refused = receiver.deploy(node)
@@ -294,8 +293,13 @@ def test_a_damaged_record_does_not_run_again(
 ) -> None:
     id = new_id()
     receiver.deploy(node, id=id)
-    state = receiver.folder(id) / 'state'
-    assert json.loads(state.read_text())['state'] == 'succeeded'
-    receiver.account.write(state, '{')
-    assert receiver.deploy(node, id=id).returncode == 120
     assert receiver.all_runs() == [node]
+    (path,) = receiver.state.glob('*/journal')
+    receiver.account.write(path, 'x' * 10_000)
+    again = receiver.deploy(node, id=id)
+    assert again.returncode == 120
+    assert b'the journal is damaged' in again.stderr
+    assert b'(it is kept as %s.damaged-' % os.fsencode(path) in again.stderr
+    assert receiver.all_runs() == [node]
+    other = receiver.deploy(node)
+    assert (other.returncode, other.stderr) == (0, b'')
