@@ -16,10 +16,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
-from mercurial import (
-    pycompat,
-    util,
-)
+from mercurial import pycompat, util
 from mercurial.i18n import _
 
 from ... import imports
