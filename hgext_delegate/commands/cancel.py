@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from mercurial import error, pycompat, util
@@ -46,13 +46,16 @@ def cancel(ui, repo, id: bytes) -> int:
 
 
 def end(
-    dispatcher: dispatchermod.Dispatcher, rows: Iterable[delegation.Delegation]
+    dispatcher: dispatchermod.Dispatcher, rows: Sequence[delegation.Delegation]
 ) -> int:
     '''end all of ``rows`` and report each; 0 if all of them are cancelled'''
+    journal = dispatcher.journal
     for row in rows:
-        if row.remedy == delegation.NOT_ENDED or (
-            dispatcher.journal.cancel(row.number, who()) and row.exec_sent_at
-        ):
+        may_go_on = row.remedy == delegation.NOT_ENDED
+        if row.state in delegation.OPEN:
+            done = journal.cancel(row.number, who())
+            may_go_on = done and row.exec_sent_at is not None
+        if may_go_on:
             _end_remote(dispatcher, row)
     return max([0, *(_report(dispatcher, row) for row in rows)])
 

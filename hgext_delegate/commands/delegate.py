@@ -8,19 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mercurial import (
-    error,
-    phases,
-    pycompat,
-    scmutil,
-)
+from mercurial import error, phases, pycompat, scmutil
 from mercurial.i18n import _
 
 from ..config import targets as targetsmod
-from ..delivery import (
-    dispatcher as dispatchermod,
-    launcher as launchermod,
-)
+from ..delivery import dispatcher as dispatchermod, launcher as launchermod
 from ..report import wording
 from ..state import delegation
 from . import cancel, dry_run, opened
@@ -35,10 +27,12 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         )
     if opts['dry_run']:
         lines: list[bytes] = []
-        with opened.to_try(ui, repo) as dispatcher:
-            jobs, good = _jobs(ui, repo, dispatcher, names, opts)
-            for target, number in jobs:
-                lines += dry_run.lines(dispatcher, target, number)
+        with opened.to_read(ui, repo) as dispatcher:
+            rolled_back = dispatcher.journal.rolled_back()
+            with rolled_back:
+                jobs, good = _jobs(ui, repo, dispatcher, names, opts)
+                for target, number in jobs:
+                    lines += dry_run.lines(dispatcher, target, number)
         # not before: the journal is locked until here, and a pager may wait
         for line in lines:
             ui.write(line)
@@ -68,11 +62,10 @@ def _jobs(
         # what was pushed before is older, also if no hook has seen it
         dispatcher.record_all()
         wanted = _wanted(repo, dispatcher, targets, opts['rev'])
-    record = dispatcher.journal.record
-    jobs = [
-        (target, record(target.name, node, cancel.who()))
-        for target, node in wanted
-    ]
+    jobs = []
+    for target, node in wanted:
+        number = dispatcher.journal.record(target.name, node, cancel.who())
+        jobs.append((target, number))
     return jobs, len(jobs) == len(targets)
 
 
@@ -149,12 +142,9 @@ def _run(launcher: launchermod.Launcher, jobs: dispatchermod.Jobs) -> bool:
         # what was begun or recorded here; a push that still waits goes on
         dispatcher = launcher.dispatcher
         rows = [dispatcher.journal.get(number) for _target, number in jobs]
+        running = delegation.RUNNING
         cancel.end(
             dispatcher,
-            [
-                row
-                for row in rows
-                if row and (row.state == delegation.RUNNING or not row.txn)
-            ],
+            [r for r in rows if r and (r.state == running or not r.txn)],
         )
         raise

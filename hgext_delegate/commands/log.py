@@ -16,12 +16,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from mercurial import (
-    encoding,
-    error,
-    logcmdutil,
-    pycompat,
-)
+from mercurial import encoding, error, logcmdutil, pycompat
 from mercurial.i18n import _
 from mercurial.utils import dateutil
 
@@ -32,6 +27,18 @@ from ..state import delegation, output_log, target_lock
 from . import opened
 
 _LIMIT = 20
+_SAME = (
+    *('target', 'state', 'node', 'previous', 'pusher', 'attempt'),
+    *('seconds', 'status', 'signal', 'reason', 'remedy', 'detail'),
+)
+# keyword of templates -> field of Delegation
+_KEYWORDS = {
+    'id': 'number',
+    'protocolid': 'id',
+    'taken': 'merged_into',
+    'stopper': 'cancelled_by',
+    **dict(zip(_SAME, _SAME)),
+}
 _DATE = b'%Y-%m-%d %H:%M:%S %1%2'
 
 # For so long a target's lock can be free while somebody is about to take it:
@@ -58,7 +65,9 @@ def log(ui, repo, id: bytes | None, opts) -> int:
             for row in rows:
                 fm.startitem()
                 date = dateutil.makedate(int(row.began or row.created))
-                _data(fm, row, date)
+                fm.data(date=fm.formatdate(date, _DATE))
+                for keyword, field in _KEYWORDS.items():
+                    fm.data(**{keyword: _text(getattr(row, field))})
                 if id is None or not ui.quiet:
                     _line(ui, fm, row, date)
                 if id is not None:
@@ -112,29 +121,6 @@ def _unrecorded(target: str, entry: outbox.Entry) -> types.SimpleNamespace:
     return row
 
 
-def _data(fm, row, date) -> None:
-    '''what templates can show of a delegation'''
-    fm.data(
-        id=row.number,
-        protocolid=_text(row.id),
-        target=_text(row.target),
-        state=_text(row.state),
-        node=_text(row.node),
-        previous=_text(row.previous),
-        pusher=_text(row.pusher),
-        date=fm.formatdate(date, _DATE),
-        seconds=row.seconds,
-        status=row.status,
-        signal=_text(row.signal),
-        reason=_text(row.reason),
-        remedy=_text(row.remedy),
-        detail=_text(row.detail),
-        attempt=row.attempt,
-        taken=row.merged_into,
-        stopper=_text(row.cancelled_by),
-    )
-
-
 def _line(ui, fm, row, date) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
@@ -168,12 +154,14 @@ def _remarks(ui, row) -> Iterator[bytes]:
         superseded = row.state == delegation.SUPERSEDED
         yield (_(b'by %d') if superseded else _(b'with %d')) % row.merged_into
     if row.reason:
-        yield _text(row.reason) or b''
+        yield _text(row.reason)
 
 
-def _text(value: str | None) -> bytes | None:
-    '''for the terminal and for templates, in the user's encoding'''
-    return None if value is None else encoding.tolocal(wording.text(value))
+def _text(value: Any) -> Any:
+    '''text for the terminal and for templates, in the user's encoding'''
+    if isinstance(value, str):
+        return encoding.tolocal(wording.text(value))
+    return value
 
 
 def _output(fm, path: str) -> None:

@@ -43,13 +43,6 @@ def to_read(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
         yield dispatcher
 
 
-@contextlib.contextmanager
-def to_try(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
-    '''a dispatcher; what it does to the journal is rolled back in the end'''
-    with to_read(ui, repo) as dispatcher, dispatcher.journal.rolled_back():
-        yield dispatcher
-
-
 def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:
     '''the journal; an empty one where there is none. Raises JournalError
 

@@ -12,16 +12,9 @@ from __future__ import annotations
 import os
 import re
 
-from mercurial import (
-    error,
-    pycompat,
-    util,
-)
+from mercurial import error, pycompat, util
 from mercurial.i18n import _
-from mercurial.utils import (
-    stringutil,
-    urlutil,
-)
+from mercurial.utils import stringutil, urlutil
 
 TRIGGERS = ('changegroup', 'bookmark', 'phase')
 

@@ -114,27 +114,15 @@ def concerned(
 ) -> list[bytes]:
     '''the names of the targets with one of the triggers ``moves``
 
-    A target whose triggers are not known, since they are wrong or
-    ``refused``, is among them: its pushes wait until that is corrected.
+    Targets with errors are among them: their pushes wait until that is
+    corrected.
     '''
     moved = set(moves)
-    items = dict(ui.configitems(SECTION))
-    default = items.get(b'*:trigger', b'changegroup')
-    unknown = set(map(owner, refused))
-    for item in items:
-        name, colon, option = item.partition(b':')
-        if colon and option not in OPTIONS:
-            unknown.add(name)  # it may be a misspelt trigger
-    found = []
-    for name in names(ui):
-        try:
-            value = items.get(name + b':trigger', default) or b''
-            asked = set(parsers.triggers(value))
-        except parsers.InvalidValue:
-            asked = moved
-        if asked & moved or (moved and unknown & {name, b'*'}):
-            found.append(name)
-    return found
+    if not moved:
+        return []
+    served, _errors = read(ui, refused)
+    others = [t.name for t in served if not moved.intersection(t.trigger)]
+    return [name for name in names(ui) if pycompat.sysstr(name) not in others]
 
 
 def read(

@@ -16,10 +16,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
-from mercurial import (
-    pycompat,
-    util,
-)
+from mercurial import pycompat, util
 from mercurial.i18n import _
 
 from ... import imports
@@ -66,7 +63,7 @@ def check(
             _(b'make another account to deploy with'),
         )
     else:
-        yield from _is_usable(about, who)
+        yield from _unusable(about, who)
         read = _(b'%s may read the private key %s')
         write = _(b'%s may write %s')
         holes = [
@@ -81,10 +78,10 @@ def check(
             yield about.ok(line % name)
 
 
-def _is_usable(
+def _unusable(
     about: finding.About, who: rights.Account
 ) -> Iterator[finding.Finding]:
-    '''whether sshd can run a forced command there'''
+    '''what keeps sshd from running a forced command there'''
     name = wording.text(who.name)
     idle = os.path.basename(who.shell) in _NO_SHELLS
     if idle or not shutil.which(who.shell):

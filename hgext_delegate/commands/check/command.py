@@ -13,10 +13,7 @@ from __future__ import annotations
 import types
 from collections.abc import Iterator, Sequence
 
-from mercurial import (
-    encoding,
-    pycompat,
-)
+from mercurial import encoding, pycompat
 
 from ... import imports
 from ...config import policy, targets as targetsmod

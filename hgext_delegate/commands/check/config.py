@@ -83,9 +83,10 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
 
 
 def _is_distrusted(repo, hgrc: bytes) -> bool:
-    '''whether Mercurial does not trust what ``hgrc`` enables
+    '''whether ``hgrc`` enables the extension, and Mercurial does not trust it
 
-    Whoever asks has enabled the extension otherwise, and sees no such item.
+    The file is read alone: this process has enabled the extension in another
+    way, which hides that of ``hgrc``.
     '''
     ui = uimod.ui.load()
     ui.pushbuffer(error=True)
@@ -131,20 +132,16 @@ def untrusted(ui) -> list[finding.Finding]:
         if trusted.get(item) == value:
             continue
         about = _about(item)
-        source = ui.configsource(targets.SECTION, item, untrusted=True)
-        file = _file(source)
-        owner = _owner(file)
+        file = _file(ui.configsource(targets.SECTION, item, untrusted=True))
+        key, owner = (about.target, file), _owner(file)
         if item == about.target and item not in trusted:
             line = _(
                 b'%s has this target, and does not count: it belongs to %s'
             )
-            make = about.error
-        elif (about.target, file) not in found:
+            found[key] = about.error(line % (file, owner), _trust(owner))
+        elif key not in found:
             line = _(b'what %s says of it does not count: it belongs to %s')
-            make = about.warning
-        else:
-            continue
-        found[about.target, file] = make(line % (file, owner), _trust(owner))
+            found[key] = about.warning(line % (file, owner), _trust(owner))
     return list(found.values())
 
 
