@@ -28,6 +28,9 @@ CLEAN := env -i HOME="$(HOME)" TERM="$(TERM)" LANG=C.UTF-8 \
 	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 DEBIAN := $(CLEAN) "$(ENVIRONMENTS)/debian/bin/python" -m
 PYPI := $(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" -m
+# More than there are cores: much of a test is waiting. Whoever has nothing left
+# to do takes over from the others.
+WORKERS := -n 4 --dist worksteal
 PYTEST_ARGS :=
 BENCH_ARGS :=
 FAULTS := all
@@ -57,16 +60,16 @@ help:
 	@echo 'make clean        remove what these made'
 
 test: lint debian pypi
-	$(DEBIAN) pytest -n 3 -m 'not once' $(PYTEST_ARGS)
-	$(PYPI) pytest -n 3 $(PYTEST_ARGS)
+	$(DEBIAN) pytest $(WORKERS) -m 'not once' $(PYTEST_ARGS)
+	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-all: lint test-debian test-pypi
 
 test-debian: debian
-	$(DEBIAN) pytest -n 3 $(PYTEST_ARGS)
+	$(DEBIAN) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-pypi: pypi
-	$(PYPI) pytest -n 3 $(PYTEST_ARGS)
+	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-crash: pypi
 	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \

@@ -26,7 +26,7 @@ def start(repository: Repository, *args: str) -> RunningPush:
 
 def refused(repository: Repository, *args: str) -> str:
     """What hg ARGS says as it aborts."""
-    done = repository.hg(*args, check=False)
+    done = repository.ask(*args, check=False)
     assert done.returncode not in (0, 1)
     said = done.stderr.decode()
     assert said.startswith('abort: ') or '\nabort: ' in said

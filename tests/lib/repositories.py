@@ -44,13 +44,18 @@ class Repository:
         command = [*self.program, '-R', str(self.path), *args]
         return self.owner.run(command, check=check, env=env)
 
-    def ask(self, *args: str) -> Completed:
-        """The same by the command server: to look, or to prepare a test."""
+    def ask(self, *args: str, check: bool = True) -> Completed:
+        """The same by the command server: to look, to prepare a test, or
+        where it is not the process that is tested."""
         command = ['-R', str(self.path), *args]
         if _extends(self.path, self.preamble):
-            return self.owner.run([*self.program, *command])
+            return self.owner.run([*self.program, *command], check=check)
         return commandserver.run(
-            self.owner, self.program, command, extended=bool(self.preamble)
+            self.owner,
+            self.program,
+            command,
+            check=check,
+            extended=bool(self.preamble),
         )
 
     def take(self, source: str, publish: str, *args: str) -> None:

@@ -9,6 +9,12 @@ from repositories import Completed, Repository
 from world import World
 
 FOLDER = Path('.config', 'hg-delegate')
+# A key, and a line for authorized_keys with it.
+KEY = (
+    'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0mZQ2y0cPcmvyGx2yqNZ0v7Hn9nOZ6'
+    'vKqk3d1s8Xb2'
+)
+LINE = f'restrict,from="127.0.0.1,::1",command="hg x" {KEY} delegate:blog@r'
 
 
 def url(world: World, host: str = 'localhost') -> str:

@@ -63,14 +63,14 @@ def test_by_hand_quiet_says_what_went_wrong_and_no_more(
 def test_the_log_is_short_or_long(
     world: World, repository: Repository, pushed: Clone
 ) -> None:
-    plain = repository.hg('delegate-log').stdout
-    quiet = repository.hg('delegate-log', '-q').stdout
-    verbose = repository.hg('delegate-log', '-v').stdout
+    plain = repository.ask('delegate-log').stdout
+    quiet = repository.ask('delegate-log', '-q').stdout
+    verbose = repository.ask('delegate-log', '-v').stdout
     assert quiet.split() == [b'1', b'blog', b'succeeded']
     assert plain.split()[:3] == quiet.split()
     assert b'attempt 1' in verbose and b'attempt' not in plain
-    assert repository.hg('delegate-log', '-q', '1').stdout == b'deployed\n'
-    followed = repository.hg('delegate-log', '-q', '1', '--follow').stdout
+    assert repository.ask('delegate-log', '-q', '1').stdout == b'deployed\n'
+    followed = repository.ask('delegate-log', '-q', '1', '--follow').stdout
     assert followed == b'blog| deployed\n'
 
 

@@ -28,7 +28,7 @@ def test_what_the_manual_shows_to_paste_is_right(
 
 
 def test_hg_help_shows_the_manual(repository: Repository) -> None:
-    said = repository.hg('help', 'hgext_delegate').stdout.decode()
+    said = repository.ask('help', 'hgext_delegate').stdout.decode()
     first, _, rest = (inspect.getdoc(hgext_delegate) or '').partition('\n')
     assert said.startswith('hgext_delegate extension - ')
     shown = ' '.join(said.split())
@@ -45,7 +45,7 @@ def test_hg_help_shows_the_manual(repository: Repository) -> None:
 def test_hg_help_shows_a_topic_whole(
     repository: Repository, topic: str
 ) -> None:
-    said = repository.hg('help', f'delegate.{topic}').stdout.decode()
+    said = repository.ask('help', f'delegate.{topic}').stdout.decode()
     header, rule, body = said.split('\n', 2)
     assert header == TOPICS[topic] and rule == '"' * len(header)
     text = (FOLDER / f'{topic}.txt').read_text('utf-8').replace('``', '"')
@@ -56,13 +56,13 @@ def test_hg_help_shows_a_topic_whole(
 
 
 def test_hg_help_shows_one_option(repository: Repository) -> None:
-    said = repository.hg('help', 'delegate.config.NAME:retries').stdout
+    said = repository.ask('help', 'delegate.config.NAME:retries').stdout
     assert said.startswith(b'    "NAME:retries"\n      How often ')
     assert b'keep' not in said
 
 
 def test_the_command_leads_to_the_topics(repository: Repository) -> None:
-    said = repository.hg('help', 'delegate').stdout.decode()
+    said = repository.ask('help', 'delegate').stdout.decode()
     assert said.startswith('hg delegate [')
     assert "'hg help delegate.config'" in said
 
@@ -74,7 +74,7 @@ def test_the_help_of_a_command_is_whole(
     repository: Repository, command: str
 ) -> None:
     function, flags, synopsis = hgext_delegate.cmdtable[command.encode()][:3]
-    said = repository.hg('help', command).stdout.decode()
+    said = repository.ask('help', command).stdout.decode()
     assert said.startswith(f'hg {command}')
     shown = ' '.join(said.split())
     assert ' '.join(synopsis.decode().split()) in shown

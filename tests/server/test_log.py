@@ -158,12 +158,12 @@ def test_what_was_superseded_says_by_which(
     repository.hgrc(targets(world))
     clone.commit()
     clone.push()
-    said = repository.hg('delegate-log').stdout.decode().splitlines()
+    said = repository.ask('delegate-log').stdout.decode().splitlines()
     assert said[0].split()[2] == 'succeeded'
     assert said[1].split()[2] == 'superseded'
     assert '  by 2' in said[1]
     assert log(repository)[1]['taken'] == 2
-    assert repository.hg('delegate-log', '1').returncode == 0
+    assert repository.ask('delegate-log', '1').returncode == 0
 
 
 @pytest.mark.once
@@ -200,7 +200,7 @@ def test_what_is_too_much_is_counted(
     push = clone.push()
     shown = [f'line {i}' for i in range(1000, 1010)]
     shown.append('[990 lines, 9900 bytes more]')
-    said = repository.hg('delegate-log', '1', '-T{output}').stdout.decode()
+    said = repository.ask('delegate-log', '1', '-T{output}').stdout.decode()
     assert said.splitlines() == shown
     told = [line[6:].decode() for line in push.remote if line[:5] == b'blog|']
     assert told == shown

@@ -11,6 +11,7 @@ import pytest
 import servers
 from receivers import Receiver, commit
 from repositories import Clone, Repository
+from waiting import until
 from world import World
 
 
@@ -323,8 +324,7 @@ def test_a_pull_that_hangs_ends_in_time_or_when_cancelled(
     )
     request, data = protocols.deploy(node, id='ab' * 16)
     process = receiver.start(request, data)
-    while not (receiver.account.home / 'pulling').exists():
-        pass
+    until((receiver.account.home / 'pulling').exists)
     assert receiver.status('ab' * 16)['state'] == 'pending'
     assert receiver.ask(*protocols.named('cancel', 'ab' * 16)).returncode == 0
     assert process.wait(60) == 125

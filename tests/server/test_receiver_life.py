@@ -11,6 +11,7 @@ import protocols
 import pytest
 from receivers import WAIT, Receiver, commit, new_id, read_until
 from repositories import Clone, Repository
+from waiting import until
 from world import World
 
 # A family that TERM does not end: a grandchild that ignores it, and one in a
@@ -275,12 +276,10 @@ def test_a_receiver_that_is_killed_before_the_script_is_replaced(
     wait = 'until [ -e ~/go ]; do sleep 0.02; done'
     account.write('.hgrc', f'[hooks]\npre-pull = echo pull >>~/pulls; {wait}\n')
     process = receiver.start(*protocols.deploy(node))
-    while not (account.home / 'pulls').exists():
-        pass
+    until((account.home / 'pulls').exists)
     (killed,) = receiver.supervisors()
     os.kill(killed, signal.SIGKILL)
-    while not [pid for pid in receiver.supervisors() if pid != killed]:
-        pass
+    until(lambda: [pid for pid in receiver.supervisors() if pid != killed])
     account.write('go', '')
     process.communicate(timeout=60)
     assert process.returncode == 0

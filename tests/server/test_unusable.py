@@ -7,8 +7,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 import verdict
@@ -18,8 +16,6 @@ from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
 from world import World
 
-from hgext_delegate.delivery import worker as workermod
-from hgext_delegate.report import wording
 from hgext_delegate.state import sqlite_file
 
 
@@ -201,25 +197,6 @@ def test_without_a_journal_a_push_waits_and_the_next_one_takes_it_along(
     assert states(repository)[newest] == 'succeeded'
     assert states(repository)[waiting] == 'superseded'
     assert repository.hg('delegate', '--pending').stdout == b''
-
-
-def test_a_bug_is_written_through_no_link(tmp_path: Path) -> None:
-    victim = tmp_path / 'victim'
-    victim.write_text('whole')
-    (tmp_path / 'traceback').symlink_to(victim)
-    worker = SimpleNamespace(paths=SimpleNamespace(folder=str(tmp_path)))
-    said = workermod.Worker._internal(cast(Any, worker), KeyError('x'))
-    assert said.reason == 'internal error: KeyError'
-    assert victim.read_text() == 'whole'
-    (tmp_path / 'traceback').unlink()
-    workermod.Worker._internal(cast(Any, worker), KeyError('x'))
-    assert (tmp_path / 'traceback').stat().st_mode & 0o777 == 0o600
-
-
-def test_what_cannot_be_imported_is_named_without_its_place() -> None:
-    error = ImportError('no x in cffi (/srv/venv/cffi.so)', name='cffi')
-    line, _remedy = wording.of_import(error)
-    assert line == b'cannot log in anywhere: cffi cannot be imported'
 
 
 # A proxy that holds the journal once a delegation has begun.
