@@ -5,10 +5,10 @@
 '''the record, per repository, of delegations and what became of them
 
 The outbox is the truth about what was pushed, the journal about what was
-done. Every push makes one delegation for each target that it concerns.
-Whoever gets a target's lock *claims* the newest one that waits; the others are
-*merged* into it. If the journal is lost, the worst that happens is a
-delegation run again.
+done. Every push makes one delegation for each target that it concerns. Who
+gets a target's lock *claims* the newest one that waits, and *merges* the
+others into it. If the journal is lost, a delegation may run twice, and
+nothing worse happens.
 '''
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import delegation, sqlite_file, unsaved
 JournalError = sqlite_file.JournalError
 
 _ABANDONED = 'the server process was killed, or could not record the end'
-# of what is left to do
+# in SQL: something is left to do
 OPEN = "state IN ('pending', 'running')"
 
 
@@ -32,8 +32,8 @@ def open(path: str, mode: int | None = None) -> Journal:
     '''the journal in the file ``path``, made if need be
 
     ``mode`` is the permission of a new file (a repository shared by a group).
-    A damaged file is set aside, under a name that says so, and begun anew.
-    Raises JournalError where the file is there and cannot be used.
+    A damaged file is renamed, and a new one is made. Raises JournalError if
+    the file cannot be used.
     '''
     try:
         return Journal(path, mode)
@@ -48,23 +48,23 @@ def open(path: str, mode: int | None = None) -> Journal:
 def peek(path: str) -> Journal:
     '''the journal in the file ``path``, to be read and nothing else
 
-    It is neither made nor mended, nobody is waited for, and no right to write
-    is needed. Raises JournalError.
+    It is neither made nor repaired, no lock is waited for, and no right to
+    write is needed. Raises JournalError.
     '''
     return Journal(path, readonly=True)
 
 
 def empty() -> Journal:
-    '''for commands that read, where nothing was ever delegated'''
+    '''a journal in memory, for commands that read where there is none'''
     return Journal(':memory:')
 
 
 class Journal:
     '''one connection, for all threads of a process
 
-    Reading and claiming raise JournalError where the database fails. What
-    happens to a delegation that already runs is kept here at least:
-    ``last_error`` then says why it is not on disk.
+    Reading and claiming raise JournalError if the database fails. The end of
+    a delegation is then kept in memory, and ``last_error`` says why it is not
+    on disk.
     '''
 
     def __init__(
@@ -87,7 +87,7 @@ class Journal:
 
     @contextlib.contextmanager
     def rolled_back(self) -> Iterator[None]:
-        '''take back, at the end, all that is written meanwhile'''
+        '''undo, at the end of the block, all that is written in it'''
         with self.db.writing(commit=False):
             yield
 
@@ -125,8 +125,8 @@ class Journal:
         return self._select(where, target, limit)
 
     def pending(self, target: str) -> list[delegation.Delegation]:
-        '''what waits for ``target``: pushes in their order, and what was
-        asked for by hand between them, where it came'''
+        '''what waits for ``target``: pushes in push order, with what ``hg
+        delegate`` has asked for at its place between them'''
         where = "target = ? AND state = 'pending' ORDER BY number"
         rows = self._select(where, target)
         pushed = [row for row in rows if row.txn]
@@ -135,7 +135,7 @@ class Journal:
 
     def running(self, target: str) -> delegation.Delegation | None:
         rows = self._select("target = ? AND state = 'running'", target)
-        # the end of one may be known here only
+        # its end may still be unsaved
         return next(
             (row for row in rows if row.state == delegation.RUNNING), None
         )
@@ -159,11 +159,11 @@ class Journal:
         return self._select(where, number, number)
 
     def settled(self, txns: Iterable[str]) -> set[tuple[str, str]]:
-        '''the (txn, target) of ``txns`` for which nothing is left to do'''
+        '''the (txn, target) of ``txns`` with nothing left to do'''
         return {key for txn in txns for key in self._keys(txn, 'NOT ' + OPEN)}
 
     def known(self, txn: str) -> set[tuple[str, str]]:
-        '''the (txn, target) of ``txn`` that a hook has looked at'''
+        '''the (txn, target) of ``txn`` that a hook has recorded'''
         return self._keys(txn, '1')
 
     def _keys(self, txn: str, where: str) -> set[tuple[str, str]]:
@@ -185,10 +185,10 @@ class Journal:
         sequence: int | None = None,
         id: str | None = None,
     ) -> int:
-        '''make a pending delegation; the number of the one made before
+        '''make a pending delegation, once for each ``txn``; its number
 
-        Without ``txn`` it is one that ``hg delegate`` asks for. ``id`` is
-        given where the other side has chosen it.
+        One that ``hg delegate`` asks for has no ``txn``. ``id`` is given where
+        the other side has chosen it.
         '''
         row = {
             'id': id or secrets.token_hex(16),
@@ -229,9 +229,9 @@ class Journal:
         previous: str | None,
         merged: Sequence[int] = (),
     ) -> delegation.Delegation | None:
-        '''begin the next attempt of ``row``, into which ``merged`` go
+        '''begin the next attempt of ``row``, and merge ``merged`` into it
 
-        None if it does not wait any more.
+        None if ``row`` is not pending any more.
         '''
         with self.db.writing() as db:
             claimed = db.execute(
@@ -251,26 +251,25 @@ class Journal:
         return self.get(row.number) if claimed else None
 
     def move(self, number: int, node: str) -> delegation.Delegation | None:
-        '''delegate ``node`` instead: what was to be is not there any more'''
+        '''delegate ``node`` instead: the old node was stripped'''
         with self.db.writing() as db:
             unsaved.update(db, 'number = ?', number, {'node': node})
         return self.get(number)
 
     def note_exec(self, number: int) -> None:
-        '''note that the far side is now asked to run ``number``
+        '''note that the exec request for ``number`` is sent now
 
-        Raises JournalError: what cannot be noted must not be asked, since it
-        would look as if it had never begun, and be run again.
+        Raises JournalError. Then the request must not be sent: ``number``
+        would count as never begun, and run again.
         '''
         with self.db.writing() as db:
-            unsaved.update(
-                db, 'number = ?', number, {'exec_sent_at': time.time()}
-            )
+            fields = {'exec_sent_at': time.time()}
+            unsaved.update(db, 'number = ?', number, fields)
 
     def cancel(self, number: int, cancelled_by: str) -> bool:
-        '''cancel ``number``; True if that is done with
+        '''cancel ``number``; True if it was pending and is ended now
 
-        A running one is ended by the process that runs it, which looks.
+        A running one is ended by its own process, which polls for this.
         '''
         with self.db.writing() as db:
             done = db.execute(
@@ -289,10 +288,11 @@ class Journal:
     def close_abandoned(
         self, target: str, resumable: bool, reason: str = _ABANDONED
     ) -> None:
-        '''close what a process that is gone has left running, for ``reason``
+        '''close what a dead process has left running, for ``reason``
 
-        The caller holds the target's lock. What never began on the far side
-        waits again; so does what it can be asked about (``resumable``).
+        The caller holds the target's lock. A delegation that never began on
+        the far side waits again. So does one that the receiver can be asked
+        about (``resumable``).
         '''
         row = self.running(target)
         if row is None:
@@ -300,7 +300,7 @@ class Journal:
         fields = {'reason': reason}
         state = delegation.LOST
         if row.cancelled_by:
-            # nobody was left to see that it was to end
+            # its process died before it saw that
             left = delegation.NOT_ENDED if resumable else delegation.GOES_ON
             fields['remedy'] = left if row.exec_sent_at else ''
             fields['reason'] = 'cancelled by %s' % row.cancelled_by
@@ -312,7 +312,7 @@ class Journal:
     def end(self, number: int, state: str, **fields: Any) -> None:
         '''close ``number`` and what is merged into it, in a final state
 
-        PENDING instead sets all of them back to wait for another turn.
+        With PENDING all of them wait for another turn instead.
         '''
         merged: dict[str, Any] = {'merged_into': None}
         if state != delegation.PENDING:

@@ -23,8 +23,8 @@ def prune(
 ) -> None:
     '''keep the newest ``keep`` that have ended of each of the targets ``names``
 
-    What the outbox ``box`` may still name stays: it is the proof that nothing
-    is left to do. So does the last success.
+    The last success stays as well, and so does what the outbox ``box`` may
+    still name: it proves that nothing is left to do.
     '''
     first = min((e.sequence for e in box.entries), default=box.following)
     for name in names:

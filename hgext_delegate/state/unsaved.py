@@ -2,10 +2,10 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''the ends of delegations, kept until the journal could be written
+'''the ends of delegations, kept until the journal can be written
 
-What became of a delegation must be known to whoever waits for it, also while
-the disk is full or another process holds the file.
+A pusher who waits for a delegation must hear how it ended, also while the disk
+is full or another process holds the file.
 '''
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from . import delegation, sqlite_file
 
 
 class Unsaved:
-    '''changes of rows, and of those that are merged into them, by number'''
+    '''changes of rows, and of the rows merged into them, by number'''
 
     def __init__(self, db: sqlite_file.Database):
         self._db = db
         self._lock = threading.RLock()
-        self._own: dict[int, dict[str, Any]] = {}
-        self._merged: dict[int, dict[str, Any]] = {}
+        self._changes: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def applied(self, row: delegation.Delegation) -> delegation.Delegation:
-        '''``row`` as it is by now'''
-        return dataclasses.replace(row, **self._own.get(row.number, {}))
+        '''``row`` with its unsaved changes'''
+        own, _merged = self._changes.get(row.number, ({}, {}))
+        return dataclasses.replace(row, **own)
 
     def change(
         self, number: int, own: dict[str, Any], merged: dict[str, Any]
     ) -> None:
-        '''change ``number`` and what is merged into it and waits
+        '''change ``number``, and what is merged into it and waits
 
-        Raises JournalError where that is kept here only.
+        Raises JournalError if the change is only kept here.
         '''
         with self._lock:
-            self._own.setdefault(number, {}).update(own)
-            self._merged.setdefault(number, {}).update(merged)
+            changes = self._changes.setdefault(number, ({}, {}))
+            changes[0].update(own)
+            changes[1].update(merged)
             where = "merged_into = ? AND state = 'pending'"
             with self._db.writing() as db:
-                update(db, 'number = ?', number, self._own[number])
-                update(db, where, number, self._merged[number])
-            del self._own[number], self._merged[number]
+                update(db, 'number = ?', number, changes[0])
+                update(db, where, number, changes[1])
+            del self._changes[number]
 
     def save(self) -> None:
         '''write what is left. Raises JournalError'''
-        for number in list(self._own):
-            # by now there may be room, or nobody who holds the file
+        for number in list(self._changes):
             self.change(number, {}, {})
 
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +15,13 @@ from mercurial.i18n import _
 
 from ...push import outbox
 from ...report import wording
-from ...state import delegation, files, journal as journalmod, sqlite_file
+from ...state import (
+    delegation,
+    files,
+    journal as journalmod,
+    sqlite_file,
+    target_lock,
+)
 from .. import opened
 from . import finding
 
@@ -103,7 +108,7 @@ def _of_target(
     about = finding.About(name, _ABOUT.topic)
     target = pycompat.sysstr(name)
     running = journal.running(target)
-    held = _is_held(paths.lock(target))
+    held = target_lock.is_held(paths.lock(target))
     # It may have ended before its lock was looked at, and another begun.
     abandoned = not held and running and journal.running(target) == running
     waiting = len(journal.pending(target)) + sum(
@@ -127,15 +132,3 @@ def _of_target(
     if last and last.state != delegation.SUCCEEDED:
         line, (hint,) = wording.recollection(last)
         yield about.warning(line, hint)
-
-
-def _is_held(path: str) -> bool:
-    '''whether a process has the lock, or nobody can tell'''
-    try:
-        with open(path, 'rb') as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
