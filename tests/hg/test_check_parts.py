@@ -33,7 +33,7 @@ from hgext_delegate.commands.check import (
 )
 from hgext_delegate.config import targets as targetsmod
 from hgext_delegate.push import outbox
-from hgext_delegate.state import delegation, journal as journalmod
+from hgext_delegate.state import delegation, journal as journalmod, target_lock
 
 TARGET: Any = types.SimpleNamespace(name='blog')
 
@@ -400,7 +400,7 @@ def test_one_that_ends_while_it_is_looked_at_is_not_abandoned(
         journal.end(1, delegation.SUCCEEDED)
         return False
 
-    monkeypatch.setattr(records, '_is_held', is_held)
+    monkeypatch.setattr(target_lock, 'is_held', is_held)
     assert levels(of_journal(repo)) == []
     journal.close()
 
