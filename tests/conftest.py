@@ -15,8 +15,15 @@ import pushed
 import pytest
 import sessions
 from hgrc import targets
+from hypothesis import HealthCheck, settings
 from repositories import Clone, Repository
 from world import World
+
+# How long an example takes says how much else the machine has to do.
+settings.register_profile(
+    'suite', deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile('suite')
 
 
 def pytest_configure() -> None:
