@@ -43,7 +43,7 @@ def lines(
     pushes = outbox.pushes(
         outbox.read(dispatcher.repo), journal.carried(claimed.number)
     )
-    # It gets another id when it is delegated.
+    # What was recorded for the dry run gets another id when it is delegated.
     sent = types.SimpleNamespace(**{**vars(claimed), 'id': None})
     request = protocol.command(target, claimed.node)
     repository = {'name': paths.name, 'root': paths.root}

@@ -10,7 +10,6 @@ side and writes nothing in the repository.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator, Sequence
 
 from mercurial import encoding, pycompat
@@ -52,20 +51,20 @@ def _findings(
 ) -> Iterator[finding.Finding]:
     yield from config.general(ui, repo)
     usable = {pycompat.sysbytes(target.name): target for target in targets}
-    server: types.ModuleType | None = None
+    can_log_in = bool(usable)
     if usable:
         try:
             with imports.complete():
-                from . import server as servermod
-            server = servermod
+                from . import server
         except ImportError as exc:
+            can_log_in = False
             about = finding.About(b'', b'server')
             yield about.error(*wording.of_import(exc))
     for name in (b'', *chosen):
         yield from (found for found in wrong if found.target == name)
         if name in usable:
             yield from config.of_target(ui, repo, usable[name])
-            if server:
+            if can_log_in:
                 yield from server.check(ui, repo, usable[name])
     yield from records.check(repo, [name for name in chosen if name in usable])
     yield config.http(ui)
