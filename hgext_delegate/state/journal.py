@@ -146,12 +146,10 @@ class Journal:
 
     def last(self, target: str, *states: str) -> delegation.Delegation | None:
         '''the last run of ``target`` that ended in one of ``states``'''
-        where = 'target = ? AND turn IS NOT NULL AND state IN (%s) '
-        where %= ', '.join('?' * len(states))
-        rows = self._select(
-            where + 'ORDER BY turn DESC LIMIT 1', target, *states
-        )
-        return rows[0] if rows else None
+        marks = ', '.join('?' * len(states))
+        where = f'target = ? AND turn IS NOT NULL AND state IN ({marks}) '
+        order = 'ORDER BY turn DESC LIMIT 1'
+        return next(iter(self._select(where + order, target, *states)), None)
 
     def carried(self, number: int) -> list[delegation.Delegation]:
         '''the delegation ``number`` and those merged into it, in push order'''
@@ -190,36 +188,25 @@ class Journal:
         One that ``hg delegate`` asks for has no ``txn``. ``id`` is given where
         the other side has chosen it.
         '''
-        row = {
-            'id': id or secrets.token_hex(16),
-            'target': target,
-            'txn': txn,
-            'sequence': sequence,
-            'state': delegation.PENDING,
-            'node': node,
-            'pusher': pusher,
-            'created': time.time(),
-        }
-        names = ', '.join(row)
-        marks = ', '.join(':' + name for name in row)
+        id = id or secrets.token_hex(16)
         with self.db.writing() as db:
             db.execute(
-                'INSERT OR IGNORE INTO delegation (%s) VALUES (%s)'
-                % (names, marks),
-                row,
+                'INSERT OR IGNORE INTO delegation '
+                '(id, target, txn, sequence, state, node, pusher, created) '
+                "VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)",
+                (id, target, txn, sequence, node, pusher, time.time()),
             )
             return db.execute(
                 'SELECT number FROM delegation '
-                'WHERE id = :id OR (txn = :txn AND target = :target)',
-                row,
+                'WHERE id = ? OR (txn = ? AND target = ?)',
+                (id, txn, target),
             ).fetchone()[0]
 
     def unmatched(self, target: str, txn: str) -> None:
         '''note that the push ``txn`` does not concern ``target``'''
+        insert = 'INSERT OR IGNORE INTO unmatched VALUES (?, ?)'
         with self.db.writing() as db:
-            db.execute(
-                'INSERT OR IGNORE INTO unmatched VALUES (?, ?)', (txn, target)
-            )
+            db.execute(insert, (txn, target))
 
     # what the holder of a target's lock does
 

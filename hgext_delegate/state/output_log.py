@@ -27,11 +27,7 @@ class Log:
     '''
 
     def __init__(
-        self,
-        path: str,
-        limit: int,
-        mode: int | None = None,
-        anew: bool = False,
+        self, path: str, limit: int, mode: int | None = None, anew: bool = False
     ):
         self._room = limit
         self._lines = 0

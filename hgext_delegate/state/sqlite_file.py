@@ -242,7 +242,8 @@ class Database:
 
 
 def _connect(path: str, readonly: bool) -> sqlite3.Connection:
-    uri = 'file:' + urllib.parse.quote(os.fsencode(path), safe='/:')
+    # quoted whole, or what follows a leading // would be a host name
+    uri = 'file:' + urllib.parse.quote(os.fsencode(path), safe='')
     if readonly:
         uri += '?mode=ro'
         with open(path, 'rb') as file:
