@@ -61,9 +61,7 @@ class Clone:
         For a process that does nothing else: its environment becomes that of
         the clone with ``environ``. Raises UnpreparedError.
         '''
-        os.environ.clear()
-        os.environ.update({**self.environ, **environ})
-        encoding.encoding = b'UTF-8'
+        self._enter(environ)
         try:
             self._make()
             self._check_source()
@@ -74,6 +72,22 @@ class Clone:
                 'cannot use the clone: %s' % exc.strerror,
                 'see %s' % (exc.filename or self.path),
             ) from None
+
+    def load(self) -> None:
+        '''load what bring() needs, for a process that waits for its node
+
+        It reads the clone, if there is one of ours, and takes no lock.
+        '''
+        self._enter({})
+        # whatever fails here fails once more in bring(), which says so
+        with contextlib.suppress(Exception):
+            if os.stat(self._join('')).st_uid == os.geteuid():
+                self._in('log', '-r', '.', '-T', '', out=io.BytesIO())
+
+    def _enter(self, environ: Mapping[str, str]) -> None:
+        os.environ.clear()
+        os.environ.update({**self.environ, **environ})
+        encoding.encoding = b'UTF-8'
 
     def _join(self, name: str) -> str:
         return os.path.join(self.path, '.hg', name)

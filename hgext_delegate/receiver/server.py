@@ -11,6 +11,7 @@ follows. Either may end without the other.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import select
@@ -48,6 +49,8 @@ def serve(folder: str, work: supervisor.Work) -> int:
     try:
         asked = os.environ.get('SSH_ORIGINAL_COMMAND', '')
         request = protocol.parse_request(asked)
+        if request.verb == protocol.STANDBY:
+            work.clone.load()
         data = _read_input(request, work)
         if request.verb == protocol.STANDBY and not data:
             return 0
@@ -215,6 +218,8 @@ def _copy(log: output_log.Reader) -> bool:
 
 def _leave(row: delegation.Delegation) -> int:
     '''end as the script has: what to exit with, or by its signal'''
+    # or the interpreter looks through all modules before it ends
+    gc.freeze()
     if row.signal:
         # sshd then says which one it was; a core of ours would help nobody
         number = supervisor.signal_number(row.signal)
