@@ -13,6 +13,7 @@ from pathlib import Path
 import loopback
 import pytest
 import sessions
+import sshhome
 from repositories import Clone, Repository
 from world import World
 
@@ -102,7 +103,7 @@ def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new home, with a .ssh."""
-    monkeypatch.setenv('HOME', str(tmp_path))
+    sshhome.move(tmp_path, monkeypatch)
     (tmp_path / '.ssh').mkdir(0o700)
     return tmp_path
 

@@ -71,7 +71,7 @@ def check(ui, repo, target: targets.Target) -> Findings:
         yield from boundary(target, host.user, made)
     if addresses.is_this_machine(ways):
         yield from account.check(ui, repo, target, host.user, paths)
-    elif ways or host.jumps or host.command:
+    elif ways or host.proxy:
         yield account.elsewhere(target, host.user)
 
 
@@ -79,9 +79,7 @@ def identities(target: targets.Target, host: config.Destination) -> list[str]:
     '''the private key files that are tried, in this order'''
     if target.identity:
         return [target.identity]
-    if host.identities is None:
-        return config.default_identities()
-    return [os.path.expanduser(path) for path in host.identities]
+    return [*host.identities]
 
 
 def keys(paths: Sequence[str], target: targets.Target) -> list[finding.Finding]:
