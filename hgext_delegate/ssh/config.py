@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import shlex
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from . import (
     errors,
     knownhosts,
     programs,
+    proxy,
     regular_file,
     tokens,
 )
@@ -34,13 +34,7 @@ _USER = '~/.ssh/known_hosts ~/.ssh/known_hosts2'
 _KEYS = '~/.ssh/id_rsa ~/.ssh/id_ecdsa ~/.ssh/id_ed25519'
 _DEFAULT_KEY = re.compile(r'.*/\.ssh/id_(rsa|dsa|xmss|(ecdsa|ed25519)(_sk)?)')
 _FAMILIES = {'inet': socket.AF_INET, 'inet6': socket.AF_INET6}
-_HOST_AND_PORT = '[%h]:%p'
 _PLACE = re.compile(r'\bline [0-9]+')
-_HOP = re.compile(r'(?:ssh://)?(?:(.+)@)?(\[[^]]+\]|[^][:/@]+)(?::([0-9]+))?/?')
-# As ssh runs itself for ProxyJump, but nobody is asked, no agent is used, and
-# the host key is judged as strictly as that of the host itself.
-_JUMP = ['-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=yes',
-         '-o', 'IdentityAgent=none', '-o', 'LogLevel=INFO']  # fmt: skip
 # What narrows the choice, and is not done here.
 _REFUSED = {
     'BindInterface': re.compile('.'),
@@ -48,6 +42,19 @@ _REFUSED = {
     'ProxyUseFdpass': re.compile('yes|true'),
     'PubkeyAuthentication': re.compile('no|false'),
 }
+
+# What is used, and what makes no difference to a delegation.
+_USED = re.compile(
+    r'(host|user|hostname|port|addressfamily|bindaddress|hostkeyalias|tag'
+    r'|identityfile|certificatefile|(user|global)knownhostsfile|ciphers|macs'
+    r'|revokedhostkeys|proxy(jump|command)|requiredrsasize|kexalgorithms|loglevel'
+    r'|(hostkey|.*accepted|casignature)algorithms|canonical.*|batchmode|control.*'
+    r'|sendenv|gssapi.*|hashknownhosts|identitiesonly|updatehostkeys|serveralive.*'
+    r'|.*passwordprompts|(kbdinteractive|password)authentication|addkeystoagent'
+    r'|forwardx11(trusted|timeout)|fingerprinthash|visualhostkey|escapechar'
+    r'|connect(timeout|ionattempts)|tcpkeepalive|ignoreunknown|xauthlocation'
+    r') .*|stricthostkeychecking (yes|true)|'
+)
 
 # What ssh -G prints: the values of each keyword, which is in lower case.
 Options = Mapping[str, Sequence[str]]
@@ -115,7 +122,7 @@ def find(
     asked = ['-p', str(port)] if port else []
     asked += ['-l', user] if user else []
     options = ask([*ssh, *asked], name, deadline)
-    jump = [*ssh, *_JUMP, *(['-i', key] if key else [])]
+    jump = [*ssh, *(['-i', key] if key else [])]
     return _destination(options, name, jump)
 
 
@@ -139,6 +146,23 @@ def ask(
         keyword, _space, value = line.partition(' ')
         options.setdefault(keyword, []).append(value)
     return options
+
+
+def unused(there: Destination, deadline: deadline_socket.Deadline) -> list[str]:
+    '''what ssh_config sets for a host and is not used here
+
+    As lines of ssh -G. Raises as find() does.
+    '''
+    if not there.options:
+        return []
+    usual = ask(['ssh', '-F', 'none'], there.host, deadline)
+    return [
+        f'{keyword} {value}'
+        for keyword, values in there.options.items()
+        for value in values
+        if not _USED.fullmatch(f'{keyword} {value}')
+        and value not in usual.get(keyword, ())
+    ]
 
 
 def first(options: Options, keyword: str) -> str:
@@ -193,37 +217,16 @@ def _destination(
             *('proxyjump', 'proxycommand'),
         )
     )
-    hops = [_hop(text) for text in jumps.split(',') if text]
-    if ('', name, '') in hops:
-        # ssh would start itself without end
-        raise errors.ConfigurationError(
-            f'ProxyJump of {name} leads back to {name}',
-            'give the jump host a name of its own in the ssh config',
-        )
-    values = tokens.values(
-        name, host, port, user, alias, hops[-1][1] if hops else ''
-    )
-    of_proxy = {token: values[token] for token in tokens.OF_PROXY}
-
-    def files(keyword: str, found: Sequence[str]) -> tuple[str, ...]:
-        paths = [path for path in found if path.lower() != 'none']
-        return tuple(
-            tokens.expand(tokens.tilde(path), values, keyword) for path in paths
-        )
-
-    keys = files('IdentityFile', options.get('identityfile', ()))
+    hops = proxy.hops(jumps, name)
+    last = hops[-1][1] if hops else ''
+    values = tokens.values(name, host, port, user, alias, last)
+    way: Sequence[str] = ()
+    if hops:
+        way = proxy.through(jump, hops, values, f'[{host}]:{port}')
+    elif command:
+        way = proxy.command(command, values)
     known = _paths(options, 'userknownhostsfile')
     known += _paths(options, 'globalknownhostsfile')
-    proxy: Sequence[str] = ()
-    if hops:
-        expanded = [
-            tuple(tokens.expand(part, of_proxy, 'ProxyJump') for part in hop)
-            for hop in hops
-        ]
-        proxy = _through(jump, expanded, f'[{host}]:{port}')
-    elif command:
-        command = tokens.expand(command, of_proxy, 'ProxyCommand')
-        proxy = ['/bin/sh', '-c', f'exec {command}']
     return Destination(
         host=host,
         port=int(port),
@@ -233,19 +236,27 @@ def _destination(
         # of the default ones those that are there
         identities=tuple(
             key
-            for key in keys
+            for key in _files(options, 'IdentityFile', values)
             if not _DEFAULT_KEY.fullmatch(key) or os.path.exists(key)
         ),
         knownhosts=tuple(map(tokens.tilde, known)),
-        certificates=files(
-            'CertificateFile', options.get('certificatefile', ())
-        ),
+        certificates=_files(options, 'CertificateFile', values),
         revoked=tuple(_paths(options, 'revokedhostkeys')),
-        proxy=tuple(proxy),
+        proxy=tuple(way),
         way='the jump host' if hops else 'ProxyCommand',
         family=_FAMILIES.get(first(options, 'addressfamily'), socket.AF_UNSPEC),
         bind=first(options, 'bindaddress'),
         options=options,
+    )
+
+
+def _files(
+    options: Options, keyword: str, values: Mapping[str, str]
+) -> tuple[str, ...]:
+    return tuple(
+        tokens.expand(tokens.tilde(path), values, keyword)
+        for path in options.get(keyword.lower(), ())
+        if path.lower() != 'none'
     )
 
 
@@ -273,32 +284,3 @@ def _paths(options: Options, keyword: str) -> list[str]:
         found.append(' '.join(words[:size]))
         del words[:size]
     return [path for path in found if path]
-
-
-def _hop(text: str) -> tuple[str, str, str]:
-    '''user, host and port of one hop of ProxyJump'''
-    match = _HOP.fullmatch(text)
-    if match is None:
-        raise errors.ConfigurationError(
-            f'ProxyJump {text} in the ssh config is damaged',
-            'it is written [user@]host[:port]',
-        )
-    user, host, port = match.groups(default='')
-    return user, host.strip('[]'), port
-
-
-def _through(
-    ssh: Sequence[str], hops: Sequence[Sequence[str]], where: str
-) -> list[str]:
-    '''the program that leads through ``hops``, one after the other'''
-    user, host, port = hops[-1]
-    argv = [*ssh, *(['-l', user] if user else [])]
-    argv += ['-p', port] if port else []
-    if hops[:-1]:
-        # ssh expands this, and what stands in it is for another ssh
-        words = [
-            word if word == _HOST_AND_PORT else word.replace('%', '%%')
-            for word in _through(ssh, hops[:-1], _HOST_AND_PORT)
-        ]
-        argv += ['-o', f'ProxyCommand={shlex.join(words)}']
-    return [*argv, '-W', where, '--', host]

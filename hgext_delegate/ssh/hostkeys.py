@@ -121,6 +121,14 @@ class HostKeyPolicy:
     ) -> errors.SessionError:
         host = self.host
         entry = verdict.entry
+        found = knownhosts.entries(self._files, host.keyname, host.keyport)
+        authority = [e for e in found if e.marker == 'cert-authority']
+        if entry is None and authority:
+            line = f'{os.path.basename(authority[0].path)}:{authority[0].line}'
+            return errors.ConfigurationError(
+                f'host key of {host} is known by a certificate alone',
+                f'{line} is not used here: pin {key.short}, if it is right',
+            )
         if entry is None:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
             return errors.ConfigurationError(

@@ -87,6 +87,13 @@ def find(
     return link.find(host, port, user, key=identity)
 
 
+def unused(there: configmod.Destination, patience: float = 15.0) -> list[str]:
+    '''what ssh_config sets for a host and is not used. Raises SessionError'''
+    link = linkmod.Link(deadline_socket.Deadline(), patience)
+    with link.worded():
+        return configmod.unused(there, link.deadline)
+
+
 def exchange_keys(
     policy: hostkeysmod.HostKeyPolicy, patience: float = 15.0
 ) -> None:

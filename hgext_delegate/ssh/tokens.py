@@ -18,9 +18,6 @@ from collections.abc import Mapping
 
 from . import errors
 
-# What ProxyCommand has of them, and nothing else.
-OF_PROXY = '%hknpr'
-
 
 def home() -> str:
     '''the home of this account, as ssh takes it: whatever $HOME is'''

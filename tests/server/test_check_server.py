@@ -498,3 +498,26 @@ def test_a_damaged_ssh_config_is_an_error(
         f'ssh -G 127.0.0.1 fails: {config}: line 1: Bad configuration option: '
         'nonsense'
     )
+
+
+def test_what_the_ssh_config_says_in_vain_is_a_warning(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
+    sshhome.configure(
+        home,
+        f'Host {sshd.address}\n  RemoteCommand x\n  ForwardAgent yes\n'
+        '  SendEnv LANG\n  ControlMaster auto\n  Ciphers aes256-ctr\n'
+        '  StrictHostKeyChecking yes\n',
+    )
+    checked = target(sshd)
+    host = session.find(checked.host, checked.port, checked.user)
+    warned = [*server.unused(checked, host)]
+    assert {found.level for found in warned} == {finding.WARNING}
+    assert sorted(found.message for found in warned) == [
+        b"the ssh config has 'forwardagent yes', which is not used",
+        b"the ssh config has 'remotecommand x', which is not used",
+    ]
+    (home / '.ssh' / 'config').unlink()
+    host = session.find(checked.host, checked.port, checked.user)
+    assert not [*server.unused(checked, host)]

@@ -275,6 +275,20 @@ def test_jump_hosts_are_passed_through_one_after_the_other(
     assert debug(sshd, 'final').count(b'Accepted publickey') == 3
 
 
+def test_four_jump_hosts_are_passed_through(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    hops = ['one', 'two', 'three', 'four']
+    sshhome.configure(
+        home,
+        ''.join(sshhome.alias(sshd, name) for name in hops)
+        + sshhome.alias(sshd, 'final')
+        + f'  ProxyJump {",".join(hops)}\n',
+    )
+    sshhome.know(home, sshd)
+    assert debug(sshd, 'final').count(b'Accepted publickey') == 5
+
+
 def test_the_host_key_of_a_jump_host_is_judged_as_well(
     sshd: loopback.Sshd, home: Path
 ) -> None:
@@ -358,3 +372,52 @@ def test_of_jump_and_command_the_first_counts(
     )
     sshhome.know(home, sshd)
     assert sshhome.status('alias') == 0
+
+
+def test_without_ssh_the_options_of_the_target_count_alone(
+    sshd: loopback.Sshd, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sshhome.configure(home, sshhome.alias(sshd) + '  User nobody\n')
+    monkeypatch.setenv('PATH', str(home))
+    how = {'identity': str(sshd.identity), 'hostkeys': [sshd.hostkey()]}
+    assert sshhome.status(sshd.address, port=sshd.port, **how) == 0
+    error = sshhome.failure('no-such-alias', **how)
+    assert error.reason == 'the name no-such-alias cannot be resolved'
+    assert error.remedy == 'if it is a Host of the ssh config, install ssh'
+    found = session.find('blog', None, None)
+    me = pwd.getpwuid(os.getuid())
+    assert (found.port, found.user, found.proxy) == (22, me.pw_name, ())
+    assert found.knownhosts[0] == f'{me.pw_dir}/.ssh/known_hosts'
+
+
+def test_a_line_that_trusts_certificates_is_told(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    sshhome.configure(home, sshhome.alias(sshd))
+    line = f'@cert-authority {sshd.name} {loopback.public(sshd.identity)}\n'
+    (home / '.ssh' / 'known_hosts').write_text(line, 'ascii')
+    error = sshhome.failure('alias')
+    assert error.reason.endswith(' is known by a certificate alone')
+    assert error.remedy.startswith('known_hosts:1 is not used here: pin ssh-')
+
+
+def test_what_narrows_the_choice_is_refused_if_it_cannot_be_done(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    for line, words in [
+        ('BindInterface lo', 'BindInterface lo in the ssh config is not'),
+        ('Ciphers 3des-cbc', 'Ciphers in the ssh config leaves nothing'),
+        ('KnownHostsCommand /x', 'KnownHostsCommand in the ssh config is not'),
+        ('PubkeyAuthentication no', 'PubkeyAuthentication false in the ssh'),
+    ]:
+        sshhome.configure(home, sshhome.alias(sshd) + f'  {line}\n')
+        sshhome.know(home, sshd)
+        assert sshhome.failure('alias').reason.startswith(words)
+
+
+def test_a_match_exec_that_hangs_is_ended(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    sshhome.configure(home, 'Match exec "sleep 900"\n')
+    error = sshhome.failure('alias', connect_timeout=1)
+    assert error.reason == 'timed out after 1 s while asking ssh -G about alias'
