@@ -14,6 +14,7 @@ import loopback
 import pushed
 import pytest
 import sessions
+import sshhome
 from hgrc import targets
 from hypothesis import HealthCheck, settings
 from repositories import Clone, Repository
@@ -127,7 +128,7 @@ def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new home, with a .ssh."""
-    monkeypatch.setenv('HOME', str(tmp_path))
+    sshhome.move(tmp_path, monkeypatch)
     (tmp_path / '.ssh').mkdir(0o700)
     return tmp_path
 

@@ -17,6 +17,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from . import rfc4251
 
@@ -52,6 +53,14 @@ class End:
 
     status: int | None
     signal: str | None
+
+
+class Listener(Protocol):
+    '''gets every message of a channel, in the connection's thread'''
+
+    def hear(self, number: int, body: bytes) -> None: ...
+
+    def hang_up(self) -> None: ...
 
 
 class ChannelReceiver:

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterator
-from typing import Any
 
-from . import channel_receiver, rfc4251
+from . import channel_receiver, hardening, library, rfc4251
 
 # What can be granted -> what grants it in authorized_keys, see sshd(8).
 GRANTS = {
@@ -31,8 +30,8 @@ _CONNECT_FAILED = 2
 _NOWHERE = ('127.0.0.1', 0)
 
 
-def granted(transport: Any) -> list[str]:
-    '''which of GRANTS the host grants. Raises what ``transport`` raises'''
+def granted(transport: hardening.Transport) -> list[str]:
+    '''which of GRANTS the host grants. Raises library.ERRORS'''
     # A channel that is heard changes how all of them are: it comes last.
     found = []
     if _forwards_locally(transport):
@@ -42,18 +41,18 @@ def granted(transport: Any) -> list[str]:
     return [*_on_a_session(transport), *found]
 
 
-def _forwards_locally(transport: Any) -> bool:
+def _forwards_locally(transport: hardening.Transport) -> bool:
     try:
         opened = transport.open_channel('direct-tcpip', _NOWHERE, _NOWHERE)
-    except transport.refusal as error:
-        return getattr(error, 'code', None) == _CONNECT_FAILED
+    except library.ChannelException as error:
+        return error.code == _CONNECT_FAILED
     opened.close()
     # or its end would be heard as that of the session channel
     transport.forget(opened)
     return True
 
 
-def _forwards_remotely(transport: Any) -> bool:
+def _forwards_remotely(transport: hardening.Transport) -> bool:
     # Port 0 is one that the host chooses, and says.
     answer = transport.global_request('tcpip-forward', ('127.0.0.1', 0))
     if answer is None:
@@ -64,7 +63,7 @@ def _forwards_remotely(transport: Any) -> bool:
     return True
 
 
-def _on_a_session(transport: Any) -> Iterator[str]:
+def _on_a_session(transport: hardening.Transport) -> Iterator[str]:
     answers = _Answers()
     opened = transport.open_command(answers)
     number = rfc4251.pack_number(opened.remote_chanid)

@@ -28,8 +28,8 @@ FOLDERS = [
 ]
 # What is dear to load, or is to be found in one place.
 ONLY = {
-    'paramiko': {'ssh.session'},
-    'cryptography': {'commands.setup.keypair'},
+    'paramiko': {'ssh.library'},
+    'cryptography': set(),
     'sqlite3': {'state.sqlite_file'},
 }
 PURE = {'errors', 'metadata', 'protocol', 'sanitizer'}
