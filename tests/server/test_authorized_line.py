@@ -11,6 +11,8 @@ import pytest
 from hgext_delegate.commands.setup import snippets
 from hgext_delegate.receiver import authorized_keys
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope='module')
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[loopback.Sshd]:

@@ -49,6 +49,7 @@ def test_a_failure_is_an_error_unless_it_is_expected(clone: Clone) -> None:
     assert clone.hg('log', '-r', 'nosuch', check=False).returncode == 255
 
 
+@pytest.mark.once
 def test_it_knows_the_hgrc_of_the_moment(world: World, clone: Clone) -> None:
     user = ('config', 'ui.username')
     assert asked(clone, *user)[1].startswith(b'pusher ')
@@ -78,6 +79,7 @@ def test_it_is_no_process_that_a_test_has_left(
     assert not {one, two} & commandserver.pids()
 
 
+@pytest.mark.once
 def test_an_extension_is_never_loaded_into_it(
     world: World, clone: Clone
 ) -> None:

@@ -21,10 +21,9 @@ from crash_trial import Trial
 from world import World
 
 ROUNDS = 10  # in one test, one after the other in one repository
-CRASHES = int(os.environ.get('HGD_CRASHES') or 20)
+CRASHES = int(os.environ.get('HGD_CRASHES') or ROUNDS)
 SEED = int(os.environ['HGD_SEED'])
-FIRST, *MORE = range(SEED, SEED + -(-CRASHES // ROUNDS))
-ONCE = [pytest.param(seed, marks=pytest.mark.once) for seed in MORE]
+TESTS = range(SEED, SEED + -(-CRASHES // ROUNDS))
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ KILLS = (
 )
 
 
-@pytest.mark.parametrize('seed', [FIRST, *ONCE])
+@pytest.mark.parametrize('seed', TESTS)
 def test_no_push_is_lost_or_delegated_twice_whatever_is_killed_when(
     trial: Trial,
 ) -> None:

@@ -19,7 +19,7 @@ from world import World
 pytestmark = pytest.mark.once
 
 
-BRANCHES = 15
+BRANCHES = 10
 
 DEPLOY = """\
 . ./record

@@ -15,6 +15,9 @@ from repositories import Clone, Completed, Repository
 from setups import KEY, LINE
 from world import World
 
+pytestmark = pytest.mark.once
+
+
 REST = (
     b'# mine\r\n\n\tssh-rsa AAAAB3 caf\xe9\n'
     b'restrict,command="x \\"ssh-ed25519 AAAA\\"" ssh-rsa AAAAB4 \xff\0'

@@ -13,6 +13,8 @@ import pytest
 
 from hgext_delegate.ssh import knownhosts
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ import pytest
 from hgext_delegate.receiver import process, run as runmod, server
 from hgext_delegate.state import delegation, journal
 
+pytestmark = pytest.mark.once
+
 
 def opened(tmp_path: Path, clone: str = 'clone') -> runmod.Runs:
     return runmod.Runs(str(tmp_path / 'state'), str(tmp_path / clone))
