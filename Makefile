@@ -1,4 +1,5 @@
-# make test    lint and every test, with both supported Mercurials
+# make test    lint and every test; all that touches what Mercurial and
+#              paramiko offer with both supported releases of them
 # make help    the other targets
 #
 # Runs anywhere with python3, whatever the environment of the caller. As root
@@ -27,16 +28,22 @@ CLEAN := env -i HOME="$(HOME)" TERM="$(TERM)" LANG=C.UTF-8 \
 	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 DEBIAN := $(CLEAN) "$(ENVIRONMENTS)/debian/bin/python" -m
 PYPI := $(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" -m
+# More than there are cores: much of a test is waiting. Whoever has nothing left
+# to do takes over from the others.
+WORKERS := -n 4 --dist worksteal
 PYTEST_ARGS :=
 BENCH_ARGS :=
 FAULTS := all
 MATRIX_ARGS :=
 
-.PHONY: help test test-debian test-pypi test-crash test-faults lint format
+.PHONY: help test test-all test-debian test-pypi test-crash test-faults lint
+.PHONY: format
 .PHONY: demo bench clean debian pypi pot test-matrix
 
 help:
-	@echo 'make test         lint, then the suite with both Mercurials'
+	@echo 'make test         lint, then each test; with both Mercurials but'
+	@echo '                  for those that are marked once'
+	@echo 'make test-all     lint, then the whole suite with both Mercurials'
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
@@ -52,13 +59,17 @@ help:
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
 
-test: lint test-debian test-pypi
+test: lint debian pypi
+	$(DEBIAN) pytest $(WORKERS) -m 'not once' $(PYTEST_ARGS)
+	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
+
+test-all: lint test-debian test-pypi
 
 test-debian: debian
-	$(DEBIAN) pytest -n 3 $(PYTEST_ARGS)
+	$(DEBIAN) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-pypi: pypi
-	$(PYPI) pytest -n 3 $(PYTEST_ARGS)
+	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-crash: pypi
 	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \
@@ -104,7 +115,7 @@ clean:
 # Built as soon as there is a manual.
 ifneq ($(wildcard docs/conf.py),)
 .PHONY: docs
-test: docs
+test test-all: docs
 docs: pypi
 	$(PYPI) sphinx -q -W -b html docs docs/_build/html
 	$(PYPI) sphinx -q -W -b man docs docs/_build/man

@@ -17,7 +17,7 @@ RECORDS = 10_000
 # that is over at once. Our own modules are imported in that time, as in life.
 CLOCK = """\
 import sys, time, types
-from hgext_delegate import hooks
+from hgext_delegate.extension import hooks
 
 def timed(function):
     def measure(*args, **kwargs):
@@ -56,8 +56,9 @@ class SessionError(Exception):
 
 fake = types.ModuleType('hgext_delegate.ssh.session')
 fake.open = open_session
-fake.SessionError = fake.Expired = SessionError
-sys.modules[fake.__name__] = sys.modules['hgext_delegate.ssh'].session = fake
+fake.SessionError = fake.Expired = fake.ConfigurationError = SessionError
+import hgext_delegate.ssh
+sys.modules[fake.__name__] = hgext_delegate.ssh.session = fake
 """
 # 100,000 commits in a moment.
 GROW = """\

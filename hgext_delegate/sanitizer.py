@@ -1,4 +1,8 @@
-"""bytes from a deploy script in, safe whole lines out
+# sanitizer.py - bytes from a deploy script in, safe whole lines out
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''bytes from a deploy script in, safe whole lines out
 
 What the script prints reaches the pusher's terminal, so this file is a
 security boundary: nothing leaves but text, tabs and SGR colour, one whole
@@ -6,11 +10,11 @@ line at a time, in bounded memory, however the input was cut. No I/O, no clock.
 
 A line ends at LF. A CR ends one *state* of the line, as progress meters use
 it; only the newest state with something to see counts, so CR LF needs no rule
-of its own. Escape sequences follow ECMA-48 and end at CR or LF at the latest:
-terminals would swallow on until ST, but then one broken title sequence could
-hide all output to come. Colour is for the same reason not carried over to the
-next line (nor to the rest of a line that was let go): every line stands alone.
-"""
+of its own. Escape sequences follow ECMA-48, but end at CR or LF at the latest:
+a terminal reads on until ST, and one broken title sequence could hide all that
+follows. For the same reason colour is not carried over to the next line (nor
+to the rest of a line of which a part was shown): every line stands alone.
+'''
 
 from __future__ import annotations
 
@@ -74,12 +78,13 @@ _SGR = re.compile(rb'\x1b[^m]*m')
 
 
 class Sanitizer:
-    """Cuts one stream into lines that are safe to print.
+    '''cuts one stream into lines that are safe to print
 
-    `color` keeps SGR (ECMA-48 8.3.117), less what hides text. `width` is the
-    longest line in bytes, SGR and the mark of a cut included; at least 64, or
-    ValueError. One relay per stream: it holds at most one line.
-    """
+    ``color`` keeps SGR (ECMA-48 8.3.117), without what hides text. ``width``
+    is the longest line in bytes, SGR and the mark of a cut included; at least
+    64, or ValueError. There is one for each stream, and it holds one line at
+    most.
+    '''
 
     def __init__(self, color: bool = True, width: int = 4096) -> None:
         if width < 64:
@@ -95,16 +100,16 @@ class Sanitizer:
         self._continues = False  # the state's beginning has been shown
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Returns the lines that `data` completes, without their newlines."""
+        '''the lines that ``data`` completes, without their newlines'''
         return self._cut(self._clean(data))
 
     def flush(self) -> list[bytes]:
-        """Lets go what the pusher should see now that the script pauses.
+        '''what the pusher should see now that the script pauses
 
         That is the unfinished line, or if it has nothing to see the newest
         progress state: none or one line. Only what comes after it is shown
         later. A piece of a character or of an escape sequence stays.
-        """
+        '''
         line = self._showable()
         if not line:
             return []
@@ -116,17 +121,17 @@ class Sanitizer:
         return [line]
 
     def close(self) -> list[bytes]:
-        """Returns the last line if it had no newline: none or one."""
+        '''the last line if it had no newline: none or one'''
         lines = self._cut(self._clean(b'', final=True)) + self._end_line()
         return [line for line in lines if line]
 
     @property
     def held(self) -> bool:
-        """Whether flush() would show something."""
+        '''whether flush() would show something'''
         return bool(self._showable())
 
     def _clean(self, data: bytes, final: bool = False) -> bytes:
-        """Returns safe UTF-8 in which only CR and LF still mean something."""
+        '''safe UTF-8 in which only CR and LF still mean something'''
         waiting = self._sequence or self._decoder.getstate()[0]
         if not waiting and not data.translate(None, _PLAIN):
             return data
@@ -200,7 +205,7 @@ class Sanitizer:
         return self._finished(bytes(self._state), self._state_size)
 
     def _finished(self, line: bytes, size: int) -> bytes:
-        """Closes colour, and cuts if `size` bytes or the reset exceed width."""
+        '''``line`` with colour reset, cut if it is longer than the width'''
         reset = _needed_reset(line)
         if size + len(reset) <= self._width:
             return line + reset
@@ -212,7 +217,7 @@ class Sanitizer:
 
 
 def _unfinished(text: str) -> str:
-    """The escape sequence at the end that more text may belong to, or ''."""
+    '''the escape sequence at the end that more text may belong to, or \'\''''
     start = max(map(text.rfind, _INTRODUCERS))
     if start < 0 or not _UNFINISHED.fullmatch(text, start):
         return ''
@@ -220,7 +225,7 @@ def _unfinished(text: str) -> str:
 
 
 def _shortened(sequence: str) -> str:
-    """One that ends just as `sequence` will, so that an endless one fits."""
+    '''a shorter one that ends as ``sequence`` does: it may be endless'''
     if len(sequence) <= _MAX_SGR + 2:
         return sequence
     return sequence[:2] + ' '  # the space: it can no longer be SGR
@@ -252,7 +257,7 @@ def _safe_sgr(parameters: str) -> str:
 
 
 def _extended_color(codes: list[str]) -> list[str]:
-    """The 5;n or 2;r;g;b (ITU-T T.416 13.1.8) that codes begin with, or []."""
+    '''the 5;n or 2;r;g;b (ITU-T T.416 13.1.8) that codes begin with, or []'''
     length = {'5': 2, '2': 4}.get(codes[0], 0) if codes else 0
     color = codes[:length]
     if len(color) < length or ':' in ''.join(color):

@@ -11,10 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import loopback
+import pushed
 import pytest
 import sessions
+import sshhome
+from hgrc import targets
+from hypothesis import HealthCheck, settings
 from repositories import Clone, Repository
 from world import World
+
+# How long an example takes says how much else the machine has to do.
+settings.register_profile(
+    'suite', deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile('suite')
 
 
 def pytest_configure() -> None:
@@ -45,6 +55,22 @@ def repository(world: World) -> Repository:
 def clone(world: World, repository: Repository) -> Clone:
     """The pusher's clone of it."""
     return world.clone(repository)
+
+
+@pytest.fixture
+def ready(world: World, repository: Repository, clone: Clone) -> Clone:
+    """A clone of a repository with the target blog."""
+    repository.hgrc(targets(world))
+    return clone
+
+
+@pytest.fixture(name='pushed')
+def a_clone_that_has_pushed(
+    world: World, repository: Repository, clone: Clone
+) -> Clone:
+    """The same, whose one changeset was pushed and deployed."""
+    pushed.lay(world, repository, clone)
+    return clone
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +128,7 @@ def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A new home, with a .ssh."""
-    monkeypatch.setenv('HOME', str(tmp_path))
+    sshhome.move(tmp_path, monkeypatch)
     (tmp_path / '.ssh').mkdir(0o700)
     return tmp_path
 

@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from mercurial import error, pycompat, util
 from mercurial.i18n import _
 
 from .. import imports
-from ..delivery import abandoned
+from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import push
 from ..report import wording
 from ..state import delegation
@@ -20,51 +22,61 @@ from . import log, opened
 
 # How long a running delegation is given to end after it was told to: its
 # worker may wait for a receiver that does not answer. In seconds.
-_FAREWELL = 30.0
+_END_TIMEOUT = 30.0
 
 
 def cancel(ui, repo, id: bytes) -> int:
     '''hg delegate-cancel: 0 once the delegation has ended'''
-    with opened.to_read(ui, repo) as made:
-        row = log.named(made, id)
-        if not abandoned.is_open(made, row.number):
-            ended = made.journal.get(row.number) or row
-            if ended.remedy == delegation.NOT_ENDED:
-                end_remote(made, ended)
-                return report(made, ended)
+    with opened.to_read(ui, repo) as dispatcher:
+        number = log.named(dispatcher, id).number
+        is_open = abandoned.is_open(dispatcher, number)
+        row = log.named(dispatcher, id)
+        if is_open and row.merged_into:
+            line = _(b'delegation %d goes along with delegation %d')
+            hint = _(b"'hg delegate-cancel %d' cancels both")
             raise error.StateError(
-                _(b'delegation %d is not running') % row.number,
-                hint=_(b'it ended: %s') % pycompat.sysbytes(ended.state),
+                line % (number, row.merged_into), hint=hint % row.merged_into
             )
-        row = made.journal.get(row.number) or row
-        if row.merged_into:
+        if not is_open and row.remedy != delegation.NOT_ENDED:
             raise error.StateError(
-                _(b'delegation %d goes along with delegation %d')
-                % (row.number, row.merged_into),
-                hint=_(b"'hg delegate-cancel %d' cancels both")
-                % row.merged_into,
+                _(b'delegation %d is not running') % number,
+                hint=_(b'it ended: %s') % pycompat.sysbytes(row.state),
             )
-        if not made.journal.cancel(row.number, who()):
-            await_end(made, row.number)
-        elif row.exec_sent_at:
-            end_remote(made, row)
-        return report(made, row)
+        return end(dispatcher, [row])
 
 
-def end_remote(made, row) -> None:
+def end(
+    dispatcher: dispatchermod.Dispatcher, rows: Sequence[delegation.Delegation]
+) -> int:
+    '''end all of ``rows`` and report each; 0 if all of them are cancelled'''
+    journal = dispatcher.journal
+    for row in rows:
+        may_go_on = row.remedy == delegation.NOT_ENDED
+        if row.state in delegation.OPEN:
+            done = journal.cancel(row.number, who())
+            may_go_on = done and row.exec_sent_at is not None
+        if may_go_on:
+            _end_remote(dispatcher, row)
+    return max([0, *(_report(dispatcher, row) for row in rows)])
+
+
+def _end_remote(
+    dispatcher: dispatchermod.Dispatcher, row: delegation.Delegation
+) -> None:
     '''end what a lost connection may have left with our receiver'''
-    for target in made.targets:
+    for target in dispatcher.targets:
         if target.name == row.target and target.receiver:
             with imports.complete():
                 from ..delivery import remote_cancel
-            state = remote_cancel.end(target, made.journal, row)
+            state = remote_cancel.end(target, dispatcher.journal, row)
+            fields: dict[str, Any] = {'remedy': ''}
             if state == delegation.SUCCEEDED:
-                # It was over before we came.
-                fields = {'status': 0, 'reason': '', 'remedy': ''}
+                # it was over before it could be cancelled
+                fields.update(status=0, reason='')
             else:
-                fields = {'remedy': '' if state else delegation.NOT_ENDED}
+                fields['remedy'] = '' if state else delegation.NOT_ENDED
                 state = delegation.CANCELLED
-            made.journal.end(row.number, state, **fields)
+            dispatcher.journal.end(row.number, state, **fields)
 
 
 def who() -> str:
@@ -72,26 +84,26 @@ def who() -> str:
     return push.text(util.username())
 
 
-def await_end(made, number: int) -> None:
-    deadline = time.monotonic() + _FAREWELL
-    while abandoned.is_open(made, number) and time.monotonic() < deadline:
+def _report(
+    dispatcher: dispatchermod.Dispatcher, row: delegation.Delegation
+) -> int:
+    '''wait for the end of ``row``, and say it; 0 if it is cancelled'''
+    deadline = time.monotonic() + _END_TIMEOUT
+    while abandoned.is_open(dispatcher, row.number):
+        if time.monotonic() > deadline:
+            break
         time.sleep(0.1)
-
-
-def report(made, row) -> int:
-    row = made.journal.get(row.number)
+    printer = dispatcher.printer
+    row = dispatcher.journal.get(row.number) or row
+    if row.state == delegation.CANCELLED:
+        line = _(b'delegation %d is cancelled') % row.number
+        printer.say(wording.of(row.target, line), wording.text(row.remedy))
+        return 0
     if row.state in delegation.OPEN:
-        made.printer.warn(
-            wording.of(
-                row.target, _(b'delegation %d has not ended yet') % row.number
-            ),
-            _(b"'hg delegate-log %d' shows what becomes of it") % row.number,
-        )
-        return 1
-    if row.state != delegation.CANCELLED:
+        line = _(b'delegation %d has not ended yet') % row.number
+        more = _(b"'hg delegate-log %d' shows what becomes of it")
+        hints: tuple[bytes, ...] = (more % row.number,)
+    else:
         line, hints = wording.verdict(row)
-        made.printer.warn(wording.of(row.target, line), *hints)
-        return 1
-    line = _(b'delegation %d is cancelled') % row.number
-    made.printer.say(wording.of(row.target, line), wording.text(row.remedy))
-    return 0
+    printer.warn(wording.of(row.target, line), *hints)
+    return 1

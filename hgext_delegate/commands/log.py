@@ -7,75 +7,81 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
+import itertools
+import re
+import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from mercurial import (
-    encoding,
-    error,
-    logcmdutil,
-    pycompat,
-)
+from mercurial import encoding, error, logcmdutil, pycompat
 from mercurial.i18n import _
 from mercurial.utils import dateutil
 
-from ..delivery import abandoned
+from ..delivery import abandoned, dispatcher as dispatchermod
+from ..push import outbox
 from ..report import follower as followermod, wording
 from ..state import delegation, output_log, target_lock
 from . import opened
 
 _LIMIT = 20
-
-# The most that sqlite takes for a number, and how many digits it has.
-_MAX = 2**63 - 1
-_DIGITS = 19
-
+_SAME = (
+    *('target', 'state', 'node', 'previous', 'pusher', 'attempt'),
+    *('seconds', 'status', 'signal', 'reason', 'remedy', 'detail'),
+)
+# keyword of templates -> field of Delegation
+_KEYWORDS = {
+    'id': 'number',
+    'protocolid': 'id',
+    'taken': 'merged_into',
+    'stopper': 'cancelled_by',
+    **dict(zip(_SAME, _SAME)),
+}
 _DATE = b'%Y-%m-%d %H:%M:%S %1%2'
 
-# How long nobody may hold a target's lock while somebody is about to take
-# it: a push's worker at its start, or between two looks. In seconds.
+# For so long a target's lock can be free while somebody is about to take it:
+# a push's worker at its start, or between two attempts. In seconds.
 _HANDOVER = 2.0
 
 
 def log(ui, repo, id: bytes | None, opts) -> int:
-    '''hg delegate-log'''
-    with opened.to_read(ui, repo) as made:
-        return _show(ui, made, id, opts)
-
-
-def _show(ui, made, id: bytes | None, opts) -> int:
-    '''hg delegate-log; what --follow returns is how the delegation ended'''
+    '''hg delegate-log; with --follow 0 only if the delegation succeeded'''
     if id is None and opts['follow']:
         raise error.InputError(
             _(b'--follow needs the ID of a delegation'),
             hint=_(b"'hg delegate-log' lists them"),
         )
-    if id is None:
-        rows = _newest(made, opts)
-    else:
-        rows = [named(made, id)]
-    if opts['follow']:
-        made.printer.insist()
-        return _follow(made, rows[0])
-    ui.pager(b'delegate-log')
-    with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
-        for row in rows:
-            _item(ui, fm, row, ui.quiet and id is not None)
-            if id is not None:
-                _printed(fm, made, row)
+    with opened.to_read(ui, repo) as dispatcher:
+        if id is None:
+            rows = _newest(dispatcher, opts)
+        else:
+            rows = [named(dispatcher, id)]
+        if opts['follow']:
+            return _follow(dispatcher, rows[0])
+        ui.pager(b'delegate-log')
+        with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
+            for row in rows:
+                fm.startitem()
+                date = dateutil.makedate(int(row.began or row.created))
+                fm.data(date=fm.formatdate(date, _DATE))
+                for keyword, field in _KEYWORDS.items():
+                    fm.data(**{keyword: _text(getattr(row, field))})
+                if id is None or not ui.quiet:
+                    _line(ui, fm, row, date)
+                if id is not None:
+                    _output(fm, dispatcher.paths.log(row.id))
     return 0
 
 
-def named(made, id: bytes) -> delegation.Delegation:
+def named(
+    dispatcher: dispatchermod.Dispatcher, id: bytes
+) -> delegation.Delegation:
     '''the delegation with the number that the user has written'''
     row = None
-    if id.isdigit() and len(id) <= _DIGITS:
-        row = made.journal.get(min(int(id), _MAX))
+    if re.match(rb'[0-9]{1,18}\Z', id):  # sqlite takes no longer ones
+        row = dispatcher.journal.get(int(id))
     if row is None:
         raise error.InputError(
             _(b"there is no delegation '%s'") % id,
@@ -84,14 +90,16 @@ def named(made, id: bytes) -> delegation.Delegation:
     return row
 
 
-def _newest(made, opts) -> list[Any]:
+def _newest(dispatcher: dispatchermod.Dispatcher, opts) -> list[Any]:
     limit = logcmdutil.getlimit(pycompat.byteskwargs(opts)) or _LIMIT
-    limit = min(limit, _MAX)
+    limit = min(limit, sys.maxsize)
     name = pycompat.sysstr(opts['target']) or None
-    rows = [_unrecorded(*found) for found in made.unrecorded(name)]
-    rows = rows[:limit]
-    rows += made.journal.newest(name, limit - len(rows))
-    if not rows and name and name not in (t.name for t in made.targets):
+    unrecorded = itertools.islice(dispatcher.unrecorded(name), limit)
+    rows: list[Any] = [
+        _unrecorded(target, entry) for target, entry in unrecorded
+    ]
+    rows += dispatcher.journal.newest(name, limit - len(rows))
+    if not rows and name and name not in (t.name for t in dispatcher.targets):
         raise error.InputError(
             _(b"there is no target '%s'") % opts['target'],
             hint=_(b'and nothing was ever delegated to one of that name'),
@@ -99,80 +107,41 @@ def _newest(made, opts) -> list[Any]:
     return rows
 
 
-def _unrecorded(target: str, entry) -> types.SimpleNamespace:
-    '''a push that no hook has looked at yet, as a delegation'''
-    fields = dict.fromkeys(
-        field.name for field in dataclasses.fields(delegation.Delegation)
-    )
-    pushed = entry.push
-    fields.update(
-        target=target,
-        state=delegation.PENDING,
-        node=entry.nodes[-1],
-        pusher=pushed['pusher'],
-        created=_seconds(pushed['time']),
-        attempt=0,
-    )
-    return types.SimpleNamespace(**fields)
+def _unrecorded(target: str, entry: outbox.Entry) -> types.SimpleNamespace:
+    '''a push that no hook has looked at yet, with a delegation's fields'''
+    row = types.SimpleNamespace()
+    vars(row).update(dict.fromkeys(delegation.Delegation.__annotations__))
+    row.target = target
+    row.state = delegation.PENDING
+    row.node = entry.nodes[-1]
+    row.pusher = entry.push['pusher']
+    seconds = pycompat.sysbytes(entry.push['time'][:19])
+    row.created, _zone = dateutil.parsedate(seconds + b'Z')
+    row.attempt = 0
+    return row
 
 
-def _seconds(time: str) -> float:
-    # Python < 3.11 does not know the Z of RFC 3339
-    moment = datetime.datetime.fromisoformat(time.replace('Z', '+00:00'))
-    return moment.timestamp()
-
-
-def _item(ui, fm, row, silent: bool) -> None:
-    '''one delegation: a line, or with -T everything that is recorded'''
-    date = dateutil.makedate(int(row.began or row.created))
-    fm.startitem()
-    fm.data(
-        id=row.number,
-        protocolid=_text(row.id),
-        target=_text(row.target),
-        state=_text(row.state),
-        node=_text(row.node),
-        previous=_text(row.previous),
-        pusher=_text(row.pusher),
-        date=fm.formatdate(date, _DATE),
-        seconds=row.seconds,
-        status=row.status,
-        signal=_text(row.signal),
-        reason=_text(row.reason),
-        remedy=_text(row.remedy),
-        detail=_text(row.detail),
-        attempt=row.attempt,
-        taken=row.merged_into,
-        stopper=_text(row.cancelled_by),
-    )
-    if not silent:
-        _plain(ui, fm, row, date)
-
-
-def _plain(ui, fm, row, date) -> None:
+def _line(ui, fm, row, date) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
+    label = b'delegate.state delegate.state.%s' % state
     fm.plain(b'%5s  %-10s  ' % (number, pycompat.sysbytes(row.target)))
-    fm.plain(
-        b'%-10s' % state, label=b'delegate.state delegate.state.%s' % state
-    )
+    fm.plain(b'%-10s' % state, label=label)
     if ui.quiet:
         fm.plain(b'\n')
         return
     node = fm.hexfunc(bytes.fromhex(row.node))
     pusher = _text((row.pusher or '-')[:40])
-    # without seconds and zone, which templates have: it fits a terminal
+    # a date without seconds and zone, so that the line fits a terminal
     when = dateutil.datestr(date, b'%Y-%m-%d %H:%M')
-    fm.plain(b'  %s  %-10s  %s' % (node, pusher, when))
-    for remark in _remarks(ui, row):
-        fm.plain(b'  ' + remark)
-    fm.plain(b'\n')
+    shown = [b'%s  %-10s  %s' % (node, pusher, when), *_remarks(ui, row)]
+    fm.plain(b'  %s\n' % b'  '.join(shown))
     ended = row.state != delegation.RUNNING and not row.merged_into
     if ui.verbose and row.number is not None and ended:
-        _line, hints = wording.verdict(row)
-        texts = [encoding.fromlocal(hint).decode('utf-8') for hint in hints]
-        for hint in filter(None, [*texts, row.detail]):
-            fm.plain(b'(%s)\n' % _text(hint), label=b'delegate.hint')
+        _verdict, hints = wording.verdict(row)
+        for hint in filter(None, [*hints, _text(row.detail)]):
+            line = b'(%s)\n' % encoding.tolocal(hint)
+            fm.plain(line, label=b'delegate.hint')
 
 
 def _remarks(ui, row) -> Iterator[bytes]:
@@ -181,63 +150,56 @@ def _remarks(ui, row) -> Iterator[bytes]:
     if ui.verbose and row.began is not None:
         yield _(b'attempt %d') % row.attempt
         yield _(b'waited %.1f s') % max(0.0, row.began - row.created)
-    if row.merged_into is not None and row.state == delegation.SUPERSEDED:
-        yield _(b'by %d') % row.merged_into
-    elif row.merged_into is not None:
-        yield _(b'with %d') % row.merged_into
+    if row.merged_into is not None:
+        superseded = row.state == delegation.SUPERSEDED
+        yield (_(b'by %d') if superseded else _(b'with %d')) % row.merged_into
     if row.reason:
-        yield _text(row.reason) or b''
+        yield _text(row.reason)
 
 
-def _text(value: str | None) -> bytes | None:
-    '''for the terminal and for templates, in the user's encoding'''
-    return None if value is None else encoding.tolocal(wording.text(value))
+def _text(value: Any) -> Any:
+    '''text for the terminal and for templates, in the user's encoding'''
+    if isinstance(value, str):
+        return encoding.tolocal(wording.text(value))
+    return value
 
 
-def _printed(fm, made, row) -> None:
-    lines = _lines(made.paths.log(row.id))
+def _output(fm, path: str) -> None:
+    lines: list[bytes] = []
+    without_log = contextlib.suppress(OSError)  # it has not begun
+    with without_log, contextlib.closing(output_log.Reader(path)) as reader:
+        while more := reader.read():
+            lines += more
     text = encoding.tolocal(b''.join(line + b'\n' for line in lines))
     fm.data(output=text)
     fm.plain(text)
 
 
-def _lines(path: str) -> Iterator[bytes]:
-    try:
-        reader = output_log.Reader(path)
-    except OSError:
-        return
-    try:
-        while lines := reader.read():
-            yield from lines
-    finally:
-        reader.close()
+def _follow(
+    dispatcher: dispatchermod.Dispatcher, row: delegation.Delegation
+) -> int:
+    seen = time.monotonic()
 
+    def works() -> bool:
+        '''whether a process works on ``row``: one that waits may not end'''
+        nonlocal seen
+        if not abandoned.is_open(dispatcher, row.number):
+            return False
+        turn = target_lock.turn(dispatcher.paths, row.target, 0, lambda: False)
+        # where the lock cannot be opened, the journal alone decides
+        with contextlib.suppress(target_lock.LockError), turn as is_free:
+            if not is_free:
+                seen = time.monotonic()
+        return time.monotonic() - seen < _HANDOVER
 
-def _follow(made, row) -> int:
+    dispatcher.printer.insist()
     follower = followermod.Follower(
-        made.printer,
-        made.journal,
-        made.paths,
+        dispatcher.printer,
+        dispatcher.journal,
+        dispatcher.paths,
         row.target,
         row.number,
-        _working(made, row),
+        works,
     )
     followermod.follow([follower], threading.Event())
     return 0 if follower.succeeded else 1
-
-
-def _working(made, row) -> Callable[[], bool]:
-    '''whether somebody works on ``row``: what only waits has no end'''
-    seen = [time.monotonic()]
-
-    def working() -> bool:
-        if not abandoned.is_open(made, row.number):
-            return False
-        turn = target_lock.turn(made.paths, row.target, 0, lambda: False)
-        # where nobody can look, it goes by the journal alone
-        with contextlib.suppress(target_lock.LockError), turn as free:
-            if not free:
-                seen[0] = time.monotonic()
-        return time.monotonic() - seen[0] < _HANDOVER
-
-    return working

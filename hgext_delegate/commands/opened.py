@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mercurial import error
+from mercurial.i18n import _
 
-from ..delivery import abandoned, dispatcher, launcher as launchermod
+from ..delivery import (
+    abandoned,
+    dispatcher as dispatchermod,
+    launcher as launchermod,
+)
 from ..report import printer, wording
 from ..state import files, journal as journalmod
 
@@ -26,22 +31,38 @@ def to_delegate(ui, repo) -> Iterator[launchermod.Launcher]:
 
 
 @contextlib.contextmanager
-def to_read(ui, repo) -> Iterator[dispatcher.Dispatcher]:
+def to_read(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
     '''a dispatcher; nothing is made, and no right to write is needed'''
     repo = repo.unfiltered()
     paths = files.paths(repo)
-    with _aborting(), contextlib.closing(_journal(paths)) as journal:
-        made = dispatcher.Dispatcher(printer.Printer(ui), repo, paths, journal)
-        abandoned.close_all(made)
-        yield made
+    with _aborting(), contextlib.closing(journal(paths)) as opened:
+        dispatcher = dispatchermod.Dispatcher(
+            printer.Printer(ui), repo, paths, opened
+        )
+        abandoned.close_all(dispatcher)
+        yield dispatcher
 
 
-def _journal(paths: files.Paths) -> journalmod.Journal:
+def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:
+    '''the journal; an empty one where there is none. Raises JournalError
+
+    It is opened ``readonly`` also where it cannot be written.
+    '''
     if not os.path.exists(paths.journal):
         return journalmod.empty()
-    if os.access(paths.folder, os.W_OK) and os.access(paths.journal, os.W_OK):
-        return journalmod.open(paths.journal, paths.mode)
-    return journalmod.peek(paths.journal)
+    for path in (paths.folder, paths.journal):
+        readonly = readonly or not os.access(path, os.W_OK)
+    if readonly:
+        return journalmod.peek(paths.journal)
+    return journalmod.open(paths.journal, paths.mode)
+
+
+def unknown_target(name: bytes, known: Iterable[bytes]) -> error.InputError:
+    '''the error that ``name`` is not one of the targets ``known``'''
+    listed = b', '.join(sorted(set(known))) or _(b'none, see [delegate]')
+    return error.InputError(
+        _(b"there is no target '%s'") % name, hint=_(b'targets: %s') % listed
+    )
 
 
 @contextlib.contextmanager

@@ -12,38 +12,34 @@ from __future__ import annotations
 import os
 import re
 
-from mercurial import (
-    error,
-    pycompat,
-    util,
-)
+from mercurial import error, pycompat, util
 from mercurial.i18n import _
-from mercurial.utils import (
-    stringutil,
-    urlutil,
-)
+from mercurial.utils import stringutil, urlutil
 
 TRIGGERS = ('changegroup', 'bookmark', 'phase')
 
-# Host and user reach ProxyCommand and ssh_config's tokens: a leading dash
-# would be an option there, and a space or a quote a second word.
+# Host and user become part of ProxyCommand, by ssh_config's tokens: a leading
+# dash would be an option there, and a space or a quote would end the word.
 _HOST = re.compile(rb'[A-Za-z0-9:_][A-Za-z0-9._:%-]*\Z')
 _USER = re.compile(rb'[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z')
+_PORT = re.compile(rb'[0-9]{1,5}\Z')
 _DURATION = re.compile(rb'([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smh]?)\Z')
-_LONGEST = 1e9
+# The kernel's clocks can wait for no longer.
+_MAX_SECONDS = 1e9
 _SECONDS = {b'': 1, b's': 1, b'm': 60, b'h': 3600}
+# in bytes; execve(2) takes less than 128 KiB at the far side
+_MAX_COMMAND = 32 * 1024
 _KEYLINE = re.compile(r'[a-z0-9@.-]+ [A-Za-z0-9+/]+=*\Z')
 
 
 class InvalidValue(ValueError):
-    '''a value that cannot be used: (problem, remedy), both bytes'''
+    '''a value that cannot be used; its arguments are problem and remedy'''
 
 
 def duration(value: bytes) -> float:
     match = _DURATION.match(value)
     seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    # neither no time at all, nor more than the kernel's clocks can wait for
-    if not 0 < seconds <= _LONGEST:
+    if not 0 < seconds <= _MAX_SECONDS:
         raise InvalidValue(
             _(b"'%s' is not a duration") % value,
             _(b'write seconds, or a number with s, m or h, such as 10m'),
@@ -86,22 +82,22 @@ def _text(value: bytes) -> str:
     try:
         text = value.decode('utf-8')
     except UnicodeDecodeError:
-        problem = _(b'the value is not UTF-8')
-        raise InvalidValue(problem, _(b'write it in UTF-8')) from None
+        text = '\0'
     if '\0' in text:
-        raise InvalidValue(_(b'the value has a NUL byte'), _(b'remove it'))
+        raise InvalidValue(
+            _(b'the value is not text'),
+            _(b'write it in UTF-8 and without NUL bytes'),
+        )
     return text
 
 
 def command(value: bytes) -> str:
-    # facts: 128 KiB and more fails to exec at the far side
-    text = _text(value)
-    if len(value) > 32768:
+    if len(value) > _MAX_COMMAND:
         raise InvalidValue(
             _(b'the command has %d bytes') % len(value),
             _(b'put it into a script on the deploy side'),
         )
-    return text
+    return _text(value)
 
 
 def path(value: bytes) -> str:
@@ -129,17 +125,14 @@ def triggers(value: bytes) -> tuple[str, ...]:
 
 
 def hostkeys(value: bytes) -> tuple[str, ...]:
-    keys = []
-    for line in re.split(r'[\n,]', _text(value)):
-        parts = line.split()[:2]
-        if parts:
-            keys.append(' '.join(parts))
-    if not keys or not all(_KEYLINE.match(key) for key in keys):
+    lines = re.split(r'[\n,]', _text(value))
+    keys = tuple(' '.join(line.split()[:2]) for line in lines if line.strip())
+    if not keys or not all(map(_KEYLINE.match, keys)):
         raise InvalidValue(
             _(b'the value is not a host key'),
             _(b'write its type and key, such as: ssh-ed25519 AAAA...'),
         )
-    return tuple(keys)
+    return keys
 
 
 def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
@@ -148,28 +141,28 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     try:
         url = urlutil.url(value)
     except error.Abort:
-        raise InvalidValue(_(b"'%s' is not a URL") % value, remedy) from None
-    if url.scheme != b'ssh' or not url.host:
-        raise InvalidValue(_(b"'%s' is not an ssh:// URL") % value, remedy)
+        url = urlutil.url(b'')  # which is refused as well
     if url.passwd is not None:
         # the value is not repeated: it holds a secret, and pushers read this
         raise InvalidValue(_(b'the URL has a password'), _(b'log in by key'))
-    if (url.path or b'').strip(b'/') or url.query or url.fragment is not None:
-        raise InvalidValue(_(b"'%s' has more than a host") % value, remedy)
-    host = url.host
-    if host.startswith(b'[') and host.endswith(b']'):
-        host = host[1:-1]
-    if not _HOST.match(host) or not _USER.match(url.user or b'x'):
-        raise InvalidValue(_(b"'%s' is not a user and a host") % value, remedy)
-    port = None
-    if url.port is not None:
-        port = int(url.port) if re.match(rb'[0-9]{1,5}\Z', url.port) else 0
-        if not 0 < port < 65536:
-            raise InvalidValue(
-                _(b"'%s' has no port 1 to 65535") % value, remedy
-            )
-    user = url.user and url.user.decode('ascii')
-    return host.decode('ascii'), port, user or None
+    host = re.sub(rb'\A\[(.*)\]\Z', rb'\1', url.host or b'')
+    user = url.user or b''
+    port = int(url.port) if _PORT.match(url.port or b'') else 0
+    if url.scheme != b'ssh' or not host:
+        problem = _(b"'%s' is not an ssh:// URL")
+    elif (url.path or b'').strip(b'/') or url.query or url.fragment is not None:
+        problem = _(b"'%s' has more than a host")
+    elif not _HOST.match(host) or not _USER.match(user or b'x'):
+        problem = _(b"'%s' is not a user and a host")
+    elif url.port is not None and not 0 < port < 65536:
+        problem = _(b"'%s' has no port 1 to 65535")
+    else:
+        return (
+            pycompat.sysstr(host),
+            port or None,
+            pycompat.sysstr(user) or None,
+        )
+    raise InvalidValue(problem % value, remedy)
 
 
 def join_url(host: str, port: int | None, user: str | None) -> str:

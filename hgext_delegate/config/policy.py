@@ -12,10 +12,12 @@ without that repository.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+import glob
 import os
-import re
 import stat
+from collections.abc import Mapping
 
 from mercurial.i18n import _
 
@@ -25,98 +27,86 @@ from . import parsers, targets
 _HARMLESS = (b'when', b'trigger', b'wait', b'color')
 
 
-def refused(repo) -> list[targets.ConfigError]:
-    '''the items of ``repo``'s own hgrc that do not count, and why'''
-    own = _own_items(repo)
-    if not own:
-        return []
-    unsafe = _unsafe(repo)
-    errors = []
-    for item, value in own.items():
-        problem = unsafe or _forbidden(repo, item, value)
-        if problem:
-            source = repo.ui.configsource(targets.SECTION, item)
-            # what was taken away has none
-            source = source or os.path.join(repo.path, b'hgrc')
-            whole = unsafe is not None
-            errors.append(targets.ConfigError(item, source, *problem, whole))
-    return errors
+def refused(repo) -> dict[bytes, targets.ConfigError]:
+    '''the items of ``repo``'s own hgrc that do not count, and why
 
-
-def setting(repo, name: bytes) -> bytes | None:
-    '''what one of the settings is, whoever may say it'''
-    ui = repo.ui
-    if name in (each.item for each in refused(repo)):
-        ui = repo.baseui
-    return dict(ui.configitems(targets.SECTION)).get(name)
-
-
-def _own_items(repo) -> dict[bytes, bytes]:
-    '''what [delegate] has only because of the repository's hgrc
-
-    What that takes away with %unset is as good as set to nothing.
+    Where the whole file is refused, all of its items have the same error.
     '''
     host = dict(repo.baseui.configitems(targets.SECTION))
     here = dict(repo.ui.configitems(targets.SECTION))
-    return {
+    own = {
+        # what %unset takes away is as good as set to nothing
         item: here.get(item, b'')
         for item in {**host, **here}
         if host.get(item) != here.get(item)
     }
+    if own and (reason := _unsafe(repo)):
+        return dict.fromkeys(own, _error(repo, next(iter(own)), reason))
+    reasons = {item: _forbidden(repo, host, item, own[item]) for item in own}
+    return {
+        item: _error(repo, item, reason)
+        for item, reason in reasons.items()
+        if reason
+    }
+
+
+def setting(repo, name: bytes) -> bytes | None:
+    '''the value of one of targets.SETTINGS, where the policy allows it'''
+    ui = repo.baseui if name in refused(repo) else repo.ui
+    return dict(ui.configitems(targets.SECTION)).get(name)
+
+
+def _error(repo, item: bytes, reason: tuple[bytes, bytes]):
+    # what was taken away has no source
+    source = repo.ui.configsource(targets.SECTION, item)
+    source = source or os.path.join(repo.path, b'hgrc')
+    return targets.ConfigError(item, source, *reason)
 
 
 def _unsafe(repo) -> tuple[bytes, bytes] | None:
-    '''whether others than its owner can have written the hgrc
+    '''why others than its owner can have written the hgrc; None if not
 
-    Mercurial trusts a file by the owner of what a link leads to, and
-    whatever its mode is.
+    Mercurial trusts a file by the owner of what a link leads to, whatever its
+    mode is.
     '''
     for path in (
         os.path.join(repo.path, b'hgrc'),
         os.path.join(repo.path, b'hgrc-not-shared'),
         os.path.join(repo.sharedpath, b'hgrc'),
     ):
-        try:
+        mode = 0
+        with contextlib.suppress(FileNotFoundError):
             mode = os.lstat(path).st_mode
-        except FileNotFoundError:
-            continue
         name = b'.hg/' + os.path.basename(path)
         if not path.startswith(repo.path):
             name = _(b"the share source's %s") % name
         if stat.S_ISLNK(mode):
-            return (
-                _(b'%s is a symbolic link') % name,
-                _(b'make it a file of its own'),
-            )
+            line = _(b'%s is a symbolic link')
+            return line % name, _(b'make it a file of its own')
         if mode & 0o022:
-            return (
-                _(b'%s can be written by others than its owner') % name,
-                _(b'chmod go-w %s') % name,
-            )
+            line = _(b'%s can be written by others than its owner')
+            return line % name, _(b'chmod go-w %s') % name
     return None
 
 
-def _forbidden(repo, item: bytes, value: bytes) -> tuple[bytes, bytes] | None:
-    '''what the host's administrator has against ``item``'''
-    policy = dict(repo.baseui.configitems(targets.SECTION))
-    urls = policy.get(b'allow-targets')
-    options = policy.get(b'allow-repository-config')
+def _forbidden(
+    repo, host: Mapping[bytes, bytes], item: bytes, value: bytes
+) -> tuple[bytes, bytes] | None:
+    '''why the ``host``'s configuration forbids ``item``; None if not'''
+    urls = host.get(b'allow-targets')
+    options = host.get(b'allow-repository-config')
     if urls is None and options is None:
         return None
     _name, colon, option = item.partition(b':')
     if not colon and item not in targets.SETTINGS:
-        if (
-            urls is None
-            or not value
-            or _allowed(parsers.words(urls), repo, value)
-        ):
+        if urls is None or not value or _is_allowed(repo, urls, value):
             return None
         return (
             _(b"'%s' is not allowed for this repository") % value,
             _(b"see delegate.allow-targets in the host's configuration"),
         )
-    words = _HARMLESS if options is None else parsers.words(options)
-    if (option or item) in words:
+    allowed = _HARMLESS if options is None else parsers.words(options)
+    if (option or item) in allowed:
         return None
     return (
         _(b"'%s' is not for a repository's hgrc") % (option or item),
@@ -124,15 +114,14 @@ def _forbidden(repo, item: bytes, value: bytes) -> tuple[bytes, bytes] | None:
     )
 
 
-def _allowed(patterns: list[bytes], repo, value: bytes) -> bool:
-    url = targets.canonical(value)
-    # The repository's name is meant as it stands: it may have a [ or a *.
-    name = re.sub(
-        r'[*?[]', r'[\g<0>]', os.path.basename(os.fsdecode(repo.root))
-    )
-    return url is None or any(
-        fnmatch.fnmatchcase(
-            url, os.fsdecode(pattern).replace('{repository}', name)
-        )
-        for pattern in patterns
+def _is_allowed(repo, patterns: bytes, value: bytes) -> bool:
+    try:
+        url = parsers.join_url(*parsers.parse_url(value))
+    except parsers.InvalidValue:
+        return True  # targets.read() refuses it
+    # The name is meant as it stands: it may have a [ or a *.
+    name = glob.escape(os.path.basename(os.fsdecode(repo.root)))
+    return any(
+        fnmatch.fnmatchcase(url, pattern.replace('{repository}', name))
+        for pattern in map(os.fsdecode, parsers.words(patterns))
     )

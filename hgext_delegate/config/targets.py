@@ -4,15 +4,14 @@
 # GNU General Public License version 2 or any later version.
 '''the targets of a repository, and what is wrong with one
 
-Nothing here opens a socket or a key: a ``Target`` is what the configuration
-says, checked as far as words can be checked.
+Nothing here opens a socket or a key file: only the words are checked.
 '''
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mercurial import pycompat
@@ -22,6 +21,11 @@ from .. import protocol
 from . import parsers
 
 SECTION = b'delegate'
+
+
+def _option(parse: Callable[[bytes], Any], default: Any = None) -> Any:
+    '''a field that is an option; ``parse`` reads its value'''
+    return dataclasses.field(default=default, metadata={'parse': parse})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,24 +40,40 @@ class Target:
     host: str
     port: int | None
     user: str | None
-    when: bytes | None
-    trigger: tuple[str, ...]
-    command: str | None
-    identity: str | None
-    hostkey: tuple[str, ...]
-    knownhosts: tuple[str, ...]
-    connect_timeout: float
-    idle_timeout: float
-    timeout: float
-    wait: bool
-    color: bool
-    output_limit: int
-    receiver: bool
-    retries: int
+    when: bytes | None = _option(bytes)
+    trigger: tuple[str, ...] = _option(parsers.triggers, ('changegroup',))
+    command: str | None = _option(parsers.command)
+    identity: str | None = _option(parsers.path)
+    hostkey: tuple[str, ...] = _option(parsers.hostkeys, ())
+    knownhosts: tuple[str, ...] = _option(parsers.paths, ())
+    connect_timeout: float = _option(parsers.duration, 15.0)
+    idle_timeout: float = _option(parsers.duration, 600.0)
+    timeout: float = _option(parsers.duration, 3600.0)
+    wait: bool = _option(parsers.boolean, True)
+    color: bool = _option(parsers.boolean, True)
+    output_limit: int = _option(parsers.size, 10 * 1024 * 1024)
+    receiver: bool = _option(parsers.boolean, False)
+    retries: int = _option(parsers.count, 3)
 
     @property
     def url(self) -> str:
         return parsers.join_url(self.host, self.port, self.user)
+
+
+# the field of Target that each option sets
+OPTIONS = {
+    pycompat.sysbytes(field.name.replace('_', '-')): field
+    for field in dataclasses.fields(Target)
+    if field.metadata
+}
+
+# the settings of [delegate] that name no target
+SETTINGS = (
+    b'user-variables',
+    b'keep',
+    b'allow-targets',
+    b'allow-repository-config',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,92 +87,11 @@ class ConfigError:
     source: bytes
     problem: bytes
     remedy: bytes
-    # it is the file that is wrong, and each item of it
-    whole: bool = False
 
 
-# option -> (how its value is read, what counts where it is not set)
-OPTIONS = {
-    b'when': (bytes, None),
-    b'trigger': (parsers.triggers, ('changegroup',)),
-    b'command': (parsers.command, None),
-    b'identity': (parsers.path, None),
-    b'hostkey': (parsers.hostkeys, ()),
-    b'knownhosts': (parsers.paths, ()),
-    b'connect-timeout': (parsers.duration, 15.0),
-    b'idle-timeout': (parsers.duration, 600.0),
-    b'timeout': (parsers.duration, 3600.0),
-    b'wait': (parsers.boolean, True),
-    b'color': (parsers.boolean, True),
-    b'output-limit': (parsers.size, 10 * 1024 * 1024),
-    b'receiver': (parsers.boolean, False),
-    b'retries': (parsers.count, 3),
-}
-
-# the settings of [delegate] that name no target
-SETTINGS = (
-    b'user-variables',
-    b'keep',
-    b'allow-targets',
-    b'allow-repository-config',
-)
-
-
-def canonical(value: bytes) -> str | None:
-    '''the one way to write the URL ``value``; None if it is no target's'''
-    try:
-        return parsers.join_url(*parsers.parse_url(value))
-    except parsers.InvalidValue:
-        return None
-
-
-def _nearest(word: bytes, known) -> bytes:
-    near = difflib.get_close_matches(
-        pycompat.sysstr(word), [pycompat.sysstr(k) for k in known], 1
-    )
-    if near:
-        return _(b'did you mean %s?') % pycompat.sysbytes(near[0])
-    return _(b"see 'hg help delegate.config'")
-
-
-def names(ui) -> list[bytes]:
-    '''the names of the targets that the trusted configuration has
-
-    Mistakes are left alone: a push waits for a target that is set wrongly.
-    '''
-    items = ui.configitems(SECTION)
-    return [key for key, value in items if value and is_name(key)]
-
-
-def concerned(
-    ui, moves: Iterable[str], refused: Iterable[ConfigError] = ()
-) -> list[bytes]:
-    '''the names of the targets with one of the triggers ``moves``
-
-    One whose triggers are not known is among them: its pushes wait until what
-    is wrong or ``refused`` there is mended.
-    '''
-    moved = set(moves)
-    if not moved:
-        return []
-    items = dict(ui.configitems(SECTION))
-    default = items.get(b'*:trigger', b'changegroup')
-    unknown = {error.item.partition(b':')[0] for error in refused}
-    for item in items:
-        name, _colon, option = item.partition(b':')
-        if option and option not in OPTIONS:
-            # it may be a misspelt one of these
-            unknown.add(name)
-    found = []
-    for name in names(ui):
-        try:
-            value = items.get(name + b':trigger', default) or b''
-            asked = set(parsers.triggers(value))
-        except parsers.InvalidValue:
-            asked = moved
-        if asked & moved or unknown & {name, b'*'}:
-            found.append(name)
-    return found
+def owner(item: bytes) -> bytes:
+    '''the target that ``item`` is about, ``*`` for all, or a setting'''
+    return item.partition(b':')[0]
 
 
 def is_name(word: bytes) -> bool:
@@ -161,71 +100,90 @@ def is_name(word: bytes) -> bool:
     return bool(protocol.TARGET_NAME.fullmatch(text)) and word not in SETTINGS
 
 
+def names(ui) -> list[bytes]:
+    '''the names of the targets that the trusted configuration has
+
+    Those with errors are among them: their pushes wait.
+    '''
+    items = ui.configitems(SECTION)
+    return [key for key, value in items if value and is_name(key)]
+
+
+def concerned(
+    ui, moves: Iterable[str], refused: Mapping[bytes, ConfigError] = {}
+) -> list[bytes]:
+    '''the names of the targets with one of the triggers ``moves``
+
+    Targets with errors are among them: their pushes wait until that is
+    corrected.
+    '''
+    moved = set(moves)
+    if not moved:
+        return []
+    served, _errors = read(ui, refused)
+    others = [t.name for t in served if not moved.intersection(t.trigger)]
+    return [name for name in names(ui) if pycompat.sysstr(name) not in others]
+
+
 def read(
-    ui, refused: Iterable[ConfigError] = ()
+    ui, refused: Mapping[bytes, ConfigError] = {}
 ) -> tuple[list[Target], list[ConfigError]]:
     '''the targets that can be served, and what is wrong with the others
 
-    ``refused`` is what the host's policy has against items. Only what
+    ``refused`` are the items that the host's policy refuses. Only what
     Mercurial trusts is read. An empty value takes away a target that another
-    file has set. A target with a error is not served at all: half of what
+    file has set. A target with an error is not served at all: half of what
     was asked for is not what was asked for.
     '''
     items = dict(ui.configitems(SECTION))
-    errors = {error.item: error for error in refused}
+    errors = dict(refused)
 
-    def check(item, parse, value):
+    def check(item: bytes, parse: Callable[..., Any], *values) -> Any:
         try:
-            return parse(value)
+            return parse(*values)
         except parsers.InvalidValue as exc:
             source = ui.configsource(SECTION, item)
             errors.setdefault(item, ConfigError(item, source, *exc.args))
 
     for item in items:
-        check(item, lambda item: _known(item, items), item)
+        check(item, _check_item, item, items)
     targets = []
     for name in names(ui):
         place = check(name, parsers.parse_url, items[name])
         fields: dict[str, Any] = {}
-        for option, (parse, default) in OPTIONS.items():
-            field = pycompat.sysstr(option).replace('-', '_')
-            fields[field] = default
+        for option, field in OPTIONS.items():
             for item in (b'*:' + option, name + b':' + option):
                 if item in items:
-                    fields[field] = check(item, parse, items[item])
-        owners = {item.partition(b':')[0] for item in errors}
-        if not owners & {name, b'*'}:
+                    parse = field.metadata['parse']
+                    fields[field.name] = check(item, parse, items[item])
+        if not {name, b'*'} & set(map(owner, errors)):
             targets.append(Target(pycompat.sysstr(name), *place, **fields))
-    return targets, _told_once(errors.values())
+    # one error may be that of several items
+    return targets, list(dict.fromkeys(errors.values()))
 
 
-def _told_once(errors: Iterable[ConfigError]) -> list[ConfigError]:
-    '''``errors``, but of what is wrong with a whole file the first'''
-    told: dict[bytes, ConfigError] = {}
-    for error in errors:
-        key = error.problem if error.whole else error.item
-        told.setdefault(key, error)
-    return list(told.values())
-
-
-def _known(item: bytes, items) -> None:
+def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:
     '''refuse an item of [delegate] that has no meaning'''
     name, colon, option = item.partition(b':')
     if not colon:
-        if item in SETTINGS or not items[item]:
-            return
-        if not is_name(name):
+        if items[item] and item not in SETTINGS and not is_name(item):
             raise parsers.InvalidValue(
                 _(b"'%s' is not a name for a target") % name,
                 _(b'use up to 100 letters, digits, dots, underscores, hyphens'),
             )
-        return
-    if option not in OPTIONS:
+    elif option not in OPTIONS:
         raise parsers.InvalidValue(
             _(b'no such option'), _nearest(option, OPTIONS)
         )
-    if name != b'*' and name not in items:
+    elif name != b'*' and name not in items:
         raise parsers.InvalidValue(
             _(b"there is no target '%s'") % name,
-            _nearest(name, [k for k in items if b':' not in k]),
+            _nearest(name, [each for each in items if b':' not in each]),
         )
+
+
+def _nearest(word: bytes, known: Iterable[bytes]) -> bytes:
+    known = map(pycompat.sysstr, known)
+    for near in difflib.get_close_matches(pycompat.sysstr(word), known, 1):
+        return _(b'did you mean %s?') % pycompat.sysbytes(near)
+    return _(b"see 'hg help delegate.config'")

@@ -10,15 +10,13 @@ Mercurial's objects end: what comes next gets values.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 
 from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
-from ..state import delegation, files, journal as journalmod
+from ..state import delegation, files, journal as journalmod, pruning
 from . import history
 
 # a target, and the number of the delegation to run for it
@@ -156,10 +154,10 @@ class Dispatcher:
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''
         keep = parsers.keep(policy.setting(self.repo, b'keep'))
-        box = outbox.read(self.repo)
-        first = min((e.sequence for e in box.entries), default=box.following)
-        for target in self.targets:
-            for id in self.journal.prune(target.name, keep, first):
-                with contextlib.suppress(OSError):
-                    os.unlink(self.paths.log(id))
-        self.journal.prune_unmatched(entry.txn for entry in box.entries)
+        pruning.prune(
+            self.journal,
+            self.paths,
+            [target.name for target in self.targets],
+            keep,
+            outbox.read(self.repo),
+        )

@@ -2,7 +2,7 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''what waits, written by Mercurial's own transaction
+'''the pushes that wait, written by Mercurial's own transaction
 
 The outbox is one file in the store. Its first line says which sequence
 number comes next; each further line is one push and the names of the targets
@@ -26,13 +26,16 @@ from .. import protocol
 FILENAME = b'delegate-outbox'
 FORMAT = 1
 
-# One delegation takes all that waits, so beyond this nothing is gained; it
-# bounds the file where the journal cannot say what is done.
+# One delegation takes all that waits, so more entries are of no use. This
+# bounds the file while the journal cannot say what is done.
 MAX_ENTRIES = 1000
 
-# In the name of an entry that the classic hook line alone has made, for one
-# of perhaps several changegroups of a transaction.
+# In the name of an entry that the classic hook line alone has made: there, a
+# transaction with several changegroups has an entry for each of them.
 MARK = '#'
+
+# what reading a damaged line may raise
+_DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Entry:
         '''changesets that it is about, 40 hex digits, the newest at the end'''
         pairs = [pair for pairs in self.moved.values() for pair in pairs]
         found = [node for pair in pairs for node in pair]
-        if self.push['node_last']:
+        if (self.push['node'], self.push['node_last']) != (None, None):
             heads = [head['node'] for head in self.push.get('heads', ())]
             found += [self.push['node'], *heads, self.push['node_last']]
         return found
@@ -84,41 +87,26 @@ def parse(data: bytes) -> Outbox:
                 following = max(following, int(record['following']))
             else:
                 entries.append(_entry(record))
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            OverflowError,
-            RecursionError,
-        ):
+        except _DAMAGE:
             unread.append(line)
     last = max((entry.sequence for entry in entries), default=0)
     return Outbox(max(following, last + 1), tuple(entries), tuple(unread))
 
 
 def _entry(record) -> Entry:
+    push = dict(record['push'])
+    moved = {
+        str(name): [[first, last] for first, last in pairs]
+        for name, pairs in dict(record.get('moved', ())).items()
+    }
+    targets = tuple(map(str, record['targets']))
     entry = Entry(
-        int(record['sequence']),
-        str(record['txn']),
-        tuple(map(str, record['targets'])),
-        dict(record['push']),
-        {
-            str(name): [list(pair) for pair in pairs]
-            for name, pairs in dict(record.get('moved', ())).items()
-        },
+        int(record['sequence']), str(record['txn']), targets, push, moved
     )
-    pairs = [pair for pairs in entry.moved.values() for pair in pairs]
-    if entry.push['node'] is not None or entry.push['node_last'] is not None:
-        pairs.append([entry.push['node'], entry.push['node_last']])
-        heads = [head['node'] for head in entry.push.get('heads', ())]
-        pairs += [[head, head] for head in heads]
-    if not pairs:
-        raise ValueError('nothing was pushed')
-    for name in ('pusher', 'source', 'time'):
-        entry.push[name]  # or the line is damaged
-    for pair in pairs:
-        if not all(map(protocol.NODE.fullmatch, pair)):
-            raise ValueError('not a node')
+    if not {'node', 'pusher', 'source', 'time'} <= push.keys():
+        raise ValueError('not a push')
+    if not entry.nodes or not all(map(protocol.NODE.fullmatch, entry.nodes)):
+        raise ValueError('not nodes')
     return entry
 
 
@@ -136,7 +124,7 @@ def read(repo) -> Outbox:
 
 
 def read_file(path: str) -> Outbox:
-    '''the same for who has the path of the file only'''
+    '''the outbox in the file ``path``; an empty one where there is none'''
     try:
         with open(path, 'rb') as file:
             return parse(file.read())
@@ -152,10 +140,10 @@ def pushes(outbox: Outbox, rows: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def committed(repo) -> Outbox:
-    '''the outbox without what an unfinished push may yet take back
+    '''the outbox without the push of an unfinished transaction
 
-    For whoever is not the hook of a push that is through. Raises error.Abort
-    where a push was killed and 'hg recover' is still to be run.
+    Only the hook of a push that has committed may use read() instead. Raises
+    error.Abort if a push was killed and 'hg recover' is still to be run.
     '''
     with repo.lock():
         if repo.svfs.exists(b'journal'):
@@ -176,17 +164,15 @@ def extended(
     '''``outbox`` with ``push`` at its end'''
     entry = Entry(outbox.following, txn, tuple(targets), push, moved)
     return dataclasses.replace(
-        outbox,
-        following=outbox.following + 1,
-        entries=(*outbox.entries, entry),
+        outbox, following=outbox.following + 1, entries=(*outbox.entries, entry)
     )
 
 
 def write_with(transaction, outbox: Outbox) -> None:
     '''let ``transaction`` write ``outbox`` if, and only if, it commits'''
     data = render(outbox)
-    # The location is left to its default, which is the store: 'hg recover' of
-    # Mercurial 6.3 knows no b'store', and could not recover at all.
+    # The location has its default, the store: with an explicit b'store' 'hg
+    # recover' of Mercurial 6.3 dies of a KeyError.
     transaction.addfilegenerator(
         b'delegate-outbox', (FILENAME,), lambda outfile: outfile.write(data)
     )

@@ -11,20 +11,14 @@ bounded here, once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import sys
 from typing import Any
 
-from mercurial import (
-    dagop,
-    encoding,
-    error,
-    phases,
-    pycompat,
-    util,
-)
+from mercurial import dagop, encoding, error, phases, pycompat, util
 from mercurial.node import hex
 
 # What one push may take in the outbox and in the object, whatever was pushed:
@@ -47,9 +41,9 @@ class Push:
     '''one push, in the words of protocol 1
 
     Nodes are 40 hex digits, ``time`` is RFC 3339 in UTC, ``phases`` counts
-    the changesets that became public. ``omitted`` counts, by field, what
-    was left out to keep the size bounded (``head_bookmarks``: of the heads
-    that are listed); it is empty nearly always.
+    the changesets that became public. ``omitted`` counts, by field, the
+    items that were left out to bound the size (``head_bookmarks``: those of
+    the listed heads); it is nearly always empty.
     '''
 
     node: str | None
@@ -71,8 +65,8 @@ def make(repo, first: int, last: int, hookargs, pusher: str | None) -> Push:
     '''the push that brought the revisions ``first`` to ``last``
 
     ``hookargs`` are those of Mercurial's hooks (names str, values bytes),
-    with ``changes`` as the transaction keeps it. When only bookmarks or
-    phases moved there are no revisions: ``last`` < ``first``.
+    with the transaction's ``changes``. If only bookmarks or phases moved
+    there are no revisions: ``last`` < ``first``.
     '''
     changes = hookargs.get('changes') or {}
     node = node_last = None
@@ -114,11 +108,10 @@ def pusher(ui, url: bytes | None, source: bytes, named=()) -> str | None:
 
     Each name comes from what the server side of the connection has set,
     never from a variable that an SSH client may set. ``named`` are further
-    environment variables that the administrator vouches for.
+    environment variables, which the administrator vouches for.
     '''
-    environ = ui.environ
     over_http = (url or b'').startswith(b'remote:http')
-    for name in _usernames(environ, over_http, named):
+    for name in _usernames(ui.environ, over_http, named):
         if name:
             return text(name)
     if source == b'push':
@@ -156,26 +149,19 @@ def _kallithea(extras: bytes | None) -> bytes | None:
 def text(value: bytes) -> str:
     '''decode what Mercurial stores: UTF-8, else its fallback encoding
 
-    A crafted client can store any bytes. Mercurial then reads them in
-    ``ui.fallbackencoding``; so do we, and the name is the one hg shows.
+    A crafted client can store any bytes. As Mercurial does, what is not UTF-8
+    is read in ``ui.fallbackencoding``, so the name is the one that hg shows.
     '''
-    try:
-        decoded = value.decode('utf-8')
-    except UnicodeDecodeError:
-        decoded = _fallback(value)
+    fallback = pycompat.sysstr(encoding.fallbackencoding)
+    # it may be an unknown encoding; a push is not refused for that
+    for name in ('utf-8', fallback, 'latin-1'):
+        errors = 'replace' if name is fallback else 'strict'
+        with contextlib.suppress(UnicodeDecodeError, LookupError):
+            decoded = value.decode(name, errors)
+            break
     if len(decoded) > MAX_TEXT:
         decoded = decoded[: MAX_TEXT - 1] + '\u2026'
     return decoded
-
-
-def _fallback(value: bytes) -> str:
-    try:
-        return value.decode(
-            pycompat.sysstr(encoding.fallbackencoding), 'replace'
-        )
-    except LookupError:
-        # there is none by that name; a push is not refused for that
-        return value.decode('latin-1')
 
 
 def localtext(value: bytes) -> str:
@@ -200,7 +186,7 @@ def _heads(repo, first: int, last: int) -> list[int]:
     '''newest first, the heads among what was pushed and is not hidden'''
     changelog = repo.filtered(b'served').changelog
     if last == len(repo.unfiltered()) - 1:
-        # Inside the transaction the index knows: flat, whatever was pushed.
+        # Inside the transaction the index knows them, whatever was pushed.
         revs = {rev for rev in changelog.headrevs() if rev >= first}
     else:
         pushed = set(range(first, last + 1)).difference(changelog.filteredrevs)

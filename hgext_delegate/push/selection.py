@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mercurial import error, revset, smartset
-from mercurial.node import bin, hex, nullid
+from mercurial.node import bin, nullid
 
 from . import push
 
@@ -30,11 +30,11 @@ REVSET_ERRORS = (
 )
 
 
-def moves(repo, changes) -> dict[str, list[list[str]]]:
-    '''to where bookmarks moved and what became public in a transaction
+def moves(repo, changes) -> dict[str, list[list[str | None]]]:
+    '''where bookmarks moved to and what became public in a transaction
 
-    By trigger, as [first, last] of ranges of revision numbers in their
-    order, 40 hex digits each.
+    By trigger: the [first, last] nodes, in hex, of ranges of revision numbers,
+    in their order.
     '''
     changelog = repo.unfiltered().changelog
     ends = (changes.get(b'bookmarks') or {}).values()
@@ -49,7 +49,10 @@ def moves(repo, changes) -> dict[str, list[list[str]]]:
         'phase': sorted(push.published(changes), key=min),
     }
     return {
-        trigger: [_ends(repo, revs) for revs in _merged(ranges)]
+        trigger: [
+            [push.hexnode(changelog.node(rev)) for rev in (revs[0], revs[-1])]
+            for revs in _merged(ranges)
+        ]
         for trigger, ranges in found.items()
         if ranges
     }
@@ -57,16 +60,10 @@ def moves(repo, changes) -> dict[str, list[list[str]]]:
 
 def _merged(ranges: list[range]) -> list[range]:
     '''at most MAX_RANGES; if there are more, the first covers the oldest'''
-    many = len(ranges) - MAX_RANGES
-    if many <= 0:
+    if len(ranges) <= MAX_RANGES:
         return ranges
-    oldest, others = ranges[: many + 1], ranges[many + 1 :]
+    oldest, others = ranges[: 1 - MAX_RANGES], ranges[1 - MAX_RANGES :]
     return [range(oldest[0].start, oldest[-1].stop), *others]
-
-
-def _ends(repo, revs) -> list[str]:
-    node = repo.unfiltered().changelog.node
-    return [hex(node(rev)).decode('ascii') for rev in (revs[0], revs[-1])]
 
 
 def brought(
@@ -74,7 +71,7 @@ def brought(
 ) -> Iterable[int] | None:
     '''the revisions of ``pushed`` (as protocol 1 words it) for ``triggers``
 
-    ``moved`` is what moves() said of it. None where nothing of that is in
+    ``moved`` is the result of moves() for it. None if nothing of that is in
     the repository: not yet, or not any more.
     '''
     pairs = {name: moved.get(name, []) for name in triggers}
@@ -84,7 +81,7 @@ def brought(
     for name, ends in pairs.items():
         revs = list(_between(repo, ends))
         if len(ends) == MAX_RANGES and revs:
-            # the first may cover more than what has moved
+            # the first range may cover more than what has moved
             revs[0] = set(revs[0]).intersection(eligible(repo, [name]) or ())
         found += revs
     if any(pairs.values()) and not found:
@@ -96,26 +93,20 @@ def brought(
 def _between(repo, pairs: Iterable[list[str]]) -> Iterator[Iterable[int]]:
     '''the revisions from the first to the last of each of ``pairs``
 
-    Where an end of one was stripped, what is left of it; where both were,
-    nothing.
+    If an end of one was stripped, what is left of it; if both were, nothing.
     '''
     changelog = repo.unfiltered().changelog
-    for pair in map(_bins, pairs):
-        known = [changelog.rev(end) for end in pair if changelog.hasnode(end)]
-        if len(known) == 2:
-            yield range(known[0], known[1] + 1)
-        elif known and changelog.hasnode(pair[0]):
-            yield range(known[0], len(changelog))
-        elif known:
-            yield range(known[0], known[0] + 1)
-
-
-def _bins(pair: list[str]) -> list[bytes]:
-    return [bin(end) for end in pair]
+    for first, last in (map(bin, pair) for pair in pairs):
+        if changelog.hasnode(last):
+            stop = changelog.rev(last) + 1
+            known = changelog.hasnode(first)
+            yield range(changelog.rev(first) if known else stop - 1, stop)
+        elif changelog.hasnode(first):
+            yield range(changelog.rev(first), len(changelog))
 
 
 def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
-    '''the revisions that some move may have brought; None for all of them'''
+    '''the revisions that ``triggers`` may have brought; None for all'''
     if 'changegroup' in triggers:
         return None
     unfiltered = repo.unfiltered()
@@ -146,10 +137,10 @@ def newest(
         hidden = served.changelog.filteredrevs
         revs = smartset.baseset([rev for rev in pushed if rev not in hidden])
     if when is not None:
-        # as the command line reads it: with the aliases of the configuration
+        # with the aliases of the configuration, as on the command line
         lookup = revset.lookupfn(served)
         revs = revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
-    # lazily from the newest on: a large push is not walked through
+    # the order is lazy: of a large push only the newest are looked at
     revs.sort(reverse=True)
     rev = revs.first()
     return None if rev is None else push.hexnode(served.changelog.node(rev))

@@ -18,10 +18,10 @@ import os
 import re
 import secrets
 import stat
-import struct
 from collections.abc import Iterator
 
 from .. import errors
+from ..ssh import rfc4251
 
 _TYPES = (
     'ssh-ed25519',
@@ -126,8 +126,7 @@ def _is_key(type: str, text: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     # RFC 4253 6.6: the type once more, and the key
-    name = type.encode('ascii')
-    start = struct.pack('>I', len(name)) + name
+    start = rfc4251.pack(type.encode('ascii'))
     return blob.startswith(start) and len(blob) >= len(start) + 32
 
 

@@ -23,7 +23,13 @@ import os
 import time
 from typing import Any
 
-from ..state import delegation, journal as journalmod, output_log, target_lock
+from ..state import (
+    delegation,
+    journal as journalmod,
+    output_log,
+    pruning,
+    target_lock,
+)
 from . import process
 
 # What the receiver exits with, where a script did not get to its end.
@@ -233,7 +239,7 @@ class Runs:
             if row.number < newest[-1].number and not self.is_held(row.id):
                 # killed before it began, and never asked for again
                 self.end(row.number, delegation.CANCELLED, EXIT_CANCELLED)
-        for id in self.journal.prune_all(KEEP):
+        for id in pruning.prune_all(self.journal, KEEP):
             for path in (self.log(id), self.object(id)):
                 with contextlib.suppress(OSError):
                     os.unlink(path)

@@ -43,19 +43,25 @@ def ways(host: config.Destination) -> list[Way]:
     An empty list where a jump host or a ProxyCommand leads to it, or where its
     name is not known.
     '''
-    if host.jumps or host.command:
+    if host.proxy:
         return []
     try:
-        found = socket.getaddrinfo(host.host, host.port, type=socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(
+            host.host, host.port, host.family, socket.SOCK_DGRAM
+        )
     except (OSError, UnicodeError):
         return []
-    return [way for entry in found for way in _way(entry[0], entry[4])]
+    return [way for entry in found for way in _way(host.bind, *entry)]
 
 
-def _way(family: int, address: tuple) -> list[Way]:
+def _way(
+    bind: str, family: int, _type: int, _proto: int, _name: str, address: tuple
+) -> list[Way]:
     # To connect this socket sends nothing: it only asks for the route.
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
         try:
+            if bind:
+                sock.bind((bind, 0))
             sock.connect(address)
         except OSError:
             return []

@@ -10,11 +10,10 @@ its inbox meanwhile.
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable
 
-from . import channel_receiver
+from . import channel_receiver, rfc4251
 
 TICK = 0.25
 
@@ -51,9 +50,8 @@ class Command:
         every TICK seconds whatever comes.
         '''
         inbox = self._inbox
-        self._say(
-            channel_receiver.REQUEST, _pack(b'exec') + b'\1' + _pack(command)
-        )
+        request = rfc4251.pack(b'exec') + b'\1' + rfc4251.pack(command)
+        self._say(channel_receiver.REQUEST, request)
         unsent: memoryview | None = memoryview(stdin)
         due = time.monotonic() + TICK
         while not inbox.over():
@@ -81,16 +79,18 @@ class Command:
             return None
         size = self._inbox.send(min(len(unsent), self._largest))
         if size:
-            self._say(channel_receiver.DATA, _pack(unsent[:size]))
+            self._say(channel_receiver.DATA, rfc4251.pack(unsent[:size]))
         return unsent[size:] if size else unsent
 
     def _grant(self, size: int) -> None:
         grant = self._inbox.credit(size)
         if grant:
-            self._say(channel_receiver.WINDOW_ADJUST, struct.pack('>I', grant))
+            more = rfc4251.pack_number(grant)
+            self._say(channel_receiver.WINDOW_ADJUST, more)
 
     def _say(self, message: int, body: bytes = b'') -> None:
-        self._send(struct.pack('>BI', message, self._number) + body)
+        number = rfc4251.pack_number(self._number)
+        self._send(bytes([message]) + number + body)
 
 
 def _tick(tick: Callable[[], None], due: float) -> float:
@@ -99,7 +99,3 @@ def _tick(tick: Callable[[], None], due: float) -> float:
         return due
     tick()
     return now + TICK
-
-
-def _pack(text: bytes | memoryview) -> bytes:
-    return struct.pack('>I', len(text)) + text

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import array
 import re
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
+
+from . import rfc4251
 
 STDOUT = 1
 STDERR = 2
@@ -51,6 +53,14 @@ class End:
 
     status: int | None
     signal: str | None
+
+
+class Listener(Protocol):
+    '''gets every message of a channel, in the connection's thread'''
+
+    def hear(self, number: int, body: bytes) -> None: ...
+
+    def hang_up(self) -> None: ...
 
 
 class ChannelReceiver:
@@ -92,7 +102,10 @@ class ChannelReceiver:
         Raises ViolationError.
         '''
         with self._changed:
-            self._hear[number](body)
+            try:
+                self._hear[number](body)
+            except rfc4251.DamagedError:
+                raise ViolationError('a damaged message') from None
             self._news = True
             self._changed.notify()
 
@@ -146,18 +159,18 @@ class ChannelReceiver:
             return count
 
     def _adjusted(self, body: bytes) -> None:
-        self.room += _number(body)
+        self.room += rfc4251.number(body)
         # RFC 4254 5.2
         if self.room > 0xFFFFFFFF:
             raise ViolationError('a window beyond its limit')
 
     def _output(self, body: bytes) -> None:
-        self._store(1, string(body, whole=True))
+        self._store(1, rfc4251.string(body))
 
     def _extended(self, body: bytes) -> None:
-        if _number(body[:4]) != 1:
+        if rfc4251.number(body[:4]) != 1:
             raise ViolationError('an unknown kind of data')
-        self._store(-1, string(body[4:], whole=True))
+        self._store(-1, rfc4251.string(body[4:]))
 
     def _store(self, sign: int, data: bytes) -> None:
         self._accepted = True
@@ -191,8 +204,7 @@ class ChannelReceiver:
         self.refused = True
 
     def _request(self, body: bytes) -> None:
-        name = string(body)
-        rest = body[4 + len(name) :]
+        name, rest = rfc4251.split(body)
         if not rest:
             raise ViolationError('a damaged request')
         if rest[0]:
@@ -200,9 +212,9 @@ class ChannelReceiver:
             if self.unanswered > _MAX_UNANSWERED:
                 raise ViolationError('too many requests')
         if name == b'exit-status':
-            end = End(_number(rest[1:]), None)
+            end = End(rfc4251.number(rest[1:]), None)
         elif name == b'exit-signal':
-            end = End(None, _signal(string(rest[1:])))
+            end = End(None, _signal(rfc4251.split(rest[1:])[0]))
         else:
             return
         self._accepted = True
@@ -217,21 +229,6 @@ def _cut(
         size = abs(run)
         yield (STDOUT if run > 0 else STDERR), bytes(view[:size])
         view = view[size:]
-
-
-def _number(body: bytes) -> int:
-    '''RFC 4251 5, uint32, with nothing after it'''
-    if len(body) != 4:
-        raise ViolationError('a damaged message')
-    return struct.unpack('>I', body)[0]
-
-
-def string(body: bytes, whole: bool = False) -> bytes:
-    '''RFC 4251 5, string; with ``whole`` nothing may follow it'''
-    end = 4 + _number(body[:4])
-    if end > len(body) or (whole and end < len(body)):
-        raise ViolationError('a damaged message')
-    return body[4:end]
 
 
 def _signal(name: bytes) -> str:

@@ -1,46 +1,74 @@
-# config.py - where a host name leads
+# config.py - where a host name leads, as OpenSSH says
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''where a host name leads, by ssh_config(5)
+'''where a host name leads, as OpenSSH says
 
-The reader of ssh_config is paramiko's, and is handed in; this file says what
-its answers mean.
+``ssh -G`` tells what the ssh_config files mean for a host. This file reads
+what it prints, and refuses what narrows the choice and cannot be honoured
+here. Where there is no ``ssh``, OpenSSH's defaults count.
 '''
 
 from __future__ import annotations
 
-import getpass
 import os
 import pwd
 import re
-import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import shutil
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from . import configtext, errors, identity, knownhosts
+from . import (
+    deadline_socket,
+    errors,
+    knownhosts,
+    programs,
+    proxy,
+    regular_file,
+    tokens,
+)
 
 _GLOBAL = '/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2'
 _USER = '~/.ssh/known_hosts ~/.ssh/known_hosts2'
-_IDENTITIES = ('~/.ssh/id_rsa', '~/.ssh/id_ecdsa', '~/.ssh/id_ed25519')
+_KEYS = '~/.ssh/id_rsa ~/.ssh/id_ecdsa ~/.ssh/id_ed25519'
+_DEFAULT_KEY = re.compile(r'.*/\.ssh/id_(rsa|dsa|xmss|(ecdsa|ed25519)(_sk)?)')
+_FAMILIES = {'inet': socket.AF_INET, 'inet6': socket.AF_INET6}
+_PLACE = re.compile(r'\bline [0-9]+')
+# What narrows the choice, and is not done here.
+_REFUSED = {
+    'BindInterface': re.compile('.'),
+    'PreferredAuthentications': re.compile(r'(?!(.*,)?publickey(,|$))'),
+    'ProxyUseFdpass': re.compile('yes|true'),
+    'PubkeyAuthentication': re.compile('no|false'),
+}
 
-_JUMP = re.compile(
-    r'(?:ssh://)?(?:([^@]+)@)?(\[[^\]]+\]|[^][:/@]+)(?::([0-9]+))?/?'
+# What is used, and what makes no difference to a delegation.
+_USED = re.compile(
+    r'(host|user|hostname|port|addressfamily|bindaddress|hostkeyalias|tag'
+    r'|identityfile|certificatefile|(user|global)knownhostsfile|ciphers|macs'
+    r'|revokedhostkeys|proxy(jump|command)|requiredrsasize|kexalgorithms|loglevel'
+    r'|(hostkey|.*accepted|casignature)algorithms|canonical.*|batchmode|control.*'
+    r'|sendenv|gssapi.*|hashknownhosts|identitiesonly|updatehostkeys|serveralive.*'
+    r'|.*passwordprompts|(kbdinteractive|password)authentication|addkeystoagent'
+    r'|forwardx11(trusted|timeout)|fingerprinthash|visualhostkey|escapechar'
+    r'|connect(timeout|ionattempts)|tcpkeepalive|ignoreunknown|xauthlocation'
+    r') .*|stricthostkeychecking (yes|true)|'
 )
 
-# From the text of an ssh_config and a host name to the options for it.
-Reader = Callable[[str, str], Mapping[str, Any]]
+# What ssh -G prints: the values of each keyword, which is in lower case.
+Options = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Destination:
     '''where to connect to, and what ssh_config says about it
 
-    ``keyname`` and ``keyport`` are what its host key is looked up by;
-    ``identities`` is None where none is configured, and ``certificate`` is
-    a CertificateFile or ''; ``jumps`` are the hosts to pass through, and
-    ``command`` is a ProxyCommand or ''.
+    ``keyname`` and ``keyport`` are what its host key is looked up by.
+    ``identities``, ``certificates``, ``knownhosts`` and ``revoked`` are files.
+    ``proxy`` is the program that leads there, and ``way`` what it is called;
+    ``family`` and ``bind`` say how to dial without one. ``options`` is all
+    that ssh -G has printed: nothing where there is no ssh.
     '''
 
     host: str
@@ -48,51 +76,99 @@ class Destination:
     user: str
     keyname: str
     keyport: int
-    identities: tuple[str, ...] | None
-    certificate: str
+    identities: tuple[str, ...]
     knownhosts: tuple[str, ...]
-    jumps: tuple[str, ...]
-    command: str
+    certificates: tuple[str, ...] = ()
+    revoked: tuple[str, ...] = ()
+    proxy: tuple[str, ...] = ()
+    way: str = ''
+    family: int = socket.AF_UNSPEC
+    bind: str = ''
+    options: Options = field(default_factory=dict, repr=False, hash=False)
 
     def __str__(self) -> str:
         return f'{self.host} port {self.port}'
 
+    def allowed(self, keyword: str, names: Sequence[str]) -> tuple[str, ...]:
+        '''those of ``names``, in their order, that the list ``keyword`` has'''
+        listed = first(self.options, keyword).split(',')
+        return tuple(n for n in names if n in listed or listed == [''])
+
+    @property
+    def rsa_size(self) -> int:
+        '''how many bits an RSA key must have'''
+        return int(first(self.options, 'RequiredRSASize') or 0)
+
 
 def find(
-    path: str,
-    reader: Reader,
-    host: str,
-    port: int | None = None,
-    user: str | None = None,
+    name: str,
+    port: int | None,
+    user: str | None,
+    deadline: deadline_socket.Deadline,
+    *,
+    path: str | None = None,
+    key: str | None = None,
 ) -> Destination:
-    '''where ``host`` leads by the ssh_config at ``path``
+    '''where the host ``name`` leads; ``port`` and ``user`` win over ssh_config
 
-    ``port`` and ``user`` win over it. Raises SessionError.
+    ``path`` is a file to read in place of ssh's own; ``key`` is the private
+    key that jump hosts are offered as well. Raises ConfigurationError,
+    OSError, and EOFError when ``deadline`` is over.
     '''
-    # As with ssh the first value obtained for an option counts, so what was
-    # asked for stands first; %p and %r then mean it as well.
-    given = (('Port', port), ('User', user))
-    asked = ''.join(f'{key} {value}\n' for key, value in given if value)
-    _check_account()
-    text = asked + configtext.read(path)
-    try:
-        return _destination(reader(text, host), host)
-    except (ValueError, LookupError) as error:
-        raise configtext.trouble(
-            path, 'is damaged', detail=str(error)
-        ) from None
+    program = shutil.which('ssh')
+    if program is None:
+        return _by_default(name, port or knownhosts.DEFAULT_PORT, user)
+    ssh = [program, *(['-F', path] if path else [])]
+    asked = ['-p', str(port)] if port else []
+    asked += ['-l', user] if user else []
+    options = ask([*ssh, *asked], name, deadline)
+    jump = [*ssh, *(['-i', key] if key else [])]
+    return _destination(options, name, jump)
 
 
-def parse_jump(text: str) -> tuple[str, int | None, str | None]:
-    '''host, port and user of one hop of ProxyJump. Raises SessionError'''
-    match = _JUMP.fullmatch(text.strip())
-    if match is None:
+def ask(
+    ssh: Sequence[str], name: str, deadline: deadline_socket.Deadline
+) -> Options:
+    '''what ``ssh -G`` prints of the host ``name``. Raises as find() does'''
+    # -T: nothing is to be said of a terminal
+    argv = [*ssh, '-G', '-T', '--', name]
+    status, said, lines = programs.run(argv, deadline)
+    if status:
+        # it says more where there is more than one mistake
+        named = [line for line in lines if _PLACE.search(line)]
+        line = [*named, *lines, f'status {status}'][0]
         raise errors.ConfigurationError(
-            f'ProxyJump {text} in the ssh config is damaged',
-            'it is written [user@]host[:port]',
+            f'ssh -G {name} fails: {tokens.short(line)}',
+            'the account that runs hg can run it, and see more',
         )
-    user, host, port = match.groups()
-    return host.strip('[]'), int(port) if port else None, user
+    options: dict[str, list[str]] = {}
+    for line in said.decode('utf-8', 'surrogateescape').split('\n'):
+        keyword, _space, value = line.partition(' ')
+        options.setdefault(keyword, []).append(value)
+    return options
+
+
+def unused(there: Destination, deadline: deadline_socket.Deadline) -> list[str]:
+    '''what ssh_config sets for a host and is not used here
+
+    As lines of ssh -G. Raises as find() does.
+    '''
+    if not there.options:
+        return []
+    usual = ask(['ssh', '-F', 'none'], there.host, deadline)
+    return [
+        f'{keyword} {value}'
+        for keyword, values in there.options.items()
+        for value in values
+        if not _USED.fullmatch(f'{keyword} {value}')
+        and value not in usual.get(keyword, ())
+    ]
+
+
+def first(options: Options, keyword: str) -> str:
+    '''the first value of ``keyword``, '' for none'''
+    value = options.get(keyword.lower(), [''])[0]
+    return '' if value.lower() == 'none' else value
 
 
 def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
@@ -105,7 +181,7 @@ def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
     for name in paths:
         path = os.path.expanduser(name)
         try:
-            found.append((path, identity.read_file(path)[1]))
+            found.append((path, regular_file.read(path)[1]))
         except OSError as error:
             if required:
                 words = f'cannot be read: {error.strerror}'
@@ -116,82 +192,95 @@ def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
     return found
 
 
-def default_identities() -> list[str]:
-    '''those of OpenSSH's default names that exist'''
-    paths = map(os.path.expanduser, _IDENTITIES)
-    return [path for path in paths if os.path.exists(path)]
+def _by_default(name: str, port: int, user: str | None) -> Destination:
+    home = tokens.home()
+    keys = _KEYS.replace('~', home).split()
+    return Destination(
+        host=name,
+        port=port,
+        user=user or pwd.getpwuid(os.getuid()).pw_name,
+        keyname=name,
+        keyport=port,
+        identities=tuple(filter(os.path.exists, keys)),
+        knownhosts=tuple(f'{_USER} {_GLOBAL}'.replace('~', home).split()),
+    )
 
 
-def _destination(options: Mapping[str, Any], name: str) -> Destination:
-    host = options['hostname']
-    port = int(options.get('port', knownhosts.DEFAULT_PORT))
-    if not 0 < port < 65536:
-        raise ValueError(f'there is no port {port}')
-    alias = options.get('hostkeyalias')
-    user = options.get('user') or _account()
-    # The one that stands first counts; the reader keeps their order. But
-    # `ProxyJump none` lets a ProxyCommand below it count, while `ProxyCommand
-    # none` means that there is no proxy.
-    proxies = [
-        key
-        for key in options
-        if key == 'proxycommand'
-        or (key == 'proxyjump' and options[key].lower() != 'none')
-    ]
-    proxy = proxies[0] if proxies else ''
-    way = options.get(proxy, '')
-    if proxy == 'proxycommand':
-        tokens = {'%': '%', 'h': host, 'n': name, 'p': str(port), 'r': user}
-        way = '' if way.lower() == 'none' else _expanded(way, tokens)
-    files = shlex.split(options.get('userknownhostsfile', _USER))
-    files += shlex.split(options.get('globalknownhostsfile', _GLOBAL))
-    identities = options.get('identityfile')
-    certificate = options.get('certificatefile', 'none')
+def _destination(
+    options: Options, name: str, jump: Sequence[str]
+) -> Destination:
+    _refuse(options)
+    host, port, user, alias, jumps, command = (
+        first(options, keyword)
+        for keyword in (
+            *('hostname', 'port', 'user', 'hostkeyalias'),
+            *('proxyjump', 'proxycommand'),
+        )
+    )
+    hops = proxy.hops(jumps, name)
+    last = hops[-1][1] if hops else ''
+    values = tokens.values(name, host, port, user, alias, last)
+    way: Sequence[str] = ()
+    if hops:
+        way = proxy.through(jump, hops, values, f'[{host}]:{port}')
+    elif command:
+        way = proxy.command(command, values)
+    known = _paths(options, 'userknownhostsfile')
+    known += _paths(options, 'globalknownhostsfile')
     return Destination(
         host=host,
-        port=port,
+        port=int(port),
         user=user,
         keyname=alias or host,
-        keyport=knownhosts.DEFAULT_PORT if alias else port,
-        identities=identities
-        and tuple(i for i in identities if i.lower() != 'none'),
-        certificate='' if certificate.lower() == 'none' else certificate,
-        knownhosts=tuple(f for f in files if f.lower() != 'none'),
-        jumps=tuple(way.split(',')) if proxy == 'proxyjump' else (),
-        command=way if proxy == 'proxycommand' else '',
+        keyport=knownhosts.DEFAULT_PORT if alias else int(port),
+        # of the default ones those that are there
+        identities=tuple(
+            key
+            for key in _files(options, 'IdentityFile', values)
+            if not _DEFAULT_KEY.fullmatch(key) or os.path.exists(key)
+        ),
+        knownhosts=tuple(map(tokens.tilde, known)),
+        certificates=_files(options, 'CertificateFile', values),
+        revoked=tuple(_paths(options, 'revokedhostkeys')),
+        proxy=tuple(way),
+        way='the jump host' if hops else 'ProxyCommand',
+        family=_FAMILIES.get(first(options, 'addressfamily'), socket.AF_UNSPEC),
+        bind=first(options, 'bindaddress'),
+        options=options,
     )
 
 
-def _expanded(text: str, tokens: Mapping[str, str]) -> str:
-    '''``text`` with the values of ``tokens``. Raises ValueError'''
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in tokens:
-            raise ValueError(f'no such token: %{match[1]}')
-        return tokens[match[1]]
-
-    return re.sub('%(.?)', value, text, flags=re.DOTALL)
-
-
-def _check_account() -> None:
-    # The reader asks for it as well, and where there is none its KeyError would
-    # look like a damaged file.
-    try:
-        getpass.getuser()
-    except (KeyError, OSError):
-        raise _no_account('set LOGNAME in the environment of hg') from None
-
-
-def _account() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        raise _no_account(
-            'name the user to log in as, in the URL of the target'
-        ) from None
-
-
-def _no_account(remedy: str) -> errors.SessionError:
-    return errors.ConfigurationError(
-        f'no account has the number {os.getuid()}', remedy
+def _files(
+    options: Options, keyword: str, values: Mapping[str, str]
+) -> tuple[str, ...]:
+    return tuple(
+        tokens.expand(tokens.tilde(path), values, keyword)
+        for path in options.get(keyword.lower(), ())
+        if path.lower() != 'none'
     )
+
+
+def _refuse(options: Options) -> None:
+    for keyword, pattern in _REFUSED.items():
+        value = first(options, keyword)
+        if value and pattern.match(value):
+            raise errors.ConfigurationError(
+                f'{keyword} {value} in the ssh config is not supported',
+                'take it out for this host',
+            )
+
+
+def _paths(options: Options, keyword: str) -> list[str]:
+    '''the files that ``keyword`` lists, which ssh prints without quotes
+
+    Of what a space may belong to, the longest path that exists is meant.
+    '''
+    words = first(options, keyword).split(' ')
+    found = []
+    while words:
+        size = len(words)
+        while size > 1 and not os.path.exists(' '.join(words[:size])):
+            size -= 1
+        found.append(' '.join(words[:size]))
+        del words[:size]
+    return [path for path in found if path]

@@ -16,10 +16,11 @@ from typing import Any
 from . import (
     channel,
     channel_receiver,
-    connection_chain,
     errors,
     hardening,
     knownhosts,
+    library,
+    link as linkmod,
     probe,
 )
 
@@ -41,8 +42,8 @@ class Agreed:
 class Session:
     '''a connection that is logged in; session.open() makes it'''
 
-    def __init__(self, way: connection_chain.ConnectionChain):
-        self._route = way
+    def __init__(self, link: linkmod.Link):
+        self._link = link
         self._inbox: channel_receiver.ChannelReceiver
         self._channel: Any = None
 
@@ -57,13 +58,13 @@ class Session:
 
         Nothing is run. Raises SessionError.
         '''
-        way = self._route
+        link = self._link
         self._inbox = channel_receiver.ChannelReceiver(hardening.WINDOW)
-        way.step = errors.OPENING
-        way.await_connection()
-        with way.worded():
-            self._channel = way.transport.open_command(self._inbox)
-        way.deadline.set(_LONGEST_WAIT, 'not used')
+        link.step = errors.OPENING
+        link.await_connection()
+        with link.worded():
+            self._channel = link.transport.open_command(self._inbox)
+        link.deadline.set(_LONGEST_WAIT, 'not used')
 
     def execute(
         self,
@@ -83,7 +84,7 @@ class Session:
         output, both received. Raises SessionError: Expired after
         ``idle_timeout`` seconds without output and after ``timeout`` seconds.
         '''
-        way = self._route
+        link = self._link
         text = command.encode('utf-8', 'surrogateescape')
         if b'\0' in text or len(text) > _LONGEST_COMMAND:
             # sshd drops the connection at the one, execve fails at the other.
@@ -99,9 +100,9 @@ class Session:
         def await_output() -> None:
             left = ending - time.monotonic()
             if left < idle_timeout:
-                way.deadline.set(left, f'not finished after {timeout:g} s')
+                link.deadline.set(left, f'not finished after {timeout:g} s')
             else:
-                way.deadline.set(
+                link.deadline.set(
                     idle_timeout, f'no output for {idle_timeout:g} s'
                 )
 
@@ -111,27 +112,27 @@ class Session:
 
         def send(message: bytes) -> None:
             try:
-                way.transport.send(message)
-            except way.transport.errors:
+                link.transport.send(message)
+            except library.ERRORS:
                 # The far side may have said all before it went: it is heard
                 # to its end, which then comes.
-                way.shut()
+                link.shut()
 
         if inbox.closed or not self.is_alive():
             # what was prepared is gone again, and was asked for nothing
-            raise errors.SessionError(f'session refused by {way.host}')
+            raise errors.SessionError(f'session refused by {link.host}')
         largest = min(opened.out_max_packet_size, hardening.PACKET)
         run = channel.Command(inbox, send, opened.remote_chanid, largest)
         await_output()
-        way.step = errors.RUNNING
+        link.step = errors.RUNNING
         run.run(text, stdin, hand_on, tick)
-        way.transport.forget(opened)
-        way.deadline.set(math.inf, '')
+        link.transport.forget(opened)
+        link.deadline.set(math.inf, '')
         return self._end(inbox)
 
     def agreed(self) -> Agreed:
         '''with what the connection was made'''
-        made = self._route.transport
+        made = self._link.transport
         ours = made.auth_handler.private_key
         names = [made.exchange, made.host_key_type, made.remote_cipher]
         if 'gcm' not in made.remote_cipher:
@@ -147,11 +148,11 @@ class Session:
 
         Nothing is run, and nothing can be run after it.
         '''
-        way = self._route
-        way.step = errors.OPENING
-        way.await_connection()
-        with way.worded():
-            return probe.granted(way.transport)
+        link = self._link
+        link.step = errors.OPENING
+        link.await_connection()
+        with link.worded():
+            return probe.granted(link.transport)
 
     def forced(self) -> bool | None:
         '''whether sshd says that the key may run one command alone
@@ -161,7 +162,7 @@ class Session:
         '''
         found = [
             match.groups()
-            for remark in self._route.transport.debug_messages
+            for remark in self._link.transport.debug_messages
             if (match := re.search(rb'(.*): key options:(.*)', remark))
         ]
         words: list[bytes] = []
@@ -175,29 +176,29 @@ class Session:
 
     def is_alive(self) -> bool:
         '''whether the connection is still there, as far as is known'''
-        return self._route.transport.is_active()
+        return self._link.transport.is_active()
 
     def cancel(self) -> None:
         '''end what is being done; from any thread'''
-        self._route.stop('cancelled')
+        self._link.stop('cancelled')
 
     def close(self) -> None:
         '''end the connection and all that belongs to it; never raises'''
-        self._route.close()
+        self._link.close()
 
     def _end(
         self, inbox: channel_receiver.ChannelReceiver
     ) -> channel_receiver.End:
-        way = self._route
+        link = self._link
         if inbox.end and (inbox.eof or inbox.closed):
             return inbox.end
         if inbox.refused:
-            raise errors.SessionError(f'session refused by {way.host}')
+            raise errors.SessionError(f'session refused by {link.host}')
         if inbox.closed:
-            reason = f'closed by {way.host} without an exit status'
+            reason = f'closed by {link.host} without an exit status'
             raise errors.SessionError(reason, started=True)
-        error = way.explain(way.transport.get_exception() or EOFError())
-        if way.deadline.expired and inbox.end:
+        error = link.explain(link.transport.get_exception() or EOFError())
+        if link.deadline.expired and inbox.end:
             error.remedy = (
                 'the command has ended, but what it started keeps its output '
                 'open'

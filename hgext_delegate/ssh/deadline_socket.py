@@ -2,7 +2,7 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''the way to the other side: sockets and proxy commands under one limit
+'''the way to the other side: a socket under one limit of time
 
 Whoever waits in an SSH library waits in ``recv`` or ``send`` in the end, in
 short turns. So the limit is kept here, where no single byte can extend it and
@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -27,8 +24,7 @@ class Deadline:
     '''when a connection ends, whatever anybody is waiting for
 
     ``over`` says why it has ended, or is ''; ``expired`` whether time was the
-    reason. One limit is shared by all the connections of a ProxyJump chain.
-    ``on_stop`` is called by stop(), and wakes who waits.
+    reason. ``on_stop`` is called by stop(), and wakes whoever waits.
     '''
 
     def __init__(self) -> None:
@@ -59,21 +55,29 @@ _TCP = (socket.AF_INET, socket.AF_INET6)
 
 
 class DeadlineSocket:
-    '''a socket, or what passes for one, that closes when its limit is over
+    '''a socket that ends when its deadline is over
 
-    It has the methods that paramiko wants of a socket.
+    It has the methods that paramiko wants of a socket. ``listen`` is called
+    each time that something is read.
     '''
 
-    def __init__(self, sock: Any, deadline: Deadline):
+    def __init__(
+        self,
+        sock: socket.socket,
+        deadline: Deadline,
+        listen: Callable[[], None] = lambda: None,
+    ):
         self._sock = sock
         self._deadline = deadline
+        self._listen = listen
         # paramiko looks at it when the process ends
         self._closed = False
-        over_tcp = getattr(sock, 'family', None) in _TCP
+        over_tcp = sock.family in _TCP
         self._is_quick = over_tcp and hasattr(socket, 'TCP_QUICKACK')
 
     def recv(self, size: int) -> bytes:
         self._check()
+        self._listen()
         if self._is_quick:
             # sshd sends small messages, each only when the one before it is
             # acknowledged, for which Linux would take 40 ms. Linux forgets
@@ -103,19 +107,26 @@ class DeadlineSocket:
             raise EOFError(self._deadline.over)
 
 
-def dial(host: str, port: int, deadline: Deadline) -> socket.socket:
-    '''connect to the first address of ``host`` that answers
+def dial(
+    host: tuple[str, int],
+    deadline: Deadline,
+    family: int = socket.AF_UNSPEC,
+    bind: str = '',
+) -> socket.socket:
+    '''connect to the first address of ``host``, name and port, that answers
+
+    Only addresses of ``family`` count, and ``bind`` is the one to come from.
 
     Each address gets its share of the time that is left, so that one which
     swallows packets does not use up that of the next. Raises the OSError
     that tells most.
     '''
-    addresses = _lookup(host, port, deadline)
+    addresses = _lookup(*host, family, deadline)
     errors = []
-    for number, (family, _type, _proto, _name, address) in enumerate(addresses):
+    for number, (kind, _type, _proto, _name, address) in enumerate(addresses):
         share = deadline.left() / (len(addresses) - number)
         try:
-            return _connect(family, address, share)
+            return _connect(kind, address, share, bind)
         except OSError as error:
             errors.append(error)
     raise min(errors, key=_rank)
@@ -127,47 +138,7 @@ def timed_out(error: Exception) -> bool:
     return isinstance(error, (socket.timeout, TimeoutError))
 
 
-def spawn(command: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    '''run a ProxyCommand; its standard input and output are the socket
-
-    What it says on standard error is dropped: that of the server process is
-    a pusher's terminal, unfiltered.
-    '''
-    ours, theirs = socket.socketpair()
-    try:
-        child = subprocess.Popen(
-            ['/bin/sh', '-c', 'exec ' + command],
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    except OSError:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return ours, child
-
-
-def end(child: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:
-    '''send a signal to what ``spawn`` started, and all that it started'''
-    # Its number is its own, and its group's, until wait() has been told.
-    if child.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(child.pid, number)
-
-
-def reap(child: subprocess.Popen[bytes]) -> None:
-    '''end what ``spawn`` started, and all that it started itself'''
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        end(child, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(0.5)
-            return
-
-
-def _lookup(host: str, port: int, deadline: Deadline) -> list[Any]:
+def _lookup(host: str, port: int, family: int, deadline: Deadline) -> list[Any]:
     '''getaddrinfo, which knows no time limit of its own'''
     answer: list[Any] = []
     # For a str Python seeks the codec idna, which it imports then: threads
@@ -177,7 +148,7 @@ def _lookup(host: str, port: int, deadline: Deadline) -> list[Any]:
     def ask() -> None:
         try:
             answer.append(
-                socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+                socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
             )
         except (OSError, UnicodeError, LookupError) as error:
             answer.append(error)
@@ -194,9 +165,13 @@ def _lookup(host: str, port: int, deadline: Deadline) -> list[Any]:
     return answer[0]
 
 
-def _connect(family: int, address: Any, seconds: float) -> socket.socket:
+def _connect(
+    family: int, address: Any, seconds: float, bind: str
+) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if bind:
+            _bind(sock, bind)
         sock.settimeout(max(seconds, 0.001))
         sock.connect(address)
         # Small messages that wait for each other's acknowledgement would
@@ -206,6 +181,15 @@ def _connect(family: int, address: Any, seconds: float) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _bind(sock: socket.socket, address: str) -> None:
+    try:
+        found = socket.getaddrinfo(address, 0, sock.family, socket.SOCK_STREAM)
+        sock.bind(found[0][4])
+    except OSError:
+        text = f'BindAddress {address} cannot be used'
+        raise OSError(0, text) from None
 
 
 def _rank(error: OSError) -> int:

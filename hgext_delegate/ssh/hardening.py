@@ -4,9 +4,9 @@
 # GNU General Public License version 2 or any later version.
 '''what paramiko leaves open to the other side of a connection, closed
 
-Mixins for its Packetizer and its Transport, of 2.12 to 5.1. The other side is
-not trusted: nothing it sends may cost memory or time without limit, be taken
-for more than it is, or come to the server's standard error.
+Its Packetizer and its Transport, of 2.12 to 5.1. The other side is not
+trusted: nothing it sends may cost memory or time without limit, be taken for
+more than it is, or come to the server's standard error.
 '''
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ import collections
 import functools
 import logging
 import math
-import struct
+from collections.abc import Sequence
 from typing import Any
 
-from . import channel_receiver, hostkeys
+from . import (
+    channel_receiver,
+    config,
+    deadline_socket,
+    errors as errorsmod,
+    hostkeys,
+    library,
+    rfc4251,
+)
 
 WINDOW = 2 * 1024 * 1024
 PACKET = 32 * 1024
@@ -42,6 +50,7 @@ logging.getLogger(_LOG).propagate = False
 # What OpenSSH 9 offers, as far as paramiko knows it. GCM is the fastest, and
 # curve25519 costs a fraction of the exchange with ML-KEM.
 _KEX = (
+    'curve25519-sha256',
     'curve25519-sha256@libssh.org',
     'mlkem768x25519-sha256',
     'ecdh-sha2-nistp256',
@@ -74,8 +83,8 @@ _KEYS = (
 )
 
 
-class Packets:
-    '''for Packetizer: packets and banners have limits
+class Packets(library.Packetizer):
+    '''packets and banners have limits
 
     ``logged_in`` is set once nothing about logging in is to come any more.
     '''
@@ -91,10 +100,10 @@ class Packets:
             raise channel_receiver.ViolationError(
                 'a packet of impossible length'
             )
-        return super().read_all(size, check_rekey)  # type: ignore[misc]
+        return super().read_all(size, check_rekey)
 
     def read_message(self) -> tuple[int, Any]:
-        number, message = super().read_message()  # type: ignore[misc]
+        number, message = super().read_message()
         if number == _EXT_INFO:
             # paramiko counts as far as it is told.
             if message.get_int() > _MOST_EXTENSIONS:
@@ -107,76 +116,107 @@ class Packets:
         return number, message
 
     def _read_timeout(self, timeout: float) -> bytes:
-        data = super()._read_timeout(math.inf)  # type: ignore[misc]
+        data = super()._read_timeout(math.inf)
         self._banner += len(data)
         if self._banner > _LONGEST_BANNER:
             raise channel_receiver.ViolationError('an endless banner')
         return data
 
 
-class Transport:
-    '''for Transport: algorithms, host key, channels, and its own errors
+class Transport(library.Transport):
+    '''algorithms, host key, login, channels, and errors of our own
 
-    ``packets`` is the class for packets and ``errors`` are the exceptions
-    that callers expect; whatever else comes up is made one of them. A channel
-    that is not opened raises ``refusal``, whose ``code`` is the reason.
+    ``exchange`` is the key exchange that was agreed on. Whatever ends it is
+    one of library.ERRORS.
     '''
 
-    packets: Any
-    errors: tuple[type[Exception], ...]
-    refusal: type[Exception]
-
-    active: bool
-    packetizer: Any
-    _kex_info: dict[str, Any]
-    _cipher_info: dict[str, Any]
-    _mac_info: dict[str, Any]
-    saved_exception: Exception | None
+    exchange = ''
     _channel_handler_table: dict[int, Any]
+    # one algorithm, and paramiko knows but its first name
+    _kex_info = {  # noqa: RUF012 (paramiko's own)
+        **library.Transport._kex_info,
+        'curve25519-sha256': library.Transport._kex_info[
+            'curve25519-sha256@libssh.org'
+        ],
+    }
 
-    def __init__(self, line: Any, policy: hostkeys.HostKeyPolicy):
-        super().__init__(  # type: ignore[call-arg]
+    def __init__(
+        self,
+        line: deadline_socket.DeadlineSocket,
+        policy: hostkeys.HostKeyPolicy,
+    ):
+        super().__init__(
             line,
             default_window_size=WINDOW,
             default_max_packet_size=PACKET,
         )
-        self.packetizer = self.packets(line)
-        self.set_log_channel(_LOG)  # type: ignore[attr-defined]
+        self.packetizer = Packets(line)
+        self.set_log_channel(_LOG)
         self.auth_timeout = None
         self.policy = policy
+        self._offered = _offered(policy.host)
         # what sshd says for debugging, as ssh -v shows it
         self.debug_messages: collections.deque[bytes] = collections.deque(
             maxlen=_MOST_DEBUG_MESSAGES
         )
-        self._inbox: channel_receiver.ChannelReceiver | None = None
+        self._inbox: channel_receiver.Listener | None = None
+        # Until a channel is heard there is none whose data anybody wants.
         self._channel_handler_table = {
             **self._channel_handler_table,
-            channel_receiver.DATA: _feed,
+            channel_receiver.DATA: _ignore,
             channel_receiver.EXTENDED_DATA: _ignore,
         }
 
     @property
     def preferred_kex(self) -> tuple[str, ...]:
-        return tuple(name for name in _KEX if name in self._kex_info)
+        return self._offered['KexAlgorithms']
 
     @property
     def preferred_ciphers(self) -> tuple[str, ...]:
-        return tuple(name for name in _CIPHERS if name in self._cipher_info)
+        return self._offered['Ciphers']
 
     @property
     def preferred_macs(self) -> tuple[str, ...]:
-        return tuple(name for name in _MACS if name in self._mac_info)
+        return self._offered['MACs']
 
     @property
     def preferred_keys(self) -> tuple[str, ...]:
-        # No certificates, which nothing here could judge.
-        return self.policy.order(_KEYS)
+        return self.policy.order(self._offered['HostKeyAlgorithms'])
 
     @property
     def preferred_pubkeys(self) -> tuple[str, ...]:
-        return _KEYS
+        return self._offered['PubkeyAcceptedAlgorithms']
 
-    def open_command(self, inbox: channel_receiver.ChannelReceiver) -> Any:
+    def log_in(self, user: str, keys: Sequence[library.PKey]) -> None:
+        '''log in with the first of ``keys`` that is accepted
+
+        Raises ConfigurationError if none is.
+        '''
+        refused = False
+        for key in keys:
+            # what it said of others, or before it was known who it is
+            self.debug_messages.clear()
+            try:
+                # What else it wants besides a key is what is returned.
+                if not self.auth_publickey(user, key):
+                    self.packetizer.logged_in = True
+                    return
+            except library.AuthenticationException:
+                if not self.is_active():
+                    break
+            refused = True
+        if not refused:
+            raise EOFError
+        raise errorsmod.ConfigurationError(
+            f'{self.policy.host.host} refused the key as {user}',
+            'authorized_keys there needs its public half; the log of sshd says '
+            'more',
+        )
+
+    def send(self, message: bytes) -> None:
+        self._send_user_message(library.Message(message))
+
+    def open_command(self, inbox: channel_receiver.Listener) -> Any:
         '''open a session channel of which ``inbox`` gets every message'''
         self._inbox = inbox
         if not self.active:
@@ -185,8 +225,8 @@ class Transport:
             number: functools.partial(_hear, number)
             for number in channel_receiver.NUMBERS
         }
-        opened = self.open_session()  # type: ignore[attr-defined]
-        room = struct.pack('>I', opened.out_window_size)
+        opened = self.open_session()
+        room = rfc4251.pack_number(opened.out_window_size)
         inbox.hear(channel_receiver.WINDOW_ADJUST, room)
         if not self.active:
             raise EOFError
@@ -195,11 +235,11 @@ class Transport:
     def forget(self, opened: Any) -> None:
         '''hear no more of a channel'''
         opened.closed = True
-        self._unlink_channel(opened.chanid)  # type: ignore[attr-defined]
+        self._unlink_channel(opened.chanid)
 
     def run(self) -> None:
         try:
-            super().run()  # type: ignore[misc]
+            super().run()
         except Exception as error:  # noqa: BLE001 - nobody is above a thread
             # paramiko trips over some errors, such as an OSError without
             # a number, and Python would print this one.
@@ -211,10 +251,10 @@ class Transport:
                 self._inbox.hang_up()
 
     def get_exception(self) -> Exception | None:
-        error = super().get_exception()  # type: ignore[misc]
+        error = super().get_exception()
         if error is None:
             return None if self.active else EOFError()
-        if isinstance(error, self.errors):
+        if isinstance(error, library.ERRORS):
             return error
         return channel_receiver.ViolationError(
             f'what makes a {type(error).__name__}'
@@ -227,25 +267,44 @@ class Transport:
         )
 
     def _verify_key(self, blob: bytes, signature: Any) -> None:
+        # the only moment at which paramiko knows both
+        kind = type(self.kex_engine)
+        names = (n for n in self.preferred_kex if self._kex_info[n] is kind)
+        self.exchange = next(names, '')
         # Before the signature, and before anything is sent with these keys;
         # at each rekeying too.
         self.policy.check(blob)
-        super()._verify_key(blob, signature)  # type: ignore[misc]
+        super()._verify_key(blob, signature)
 
 
 def _hear(number: int, opened: Any, message: Any) -> None:
     opened.transport._inbox.hear(number, message.get_remainder())
 
 
-def _feed(opened: Any, message: Any) -> None:
-    '''data on the channel of a jump host, which paramiko would just store'''
-    data = channel_receiver.string(message.get_remainder(), whole=True)
-    if len(opened.in_buffer) + len(data) > WINDOW:
-        raise channel_receiver.ViolationError(
-            'more data than its window allows'
-        )
-    opened.in_buffer.feed(data)
-
-
 def _ignore(opened: Any, message: Any) -> None:
     pass
+
+
+def _offered(host: config.Destination) -> dict[str, tuple[str, ...]]:
+    '''the algorithms for ``host``, by the keywords of ssh_config
+
+    Raises ConfigurationError where ssh_config leaves none of a kind.
+    '''
+    transport = library.Transport
+    known = {
+        'KexAlgorithms': (_KEX, Transport._kex_info),
+        'Ciphers': (_CIPHERS, transport._cipher_info),
+        'MACs': (_MACS, transport._mac_info),
+        'HostKeyAlgorithms': (_KEYS, transport._key_info),
+        'PubkeyAcceptedAlgorithms': (_KEYS, transport._key_info),
+    }
+    offered = {}
+    for keyword, (names, there) in known.items():
+        present = [name for name in names if name in there]
+        offered[keyword] = host.allowed(keyword, present)
+        if not offered[keyword] and keyword != 'PubkeyAcceptedAlgorithms':
+            raise errorsmod.ConfigurationError(
+                f'{keyword} in the ssh config leaves nothing to offer',
+                f'let it have one of {", ".join(present[:2])}',
+            )
+    return offered

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from . import config, errors, knownhosts
+from . import config, errors, knownhosts, revocation, rfc4251, tokens
 
-_TYPES = (
+TYPES = (
     'ssh-ed25519',
     'ecdsa-sha2-nistp256',
     'ecdsa-sha2-nistp384',
@@ -62,23 +62,42 @@ class HostKeyPolicy:
     def check(self, blob: bytes) -> None:
         '''judge the key that the host shows. Raises SessionError'''
         key = knownhosts.key_of(blob)
-        if key.type not in _TYPES:
+        if key.type not in TYPES:
             raise errors.ConfigurationError(
                 f'host key of {self.host} is damaged'
             )
+        if key.type == 'ssh-rsa':
+            modulus = rfc4251.strings(blob)[-1]
+            bits = int.from_bytes(modulus, 'big').bit_length()
+            least = self.host.rsa_size
+            if bits < least:
+                raise errors.ConfigurationError(
+                    f'host key of {self.host} has {bits} bits',
+                    f'RequiredRSASize in the ssh config is {least}',
+                )
+        revocation.check(self.host, key)
+        self.judge(key)
+
+    def judge(self, key: knownhosts.Key) -> None:
+        '''whether ``key`` is the right one. Raises SessionError'''
         if self._pins:
             if key not in self._pins:
                 raise self._not_pinned(key)
             return
         host = self.host
+        if config.first(host.options, 'KnownHostsCommand'):
+            raise errors.ConfigurationError(
+                'KnownHostsCommand in the ssh config is not run here',
+                'pin the host key in its place',
+            )
         verdict = knownhosts.judge(self._files, host.keyname, host.keyport, key)
         if verdict.state != 'known':
             raise self._not_known(key, verdict)
 
     def _file(self) -> str:
         # where others lie is no business of a pusher's
-        short = self._where.startswith('~')
-        return self._where if short else os.path.basename(self._where)
+        path = tokens.short(self._where)
+        return path if path.startswith('~') else os.path.basename(path)
 
     def _pin(self, text: str) -> knownhosts.Key:
         key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
@@ -102,6 +121,14 @@ class HostKeyPolicy:
     ) -> errors.SessionError:
         host = self.host
         entry = verdict.entry
+        found = knownhosts.entries(self._files, host.keyname, host.keyport)
+        authority = [e for e in found if e.marker == 'cert-authority']
+        if entry is None and authority:
+            line = f'{os.path.basename(authority[0].path)}:{authority[0].line}'
+            return errors.ConfigurationError(
+                f'host key of {host} is known by a certificate alone',
+                f'{line} is not used here: pin {key.short}, if it is right',
+            )
         if entry is None:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
             return errors.ConfigurationError(

@@ -1,53 +1,63 @@
-# identity.py - the private key file to log in with
+# identity.py - the private keys to log in with
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''a private key file and its certificate, read once
+'''the private keys to log in with, and their certificates
 
-What cannot be used is refused in clear words: here by owner, mode and form.
-The key itself is read by paramiko.
+What cannot be used is refused in clear words: by owner, mode and form.
 '''
 
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
+import io
 import os
 import re
-import stat
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
-from . import errors, knownhosts
+from . import config, errors, knownhosts, library, regular_file, rfc4251
 
-_MAX_FILE = 16 * 1024 * 1024
 _MAGIC = b'openssh-key-v1\0'
 _PEM = re.compile(
     rb'\s*-----BEGIN ([A-Z ]*)PRIVATE KEY-----\r?\n(.*?)-----END', re.DOTALL
 )
 _CERTIFICATE = re.compile(r'\s*[a-z0-9-]+-cert-v01@openssh\.com\s+[\w+/]+=*')
-_PEM_TYPES = {
-    b'RSA ': 'ssh-rsa',
-    b'EC ': 'ecdsa',
-    b'DSA ': 'ssh-dss',
-    b'': 'PKCS#8',
+_PEM_TYPES = {b'RSA ': 'ssh-rsa', b'EC ': 'ecdsa', b'DSA ': 'ssh-dss'}
+_KINDS = {
+    'ssh-ed25519': library.Ed25519Key,
+    'ssh-rsa': library.RSAKey,
+    'ecdsa': library.ECDSAKey,
 }
+_CERTIFIED = '-cert-v01@openssh.com'
 
 
-@dataclass(frozen=True)
-class Identity:
-    '''a private key file as read: the type of its key, and its text'''
+def keys(host: config.Destination, asked: str | None) -> list[library.PKey]:
+    '''the keys to try at ``host``: at least one that can be used
 
-    path: str
-    type: str
-    text: str = field(repr=False)
+    ``asked`` is the file of the only one. Raises SessionError.
+    '''
+    found, problems = [], []
+    for path in [asked] if asked else host.identities:
+        try:
+            found += _certified(host, path)
+        except errors.SessionError as error:
+            problems.append(error)
+    if found:
+        return found
+    if problems:
+        raise problems[0]
+    raise errors.ConfigurationError(
+        f'there is no key to log in to {host} with',
+        'make one with ssh-keygen and name it as the identity',
+    )
 
 
-def read(path: str) -> Identity:
-    '''read a private key, safely and once. Raises SessionError'''
+def load(path: str) -> library.PKey:
+    '''the private key in the file ``path``. Raises SessionError'''
     path = os.path.expanduser(path)
     try:
-        status, content = read_file(path)
+        status, content = regular_file.read(path)
     except FileNotFoundError:
         raise _trouble(path, 'does not exist') from None
     except OSError as error:
@@ -74,62 +84,80 @@ def read(path: str) -> Identity:
             'is damaged, or no private key',
             f'see what ssh-keygen -y -f {os.path.basename(path)} says',
         )
-    return Identity(path, type_, content.decode('latin-1'))
+    return _parse(path, type_, content.decode('latin-1'))
 
 
-def certificates(path: str, named: str) -> list[str]:
-    '''what may certify the key in the file ``path``: `TYPE BASE64 ...` each
-
-    As with ssh that is the file ``named``, if any, and the one beside the
-    key. Raises SessionError where ``named`` cannot be used.
-    '''
-    found = []
-    if named:
-        named = os.path.expanduser(named)
-        try:
-            found.append(read_file(named)[1].decode('latin-1'))
-        except OSError as error:
-            words = f'cannot be read: {error.strerror}'
-            raise _trouble(named, words, '', 'certificate') from None
-        if not _CERTIFICATE.match(found[0]):
-            raise _trouble(named, 'is no certificate', '', 'certificate')
-    with contextlib.suppress(OSError):
-        beside = os.path.expanduser(path) + '-cert.pub'
-        found.append(read_file(beside)[1].decode('latin-1'))
-    return [text for text in found if _CERTIFICATE.match(text)]
-
-
-def is_certified(public: bytes, certificate: bytes) -> bool:
-    '''whether ``certificate`` is for the key ``public``, both in SSH's form'''
-    # PROTOCOL.certkeys: type, nonce, then what the key has after its type
-    _type, rest = _string(certificate)
-    _nonce, rest = _string(rest)
-    return rest.startswith(_string(public)[1])
-
-
-def unusable(identity: Identity) -> errors.SessionError:
-    '''what to say of a key that turned out to be of no use'''
-    return _trouble(
-        identity.path,
-        f'holds no usable key (its type is {identity.type})',
+def _parse(path: str, type_: str, text: str) -> library.PKey:
+    kind = _KINDS.get(type_.partition('-sha2')[0])
+    # AssertionError: paramiko's answer to some damage
+    with contextlib.suppress(*library.ERRORS, AssertionError):
+        if kind:
+            return kind.from_private_key(io.StringIO(text))
+    raise _trouble(
+        path,
+        f'holds no usable key (its type is {type_})',
         'ssh-keygen -t ed25519 makes one',
     )
 
 
-def read_file(path: str) -> tuple[os.stat_result, bytes]:
-    '''the status and the content of a regular file. Raises OSError'''
-    # One descriptor for the check and the reading: the file cannot be
-    # exchanged in between. O_NONBLOCK, or a FIFO would be waited for.
-    with open(
-        path, 'rb', opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)
-    ) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, 'not a regular file')
-        content = file.read(_MAX_FILE + 1)
-    if len(content) > _MAX_FILE:
-        raise OSError(0, 'too long')
-    return status, content
+def _certified(host: config.Destination, path: str) -> list[library.PKey]:
+    '''the key in the file ``path``, with each of its certificates first'''
+    key = load(path)
+    if key.get_name() == 'ssh-rsa' and key.get_bits() < host.rsa_size:
+        raise _trouble(path, 'has fewer bits than RequiredRSASize')
+    found = []
+    for text in _certificates(path, host.certificates):
+        certified = load(path)
+        with contextlib.suppress(*library.ERRORS, AssertionError):
+            certified.load_certificate(text)
+            blob = certified.public_blob.key_blob
+            if _is_certified(key.asbytes(), blob):
+                found.append(certified)
+    found.append(key)
+    allowed = [key for key in found if is_accepted(host, key)]
+    if not allowed:
+        raise _trouble(path, 'is not among the PubkeyAcceptedAlgorithms')
+    return allowed
+
+
+def is_accepted(host: config.Destination, key: library.PKey) -> bool:
+    '''whether PubkeyAcceptedAlgorithms has an algorithm for ``key``'''
+    names = [key.get_name()]
+    if names == ['ssh-rsa']:
+        names = ['rsa-sha2-512', 'rsa-sha2-256']
+    if key.public_blob:
+        names = [name + _CERTIFIED for name in names]
+    return bool(host.allowed('PubkeyAcceptedAlgorithms', names))
+
+
+def _certificates(path: str, named: Sequence[str]) -> list[str]:
+    '''what may certify the key in the file ``path``: `TYPE BASE64 ...` each
+
+    As with ssh these are the files ``named``, or else the one beside the key.
+    Raises SessionError where one that is named cannot be used.
+    '''
+    found = []
+    for name in named:
+        try:
+            found.append(regular_file.read(name)[1].decode('latin-1'))
+        except OSError as error:
+            words = f'cannot be read: {error.strerror}'
+            raise _trouble(name, words, '', 'certificate') from None
+        if not _CERTIFICATE.match(found[-1]):
+            raise _trouble(name, 'is no certificate', '', 'certificate')
+    if not named:
+        with contextlib.suppress(OSError):
+            beside = os.path.expanduser(path) + '-cert.pub'
+            found.append(regular_file.read(beside)[1].decode('latin-1'))
+    return [text for text in found if _CERTIFICATE.match(text)]
+
+
+def _is_certified(public: bytes, certificate: bytes) -> bool:
+    '''whether ``certificate`` is for the key ``public``, both in SSH's form'''
+    # PROTOCOL.certkeys: type, nonce, then what the key has after its type
+    _type, rest = rfc4251.split(certificate)
+    _nonce, rest = rfc4251.split(rest)
+    return rest.startswith(rfc4251.split(public)[1])
 
 
 def _kind(content: bytes) -> tuple[str, bool]:
@@ -140,24 +168,19 @@ def _kind(content: bytes) -> tuple[str, bool]:
     label, body = match.groups()
     if label != b'OPENSSH ':
         encrypted = label == b'ENCRYPTED ' or b'4,ENCRYPTED' in body
-        return _PEM_TYPES.get(label, ''), encrypted
+        return _PEM_TYPES.get(label, 'PKCS#8' if not label else ''), encrypted
     try:
         blob = base64.b64decode(body)
-    except binascii.Error:
+        # PROTOCOL.key: magic, cipher, kdf, its options, count, public key, ...
+        if not blob.startswith(_MAGIC):
+            return '', False
+        cipher, rest = rfc4251.split(blob[len(_MAGIC) :])
+        for _ in range(2):
+            _skipped, rest = rfc4251.split(rest)
+        public, rest = rfc4251.split(rest[4:])
+    except ValueError:
         return '', False
-    # PROTOCOL.key: magic, cipher, kdf, its options, count, public key, ...
-    if not blob.startswith(_MAGIC):
-        return '', False
-    cipher, rest = _string(blob[len(_MAGIC) :])
-    for _ in range(2):
-        _skipped, rest = _string(rest)
-    public, rest = _string(rest[4:])
     return knownhosts.key_of(public).type, cipher not in (b'none', b'')
-
-
-def _string(blob: bytes) -> tuple[bytes, bytes]:
-    end = 4 + int.from_bytes(blob[:4], 'big')
-    return blob[4:end], blob[end:]
 
 
 def _trouble(

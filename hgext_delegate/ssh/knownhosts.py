@@ -16,9 +16,10 @@ import binascii
 import hashlib
 import hmac
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from . import rfc4251
 
 DEFAULT_PORT = 22
 
@@ -139,10 +140,10 @@ def parse_key(text: bytes) -> Key | None:
         # OpenSSH skips white space inside, so a CR at the end is no damage.
         data = words[1].translate(None, b'\r\n\v\f')
         blob = base64.b64decode(data, validate=True)
-    except binascii.Error:
+        fields = rfc4251.strings(blob)
+    except (binascii.Error, rfc4251.DamagedError):
         return None
     type_ = words[0].decode('latin-1')
-    fields = _blob_fields(blob)
     if len(fields) != _FIELDS.get(type_) or fields[0] != words[0]:
         return None
     if type_ == 'ssh-ed25519' and len(fields[1]) != 32:
@@ -152,8 +153,11 @@ def parse_key(text: bytes) -> Key | None:
 
 def key_of(blob: bytes) -> Key:
     '''The key that a server offers, its type by the blob's own word.'''
-    fields = _blob_fields(blob) or [b'']
-    return Key(fields[0].decode('latin-1'), blob)
+    try:
+        type_ = rfc4251.split(blob)[0].decode('latin-1')
+    except rfc4251.DamagedError:
+        type_ = ''
+    return Key(type_, blob)
 
 
 def _judge(found: Iterable[Entry], key: Key) -> Verdict:
@@ -225,18 +229,3 @@ def _hash_matches(names: bytes, wanted: bytes) -> bool:
         return False
     mac = base64.b64encode(hmac.digest(salt, wanted, 'sha1'))
     return len(salt) == 20 and hmac.compare_digest(mac, parts[3])
-
-
-def _blob_fields(blob: bytes) -> list[bytes]:
-    '''The strings (RFC 4251 5) that fill `blob`; [] if they do not.'''
-    fields = []
-    start = 0
-    while start < len(blob):
-        if start + 4 > len(blob):
-            return []
-        end = start + 4 + struct.unpack_from('>I', blob, start)[0]
-        if end > len(blob):
-            return []
-        fields.append(blob[start + 4 : end])
-        start = end
-    return fields

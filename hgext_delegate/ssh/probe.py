@@ -11,11 +11,9 @@ to run, and what is granted is given back at once.
 from __future__ import annotations
 
 import queue
-import struct
 from collections.abc import Iterator
-from typing import Any
 
-from . import channel_receiver
+from . import channel_receiver, hardening, library, rfc4251
 
 # What can be granted -> what grants it in authorized_keys, see sshd(8).
 GRANTS = {
@@ -32,8 +30,8 @@ _CONNECT_FAILED = 2
 _NOWHERE = ('127.0.0.1', 0)
 
 
-def granted(transport: Any) -> list[str]:
-    '''which of GRANTS the host grants. Raises what ``transport`` raises'''
+def granted(transport: hardening.Transport) -> list[str]:
+    '''which of GRANTS the host grants. Raises library.ERRORS'''
     # A channel that is heard changes how all of them are: it comes last.
     found = []
     if _forwards_locally(transport):
@@ -43,18 +41,18 @@ def granted(transport: Any) -> list[str]:
     return [*_on_a_session(transport), *found]
 
 
-def _forwards_locally(transport: Any) -> bool:
+def _forwards_locally(transport: hardening.Transport) -> bool:
     try:
         opened = transport.open_channel('direct-tcpip', _NOWHERE, _NOWHERE)
-    except transport.refusal as error:
-        return getattr(error, 'code', None) == _CONNECT_FAILED
+    except library.ChannelException as error:
+        return error.code == _CONNECT_FAILED
     opened.close()
     # or its end would be heard as that of the session channel
     transport.forget(opened)
     return True
 
 
-def _forwards_remotely(transport: Any) -> bool:
+def _forwards_remotely(transport: hardening.Transport) -> bool:
     # Port 0 is one that the host chooses, and says.
     answer = transport.global_request('tcpip-forward', ('127.0.0.1', 0))
     if answer is None:
@@ -65,16 +63,14 @@ def _forwards_remotely(transport: Any) -> bool:
     return True
 
 
-def _on_a_session(transport: Any) -> Iterator[str]:
+def _on_a_session(transport: hardening.Transport) -> Iterator[str]:
     answers = _Answers()
     opened = transport.open_command(answers)
-    number = struct.pack('>I', opened.remote_chanid)
+    number = rfc4251.pack_number(opened.remote_chanid)
     for grant, name, body in _requests():
         answers.expect()
-        message = (
-            bytes([channel_receiver.REQUEST]) + number + _string(name) + b'\1'
-        )
-        transport.send(message + body)
+        request = bytes([channel_receiver.REQUEST]) + number
+        transport.send(request + rfc4251.pack(name) + b'\1' + body)
         if answers.take():
             yield grant
     transport.send(bytes([channel_receiver.CLOSE]) + number)
@@ -83,15 +79,13 @@ def _on_a_session(transport: Any) -> Iterator[str]:
 
 def _requests() -> Iterator[tuple[str, bytes, bytes]]:
     '''RFC 4254 6.2 and 6.3.1, draft-ietf-sshm-ssh-agent 5'''
-    size = struct.pack('>IIII', 80, 24, 0, 0)
-    yield 'a pty', b'pty-req', _string(b'dumb') + size + _string(b'')
+    size = rfc4251.pack_number(80, 24, 0, 0)
+    pty = rfc4251.pack(b'dumb') + size + rfc4251.pack(b'')
+    yield 'a pty', b'pty-req', pty
     yield 'agent forwarding', b'auth-agent-req@openssh.com', b''
-    cookie = _string(b'MIT-MAGIC-COOKIE-1') + _string(b'0' * 32)
-    yield 'X11 forwarding', b'x11-req', b'\1' + cookie + struct.pack('>I', 0)
-
-
-def _string(text: bytes) -> bytes:
-    return struct.pack('>I', len(text)) + text
+    cookie = rfc4251.pack(b'MIT-MAGIC-COOKIE-1', b'0' * 32)
+    x11 = b'\1' + cookie + rfc4251.pack_number(0)
+    yield 'X11 forwarding', b'x11-req', x11
 
 
 class _Answers:

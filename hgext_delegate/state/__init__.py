@@ -6,8 +6,10 @@
 
 files        where it lies
 journal      what was delegated and what became of it
+unsaved      ends of delegations that are not written into it yet
+pruning      the removal of its oldest records
 delegation   one record of it, and its states
 sqlite_file  the file of the journal
 output_log   what a delegation printed
-target_lock  whose turn it is
+target_lock  the turn of a target, one process at a time
 '''

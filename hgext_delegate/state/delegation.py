@@ -20,13 +20,13 @@ LOST = 'lost'
 SUPERSEDED = 'superseded'
 CANCELLED = 'cancelled'
 OPEN = (PENDING, RUNNING)
-# how one that was run can have ended
+# the ends of one that was run
 RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
 
-# ends the reason of one that is PENDING only for that long, in seconds
+# the end of the reason of one that waits for its next attempt; in seconds
 TRYING_AGAIN = '; trying again in %d s'
 
-# the remedy of one that was cancelled while the receiver could not be told
+# the remedy of one that was cancelled while the receiver was out of reach
 NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
 # and of one without our receiver
 GOES_ON = 'the remote command may go on until its next output'
@@ -80,16 +80,13 @@ _TYPES = [
 def is_sound(*row: Any) -> bool:
     '''whether the values of ``row`` can be a Delegation's
 
-    sqlite has no checksums, and keeps any type in any column.
+    sqlite has no checksums, and takes any type in any column.
     '''
     if not all(map(isinstance, row, _TYPES)):
         return False
-    made = Delegation(*row)
-    return made.state in _STATES and all(
-        protocol.NODE.fullmatch(node)
-        for node in (made.node, made.previous)
-        if node
-    )
+    found = Delegation(*row)
+    nodes = filter(None, (found.node, found.previous))
+    return found.state in _STATES and all(map(protocol.NODE.fullmatch, nodes))
 
 
 def supersedes(
@@ -97,12 +94,11 @@ def supersedes(
 ) -> bool:
     '''whether ``last``, which succeeded, leaves nothing to do for ``row``
 
-    What was deployed before may be delegated again: its bookmark or its
-    phase has moved. And what was asked for by hand may go back, but not
-    behind what was asked for since.
+    ``last.node`` itself may be delegated again, since its bookmark or its
+    phase has moved. ``hg delegate`` (no ``txn``) may go back. Neither goes
+    behind what was asked for later, which has a higher number.
     '''
-    if row.node == last.node or row.txn is None:
-        # by number, whatever the clock does
-        if row.number > last.number:
-            return False
-    return row.node == last.node or is_ancestor(row.node, last.node)
+    same = row.node == last.node
+    if (same or row.txn is None) and row.number > last.number:
+        return False
+    return same or is_ancestor(row.node, last.node)

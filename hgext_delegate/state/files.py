@@ -19,6 +19,18 @@ class FolderError(errors.DelegateError):
     '''.hg/delegate cannot be used'''
 
 
+def open_own(path: str, flags: int, mode: int | None) -> int:
+    '''open ``path``, which is no link; a descriptor. Raises OSError
+
+    A new file gets the permission ``mode``, where None is the umask's; a file
+    of another account, such as an administrator's, keeps what it has.
+    '''
+    fd = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    if mode is not None and os.fstat(fd).st_uid == os.geteuid():
+        os.fchmod(fd, mode & 0o666)
+    return fd
+
+
 @dataclasses.dataclass(frozen=True)
 class Paths:
     '''the paths of one repository's files, and what a worker says of it
@@ -57,14 +69,14 @@ def paths(repo) -> Paths:
 
 def make(repo) -> Paths:
     '''the same, with the folders made. Raises FolderError'''
-    made = paths(repo)
+    found = paths(repo)
     try:
-        util.makedirs(os.fsencode(made.log('')), made.mode)
-        if not os.access(made.folder, os.W_OK | os.X_OK):
+        util.makedirs(os.fsencode(found.log('')), found.mode)
+        if not os.access(found.folder, os.W_OK | os.X_OK):
             raise PermissionError(0, 'Permission denied')
     except OSError as exc:
         raise FolderError(
             '.hg/delegate cannot be written: %s' % exc.strerror,
             'give the server account the right to write in it',
         ) from None
-    return made
+    return found

@@ -5,35 +5,35 @@
 '''the record, per repository, of delegations and what became of them
 
 The outbox is the truth about what was pushed, the journal about what was
-done. Every push makes one delegation for each target that it concerns.
-Whoever gets a target's lock *claims* the newest one that waits, which then
-*takes* the others along. If the journal is lost, the worst that happens is a
-delegation run again.
+done. Every push makes one delegation for each target that it concerns. Who
+gets a target's lock *claims* the newest one that waits, and *merges* the
+others into it. If the journal is lost, a delegation may run twice, and
+nothing worse happens.
 '''
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import secrets
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from . import delegation, sqlite_file
+from . import delegation, sqlite_file, unsaved
 
 JournalError = sqlite_file.JournalError
 
 _ABANDONED = 'the server process was killed, or could not record the end'
+# in SQL: something is left to do
+OPEN = "state IN ('pending', 'running')"
 
 
 def open(path: str, mode: int | None = None) -> Journal:
     '''the journal in the file ``path``, made if need be
 
     ``mode`` is the permission of a new file (a repository shared by a group).
-    A damaged file is set aside, under a name that says so, and begun anew.
-    Raises JournalError where the file is there and cannot be used.
+    A damaged file is renamed, and a new one is made. Raises JournalError if
+    the file cannot be used.
     '''
     try:
         return Journal(path, mode)
@@ -48,71 +48,60 @@ def open(path: str, mode: int | None = None) -> Journal:
 def peek(path: str) -> Journal:
     '''the journal in the file ``path``, to be read and nothing else
 
-    It is neither made nor mended, nobody is waited for, and no right to write
-    is needed. Raises JournalError.
+    It is neither made nor repaired, no lock is waited for, and no right to
+    write is needed. Raises JournalError.
     '''
     return Journal(path, readonly=True)
 
 
 def empty() -> Journal:
-    '''for commands that read, where nothing was ever delegated'''
+    '''a journal in memory, for commands that read where there is none'''
     return Journal(':memory:')
-
-
-# of a row of which everything is on disk; see Journal._unsaved
-_SAVED: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
 class Journal:
     '''one connection, for all threads of a process
 
-    Reading and claiming raise JournalError where the database fails. What
-    happens to a delegation that already runs is kept here at least:
-    ``last_error`` then says why it is not on disk.
+    Reading and claiming raise JournalError if the database fails. The end of
+    a delegation is then kept in memory, and ``last_error`` says why it is not
+    on disk.
     '''
 
     def __init__(
-        self,
-        path: str,
-        mode: int | None = None,
-        readonly: bool = False,
+        self, path: str, mode: int | None = None, readonly: bool = False
     ):
         self.last_error: JournalError | None = None
-        self._lock = threading.RLock()
-        # by number: the fields of that row, and of those that it takes
-        self._unsaved: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self._db = sqlite_file.Database(path, mode, readonly)
+        self.db = sqlite_file.Database(path, mode, readonly)
+        self._unsaved = unsaved.Unsaved(self.db)
 
     def sync_each_write(self) -> None:
         '''let what is written outlive a power failure as well'''
-        self._db.sync_each_write()
+        self.db.sync_each_write()
 
     def close(self) -> None:
-        for number in list(self._unsaved):
-            # by now there may be room, or nobody who holds the file
-            self._change(number)
-        self._db.close()
-
-    def _select(self, where: str, *values: Any) -> list[delegation.Delegation]:
-        query = 'SELECT * FROM delegation WHERE ' + where
-        found = self._db.select(query, *values, is_sound=delegation.is_sound)
-        rows = [delegation.Delegation(*row) for row in found]
-        return [
-            dataclasses.replace(row, **self._unsaved.get(row.number, _SAVED)[0])
-            for row in rows
-        ]
+        try:
+            self._unsaved.save()
+        except JournalError as exc:
+            self.last_error = exc
+        self.db.close()
 
     @contextlib.contextmanager
     def rolled_back(self) -> Iterator[None]:
-        '''take back, at the end, all that is written meanwhile'''
-        with self._db.writing(commit=False):
+        '''undo, at the end of the block, all that is written in it'''
+        with self.db.writing(commit=False):
             yield
 
     # reading
 
+    def _select(self, where: str, *values: Any) -> list[delegation.Delegation]:
+        query = 'SELECT * FROM delegation WHERE ' + where
+        found = self.db.select(query, *values, is_sound=delegation.is_sound)
+        return [
+            self._unsaved.applied(delegation.Delegation(*row)) for row in found
+        ]
+
     def get(self, number: int) -> delegation.Delegation | None:
-        rows = self._select('number = ?', number)
-        return rows[0] if rows else None
+        return next(iter(self._select('number = ?', number)), None)
 
     def by_id(self, id: str) -> delegation.Delegation | None:
         rows = self._select('id = ?', id)
@@ -131,74 +120,56 @@ class Journal:
     def newest(
         self, target: str | None, limit: int
     ) -> list[delegation.Delegation]:
-        if target is None:
-            return self._select('1 ORDER BY number DESC LIMIT ?', limit)
-        return self._select(
-            'target = ? ORDER BY number DESC LIMIT ?', target, limit
-        )
+        '''at most ``limit``, of one target or of all'''
+        where = 'target = coalesce(?, target) ORDER BY number DESC LIMIT ?'
+        return self._select(where, target, limit)
 
     def pending(self, target: str) -> list[delegation.Delegation]:
-        '''what waits for ``target``: pushes in their order, and what was
-        asked for by hand between them, where it came'''
-        rows = self._select(
-            'target = ? AND state = ? ORDER BY number',
-            target,
-            delegation.PENDING,
-        )
+        '''what waits for ``target``: pushes in push order, with what ``hg
+        delegate`` has asked for at its place between them'''
+        where = "target = ? AND state = 'pending' ORDER BY number"
+        rows = self._select(where, target)
         pushed = [row for row in rows if row.txn]
         pushes = iter(sorted(pushed, key=lambda row: row.sequence or 0))
         return [next(pushes) if row.txn else row for row in rows]
 
     def running(self, target: str) -> delegation.Delegation | None:
-        rows = self._select(
-            'target = ? AND state = ?', target, delegation.RUNNING
-        )
-        # the end of one may be known here only
+        rows = self._select("target = ? AND state = 'running'", target)
+        # its end may still be unsaved
         return next(
             (row for row in rows if row.state == delegation.RUNNING), None
         )
 
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
-        return [row[0] for row in self._db.select(query, delegation.RUNNING)]
+        return [row[0] for row in self.db.select(query, delegation.RUNNING)]
 
     def last(self, target: str, *states: str) -> delegation.Delegation | None:
         '''the last run of ``target`` that ended in one of ``states``'''
         marks = ', '.join('?' * len(states))
-        rows = self._select(
-            'target = ? AND turn IS NOT NULL AND state IN (%s) '
-            'ORDER BY turn DESC LIMIT 1' % marks,
-            target,
-            *states,
-        )
-        return rows[0] if rows else None
+        where = f'target = ? AND turn IS NOT NULL AND state IN ({marks}) '
+        order = 'ORDER BY turn DESC LIMIT 1'
+        return next(iter(self._select(where + order, target, *states)), None)
 
     def carried(self, number: int) -> list[delegation.Delegation]:
-        '''the delegation ``number`` and those it takes, in push order'''
-        return self._select(
-            'number = ? OR merged_into = ? ORDER BY sequence, number',
-            number,
-            number,
-        )
+        '''the delegation ``number`` and those merged into it, in push order'''
+        where = 'number = ? OR merged_into = ? ORDER BY sequence, number'
+        return self._select(where, number, number)
 
     def settled(self, txns: Iterable[str]) -> set[tuple[str, str]]:
-        '''the (txn, target) of ``txns`` for which nothing is left to do'''
-        done = set()
-        for txn in txns:
-            done |= self._keys('unmatched', '1', txn)
-            done |= self._keys(
-                'delegation', "state NOT IN ('pending', 'running')", txn
-            )
-        return done
+        '''the (txn, target) of ``txns`` with nothing left to do'''
+        return {key for txn in txns for key in self._keys(txn, 'NOT ' + OPEN)}
 
     def known(self, txn: str) -> set[tuple[str, str]]:
-        '''the (txn, target) of ``txn`` that a hook has looked at'''
-        found = self._keys('delegation', '1', txn)
-        return found | self._keys('unmatched', '1', txn)
+        '''the (txn, target) of ``txn`` that a hook has recorded'''
+        return self._keys(txn, '1')
 
-    def _keys(self, table: str, where: str, txn: str) -> set[tuple[str, str]]:
-        query = 'SELECT txn, target FROM %s WHERE txn = ? AND %s'
-        rows = self._db.select(query % (table, where), txn)
+    def _keys(self, txn: str, where: str) -> set[tuple[str, str]]:
+        query = (
+            'SELECT txn, target FROM delegation WHERE txn = ? AND %s '
+            'UNION SELECT txn, target FROM unmatched WHERE txn = ?'
+        )
+        rows = self.db.select(query % where, txn, txn)
         return {(row[0], row[1]) for row in rows}
 
     # what a push does
@@ -212,42 +183,30 @@ class Journal:
         sequence: int | None = None,
         id: str | None = None,
     ) -> int:
-        '''make a pending delegation; the number of the one made before
+        '''make a pending delegation, once for each ``txn``; its number
 
-        Without ``txn`` it is one that ``hg delegate`` asks for. ``id`` is
-        given where the other side has chosen it.
+        One that ``hg delegate`` asks for has no ``txn``. ``id`` is given where
+        the other side has chosen it.
         '''
-        with self._db.writing() as db:
-            rows = db.execute(
-                'SELECT number FROM delegation '
-                'WHERE (txn = ? AND target = ?) OR id = ?',
-                (txn, target, id),
-            ).fetchall()
-            if rows:
-                return rows[0][0]
-            cursor = db.execute(
-                'INSERT INTO delegation (id, target, txn, sequence, state, '
-                'node, pusher, created) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-                (
-                    id or secrets.token_hex(16),
-                    target,
-                    txn,
-                    sequence,
-                    delegation.PENDING,
-                    node,
-                    pusher,
-                    time.time(),
-                ),
+        id = id or secrets.token_hex(16)
+        with self.db.writing() as db:
+            db.execute(
+                'INSERT OR IGNORE INTO delegation '
+                '(id, target, txn, sequence, state, node, pusher, created) '
+                "VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)",
+                (id, target, txn, sequence, node, pusher, time.time()),
             )
-            assert cursor.lastrowid is not None
-            return cursor.lastrowid
+            return db.execute(
+                'SELECT number FROM delegation '
+                'WHERE id = ? OR (txn = ? AND target = ?)',
+                (id, txn, target),
+            ).fetchone()[0]
 
     def unmatched(self, target: str, txn: str) -> None:
         '''note that the push ``txn`` does not concern ``target``'''
-        with self._db.writing() as db:
-            db.execute(
-                'INSERT OR IGNORE INTO unmatched VALUES (?, ?)', (txn, target)
-            )
+        insert = 'INSERT OR IGNORE INTO unmatched VALUES (?, ?)'
+        with self.db.writing() as db:
+            db.execute(insert, (txn, target))
 
     # what the holder of a target's lock does
 
@@ -257,191 +216,96 @@ class Journal:
         previous: str | None,
         merged: Sequence[int] = (),
     ) -> delegation.Delegation | None:
-        '''begin the next attempt of ``row``, which takes ``merged`` along
+        '''begin the next attempt of ``row``, and merge ``merged`` into it
 
-        None if it does not wait any more.
+        None if ``row`` is not pending any more.
         '''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             claimed = db.execute(
-                'UPDATE delegation SET state = ?, attempt = attempt + 1, '
-                "previous = ?, began = ?, reason = '', remedy = '', "
+                "UPDATE delegation SET state = 'running', "
+                'attempt = attempt + 1, previous = ?, began = ?, '
+                "reason = '', remedy = '', "
                 'turn = 1 + (SELECT coalesce(max(turn), 0) FROM delegation '
-                'WHERE target = ?) WHERE number = ? AND state = ?',
-                (
-                    delegation.RUNNING,
-                    previous,
-                    time.time(),
-                    row.target,
-                    row.number,
-                    delegation.PENDING,
-                ),
+                "WHERE target = ?) WHERE number = ? AND state = 'pending'",
+                (previous, time.time(), row.target, row.number),
             ).rowcount
             if claimed:
                 db.executemany(
-                    'UPDATE delegation SET merged_into = ?, '
-                    'attempt = attempt + 1 WHERE number = ? AND state = ?',
-                    [
-                        (row.number, other, delegation.PENDING)
-                        for other in merged
-                    ],
+                    'UPDATE delegation SET merged_into = ?, attempt = '
+                    "attempt + 1 WHERE number = ? AND state = 'pending'",
+                    [(row.number, other) for other in merged],
                 )
         return self.get(row.number) if claimed else None
 
     def move(self, number: int, node: str) -> delegation.Delegation | None:
-        '''delegate ``node`` instead: what was to be is not there any more'''
-        with self._db.writing() as db:
-            _set(db, 'number = ?', number, {'node': node})
+        '''delegate ``node`` instead: the old node was stripped'''
+        with self.db.writing() as db:
+            unsaved.update(db, 'number = ?', number, {'node': node})
         return self.get(number)
 
     def note_exec(self, number: int) -> None:
-        '''note that the far side is now asked to run ``number``
+        '''note that the exec request for ``number`` is sent now
 
-        Raises JournalError: what cannot be noted must not be asked, since it
-        would look as if it had never begun, and be run again.
+        Raises JournalError. Then the request must not be sent: ``number``
+        would count as never begun, and run again.
         '''
-        with self._db.writing() as db:
-            _set(db, 'number = ?', number, {'exec_sent_at': time.time()})
+        with self.db.writing() as db:
+            fields = {'exec_sent_at': time.time()}
+            unsaved.update(db, 'number = ?', number, fields)
 
     def cancel(self, number: int, cancelled_by: str) -> bool:
-        '''cancel ``number``; True if that is done with
+        '''cancel ``number``; True if it was pending and is ended now
 
-        A running one is ended by the process that runs it, which looks.
+        A running one is ended by its own process, which polls for this.
         '''
-        with self._db.writing() as db:
+        with self.db.writing() as db:
             done = db.execute(
-                'UPDATE delegation SET state = ?, ended = ?, reason = ? '
-                'WHERE number = ? AND state = ? AND merged_into IS NULL',
-                (
-                    delegation.CANCELLED,
-                    time.time(),
-                    'cancelled by %s' % cancelled_by,
-                    number,
-                    delegation.PENDING,
-                ),
+                "UPDATE delegation SET state = 'cancelled', ended = ?, "
+                "reason = ? WHERE number = ? AND state = 'pending' "
+                'AND merged_into IS NULL',
+                (time.time(), 'cancelled by %s' % cancelled_by, number),
             ).rowcount
             db.execute(
                 'UPDATE delegation SET cancelled_by = ? WHERE number = ? '
-                'AND state IN (?, ?)',
-                (
-                    cancelled_by,
-                    number,
-                    delegation.RUNNING,
-                    delegation.CANCELLED,
-                ),
+                "AND state IN ('running', 'cancelled')",
+                (cancelled_by, number),
             )
         return bool(done)
 
     def close_abandoned(
         self, target: str, resumable: bool, reason: str = _ABANDONED
     ) -> None:
-        '''close what a process that is gone has left running, for ``reason``
+        '''close what a dead process has left running, for ``reason``
 
-        The caller holds the target's lock. What never began on the far side
-        waits again; so does what it can be asked about (``resumable``).
+        The caller holds the target's lock. A delegation that never began on
+        the far side waits again. So does one that the receiver can be asked
+        about (``resumable``).
         '''
         row = self.running(target)
         if row is None:
             return
+        fields = {'reason': reason}
+        state = delegation.LOST
         if row.cancelled_by:
-            # nobody was left to see that it was to end
+            # its process died before it saw that
             left = delegation.NOT_ENDED if resumable else delegation.GOES_ON
-            left = left if row.exec_sent_at else ''
-            reason = 'cancelled by %s' % row.cancelled_by
-            self.end(
-                row.number, delegation.CANCELLED, reason=reason, remedy=left
-            )
-            return
-        again = resumable or row.exec_sent_at is None
-        self.end(
-            row.number,
-            delegation.PENDING if again else delegation.LOST,
-            reason=reason,
-        )
+            fields['remedy'] = left if row.exec_sent_at else ''
+            fields['reason'] = 'cancelled by %s' % row.cancelled_by
+            state = delegation.CANCELLED
+        elif resumable or row.exec_sent_at is None:
+            state = delegation.PENDING
+        self.end(row.number, state, **fields)
 
     def end(self, number: int, state: str, **fields: Any) -> None:
-        '''close ``number`` and what it took, in a final state
+        '''close ``number`` and what is merged into it, in a final state
 
-        PENDING instead sets all of them back to wait for another turn.
+        With PENDING all of them wait for another turn instead.
         '''
-        now = time.time()
-        also: dict[str, Any] = {'state': delegation.SUPERSEDED, 'ended': now}
-        if state == delegation.PENDING:
-            also = {'merged_into': None}
-        else:
-            fields.update(ended=now)
-        self._change(number, also, state=state, **fields)
-
-    def _change(self, number: int, also=None, /, **fields) -> None:
-        '''set ``fields`` of ``number``, and ``also`` of what it takes'''
-        with self._lock:
-            mine, others = self._unsaved.setdefault(number, ({}, {}))
-            mine.update(fields)
-            others.update(also or {})
-            try:
-                with self._db.writing() as db:
-                    _set(db, 'number = ?', number, mine)
-                    _set(
-                        db,
-                        "merged_into = ? AND state = 'pending'",
-                        number,
-                        others,
-                    )
-            except JournalError as exc:
-                self.last_error = exc
-            else:
-                del self._unsaved[number]
-
-    def prune(self, target: str, keep: int, sequence: int) -> list[str]:
-        '''forget all but the newest ``keep`` ended ones; the ids forgotten
-
-        What the outbox may still name, from ``sequence`` on, stays: it is
-        the proof that nothing is left to do. So does the last success.
-        '''
-        last = self.last(target, delegation.SUCCEEDED)
-        rows = self._db.select(
-            'SELECT number, id FROM (SELECT * FROM delegation '
-            "WHERE target = ? AND state NOT IN ('pending', 'running') "
-            'ORDER BY number DESC LIMIT -1 OFFSET ?) '
-            'WHERE number <> ? AND coalesce(sequence, 0) < ?',
-            target,
-            keep,
-            last.number if last else 0,
-            sequence,
-        )
-        self._forget('delegation WHERE number', [row[0] for row in rows])
-        return [row[1] for row in rows]
-
-    def prune_all(self, keep: int) -> list[str]:
-        '''forget all but the newest ``keep`` ended ones of all targets; the
-        ids forgotten'''
-        rows = self._db.select(
-            'SELECT number, id FROM delegation '
-            "WHERE state NOT IN ('pending', 'running') "
-            'ORDER BY number DESC LIMIT -1 OFFSET ?',
-            keep,
-        )
-        self._forget('delegation WHERE number', [row[0] for row in rows])
-        return [row[1] for row in rows]
-
-    def prune_unmatched(self, txns: Iterable[str]) -> None:
-        '''forget what did not match, but for the pushes ``txns``'''
-        rows = self._db.select('SELECT DISTINCT txn FROM unmatched')
-        old = {row[0] for row in rows}.difference(txns)
-        self._forget('unmatched WHERE txn', list(old))
-
-    def _forget(self, where: str, keys: list[Any]) -> None:
-        # most pushes have nothing to forget, and a transaction costs
-        if keys:
-            with self._db.writing() as db:
-                db.executemany(
-                    'DELETE FROM %s = ?' % where, [(key,) for key in keys]
-                )
-
-
-def _set(db, where: str, number: int, fields: dict[str, Any] | None) -> None:
-    if fields:
-        names = ', '.join('%s = ?' % name for name in fields)
-        db.execute(
-            'UPDATE delegation SET %s WHERE %s' % (names, where),
-            (*fields.values(), number),
-        )
+        merged: dict[str, Any] = {'merged_into': None}
+        if state != delegation.PENDING:
+            fields['ended'] = time.time()
+            merged = {'state': delegation.SUPERSEDED, 'ended': fields['ended']}
+        try:
+            self._unsaved.change(number, {**fields, 'state': state}, merged)
+        except JournalError as exc:
+            self.last_error = exc

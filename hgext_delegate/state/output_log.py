@@ -4,15 +4,16 @@
 # GNU General Public License version 2 or any later version.
 '''what a delegation printed: a file that one writes and others follow
 
-The worker that drains the deploy side appends whole, safe lines; whoever
-wants to hear reads the same file at a pace of his own. So a pusher who stops
-or goes away holds nobody up, one who is merely slow loses no line, and a
-push that waits can watch the delegation of another.
+The worker appends whole, safe lines. Each pusher reads the same file at their
+own pace: a slow one loses no line, one who stops delays nobody, and a push
+that waits can follow the delegation of another.
 '''
 
 from __future__ import annotations
 
 import os
+
+from . import files
 
 _CHUNK = 64 * 1024
 
@@ -20,35 +21,28 @@ _CHUNK = 64 * 1024
 class Log:
     '''the output of one delegation, at most ``limit`` bytes of it
 
-    ``path`` is made if need be, with the permission ``mode``, and emptied if
-    ``anew``. A full disk must not stop a delegation: what cannot be written
-    is dropped, counted, and ``last_error`` says why.
+    ``path`` is created with the permission ``mode``, or emptied if ``anew``.
+    A full disk does not stop a delegation: lines that cannot be written are
+    counted, and ``last_error`` says why.
     '''
 
     def __init__(
-        self,
-        path: str,
-        limit: int,
-        mode: int | None = None,
-        anew: bool = False,
+        self, path: str, limit: int, mode: int | None = None, anew: bool = False
     ):
         self._room = limit
         self._lines = 0
         self._bytes = 0
         self._end = b'\n'
         self.last_error = ''
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        flags |= os.O_TRUNC if anew else 0
+        flags = os.O_WRONLY | os.O_APPEND | (os.O_TRUNC if anew else 0)
         try:
-            self.fd = os.open(path, flags, 0o666)
-            if mode is not None and os.fstat(self.fd).st_uid == os.geteuid():
-                os.fchmod(self.fd, mode & 0o666)
+            self.fd = files.open_own(path, flags, mode)
         except OSError as exc:
             self.last_error = exc.strerror or 'it cannot be written'
             self.fd = os.open(os.devnull, os.O_WRONLY)
 
     def write(self, lines: list[bytes]) -> None:
-        '''append ``lines``; what does not fit is counted'''
+        '''append ``lines``; those beyond the limit are counted'''
         kept = 0
         for line in lines:
             if self._bytes or len(line) + 1 > self._room:
@@ -71,7 +65,7 @@ class Log:
         self._append(new + b''.join(line + b'\n' for line in lines))
 
     def drop(self, data: bytes) -> None:
-        '''count ``data`` as more than could be kept'''
+        '''count ``data`` as dropped'''
         self._lines += data.count(b'\n')
         self._bytes += len(data)
 
@@ -80,7 +74,7 @@ class Log:
             try:
                 written = os.write(self.fd, data)
             except OSError as exc:
-                # no more is tried, or what follows would stand in its place
+                # later lines must not stand in the place of this one
                 self.last_error = exc.strerror or 'it cannot be written'
                 self.drop(data)
                 return
@@ -88,7 +82,7 @@ class Log:
             data = data[written:]
 
     def close(self) -> None:
-        '''say what was dropped, and let go of the file'''
+        '''write how much was dropped, and close the file'''
         if self._bytes:
             more = b'[%d lines, %d bytes more]' % (self._lines, self._bytes)
             self.add([more])
@@ -96,7 +90,7 @@ class Log:
 
 
 class Reader:
-    '''the lines of the log ``path``, from its beginning, as they come
+    '''the lines of the log ``path`` from its beginning, as they are written
 
     Raises OSError where there is no such log.
     '''
@@ -113,7 +107,7 @@ class Reader:
         return data
 
     def read(self) -> list[bytes]:
-        '''some of the whole lines that have come since; none is the end'''
+        '''some of the new whole lines; an empty list if there are none'''
         while True:
             data = self.read_data()
             lines = (self._partial + data).split(b'\n')

@@ -2,7 +2,7 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''the sqlite file of the journal: made, versioned, and set aside if damaged'''
+'''the sqlite file of the journal: made, versioned, set aside if damaged'''
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import errors
+from . import files
 
 # How long another process may hold the file, in seconds.
 BUSY_SECONDS = 5.0
@@ -70,60 +71,23 @@ VERSION = len(MIGRATIONS)
 
 
 class JournalError(errors.DelegateError):
-    '''the journal cannot be used; ``remedy`` says what to do
-
-    ``damaged`` tells that the file itself was broken, and is set aside.
-    '''
+    '''the journal cannot be used; if ``damaged``, the file is set aside'''
 
     def __init__(self, reason: str, remedy: str, damaged: bool = False):
         super().__init__(reason, remedy)
         self.damaged = damaged
 
 
-@contextlib.contextmanager
-def translated() -> Iterator[None]:
-    '''sqlite's errors as JournalError'''
-    try:
-        yield
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
-        damaged = _is_damage(exc)
-        what = 'is damaged' if damaged else 'cannot be used'
-        # an OSError would name a path of the server
-        why = getattr(exc, 'strerror', None) or str(exc)
-        if 'decode' in why:
-            # what follows is somebody's record
-            why = 'it has text that is none'
-        # sqlite's codes are known since Python 3.11 only
-        remedy = _LOCKED if why.endswith('locked') else _UNWRITABLE
-        raise JournalError(
-            'the journal %s: %s' % (what, why), remedy, damaged
-        ) from exc
-
-
-# How an OperationalError begins where not the file's content is at fault; of
-# sqlite's codes older Pythons know nothing.
+# How an OperationalError begins if the content of the file is not at fault.
+# Python before 3.11 does not tell sqlite's error codes.
 _OUTSIDE = (
-    'database is locked',
-    'database schema is locked',
-    'database table is locked',
-    'database or disk is full',
+    'database ',
     'attempt to write a readonly database',
     'unable to open database file',
     'disk I/O error',
     'locking protocol',
     'out of memory',
 )
-
-
-def _is_damage(exc: Exception) -> bool:
-    if isinstance(exc, sqlite3.OperationalError):
-        return not str(exc).startswith(_OUTSIDE)
-    # which says that it was closed
-    if isinstance(exc, sqlite3.ProgrammingError):
-        return False
-    return isinstance(exc, (sqlite3.DatabaseError, UnicodeDecodeError))
-
-
 _LOCKED = 'another process holds it; see fuser .hg/delegate/journal'
 _UNWRITABLE = (
     'see who may write .hg/delegate/journal*, and how full the disk is'
@@ -133,10 +97,10 @@ _UNWRITABLE = (
 class Database:
     '''one connection, for all threads of a process
 
-    ``path`` is made if need be, with the permission ``mode`` (None for what
-    the umask says); not if ``readonly``, which also waits for nobody. Raises
-    JournalError, as all methods do. Whoever finds the file damaged moves it
-    away, so that the next to open it begins a new one.
+    ``path`` is made if need be, with the permission ``mode`` (None is the
+    umask's). With ``readonly`` it is not made, and no lock is waited for.
+    All methods raise JournalError. A file that is found damaged is renamed:
+    the next process that opens the journal makes a new one.
     '''
 
     def __init__(self, path: str, mode: int | None, readonly: bool = False):
@@ -146,8 +110,7 @@ class Database:
         self._aside = ''
         with self._watched():
             if path != ':memory:' and not readonly:
-                _touch(path, mode)
-                self._inode = _inode(path)
+                self._inode = _made(path, mode)
             self._db = _connect(path, readonly)
         try:
             with self._watched():
@@ -165,15 +128,15 @@ class Database:
             )
         if readonly:
             return
-        # Where the file system has no shared memory sqlite stays with its
-        # rollback journal, which a power cut can break unless it is synced.
-        # Here sqlite waits for nobody: while another one changes the mode the
-        # file is locked. What else is wrong shows below.
+        # On a file system without shared memory sqlite keeps its rollback
+        # journal, which is safe in a power cut only with the default
+        # "synchronous". An error here is no matter: sqlite does not wait
+        # while another process changes the mode.
         with contextlib.suppress(sqlite3.OperationalError):
             mode = self._db.execute('PRAGMA journal_mode = WAL').fetchone()[0]
             if mode == 'wal':
                 self._db.execute('PRAGMA synchronous = NORMAL')
-        # the first page of the schema: if that is damaged it shows now
+        # an error now if the first page of the schema is damaged
         self._db.execute('SELECT count(*) FROM sqlite_master').fetchone()
         if version < VERSION:
             with self.writing():
@@ -200,17 +163,17 @@ class Database:
         *values: Any,
         is_sound: Callable[..., bool] = lambda *row: True,
     ) -> list[tuple[Any, ...]]:
-        '''the rows; one that is not sound is damage of the file'''
+        '''the rows; a row that is not sound is damage of the file'''
         with self._lock, self._watched():
             rows = self._db.execute(query, values).fetchall()
             if not all(is_sound(*row) for row in rows):
-                raise sqlite3.DatabaseError('it has a record that is none')
+                raise sqlite3.DatabaseError('it has a malformed record')
             return rows
 
     @contextlib.contextmanager
     def writing(self, commit: bool = True) -> Iterator[sqlite3.Connection]:
-        '''a transaction, which no other writer overlaps; one within another
-        is part of it'''
+        '''a transaction, exclusive among writers; an inner one is part of
+        the outer one'''
         with self._lock, self._watched():
             if self._db.in_transaction:
                 yield self._db
@@ -227,18 +190,34 @@ class Database:
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
         try:
-            with translated():
-                yield
-        except JournalError as exc:
-            exc.damaged = exc.damaged or self._was_moved()
-            if exc.damaged:
-                exc.remedy = self._set_aside()
-            raise
+            yield
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as exc:
+            raise self._error(exc) from exc
+
+    def _error(self, exc: Exception) -> JournalError:
+        '''``exc`` as a JournalError; a damaged file is set aside'''
+        # the text of an OSError would name a path of the server
+        why = getattr(exc, 'strerror', None) or str(exc)
+        if isinstance(exc, sqlite3.OperationalError):
+            damaged = not why.startswith(_OUTSIDE)
+        else:
+            # a ProgrammingError says that the connection was closed
+            damaged = isinstance(
+                exc, (sqlite3.DatabaseError, UnicodeDecodeError)
+            ) and not isinstance(exc, sqlite3.ProgrammingError)
+        what = 'is damaged' if damaged else 'cannot be used'
+        if 'decode' in why:
+            # sqlite would go on with the text of a record
+            why = 'it has text that is not UTF-8'
+        remedy = _LOCKED if why.endswith('locked') else _UNWRITABLE
+        if damaged or self._was_moved():
+            damaged, remedy = True, self._set_aside()
+        return JournalError(f'the journal {what}: {why}', remedy, damaged)
 
     def _was_moved(self) -> bool:
         '''whether another process has set the file aside meanwhile
 
-        What comes of that may be a disk I/O error as well.
+        sqlite may then report a disk I/O error.
         '''
         try:
             return self._inode not in (None, os.stat(self._path).st_ino)
@@ -246,83 +225,55 @@ class Database:
             return isinstance(exc, FileNotFoundError)
 
     def _set_aside(self) -> str:
-        '''move the file away, if it still is the one; what to say of it'''
+        '''rename the file, unless another process has done so; the remedy'''
         with contextlib.suppress(OSError):
-            # another process may have been here before
             if os.stat(self._path).st_ino == self._inode:
-                self._aside = os.path.basename(_move_away(self._path))
+                moment = int(time.time())
+                while os.path.lexists(f'{self._path}.damaged-{moment}'):
+                    moment += 1
+                os.rename(self._path, f'{self._path}.damaged-{moment}')
+                self._aside = f'journal.damaged-{moment}'
+                for suffix in ('-wal', '-shm'):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self._path + suffix)
         if self._aside:
-            return 'it is kept as .hg/delegate/%s, a new one begins' % (
-                self._aside
-            )
+            return f'it is kept as .hg/delegate/{self._aside}, a new one begins'
         return 'the next push begins a new one'
 
 
 def _connect(path: str, readonly: bool) -> sqlite3.Connection:
+    # quoted whole, or what follows a leading // would be a host name
+    uri = 'file:' + urllib.parse.quote(os.fsencode(path), safe='')
     if readonly:
-        return _connect_readonly(path)
+        uri += '?mode=ro'
+        with open(path, 'rb') as file:
+            # "The SQLite Database File Format" 1.3: 2 is WAL
+            in_wal_mode = file.read(20)[18:19] == b'\2'
+        if in_wal_mode and not os.path.exists(path + '-wal'):
+            # Nobody has it open, so all is in the file itself. Otherwise
+            # sqlite makes files beside it, which needs the right to.
+            uri += '&immutable=1'
     return sqlite3.connect(
-        path,
-        timeout=BUSY_SECONDS,
+        uri,
+        timeout=0 if readonly else BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
+        uri=True,
     )
 
 
-def _connect_readonly(path: str) -> sqlite3.Connection:
-    uri = 'file:%s?mode=ro' % urllib.parse.quote(os.fsencode(path))
-    if _is_idle(path):
-        uri += '&immutable=1'
-    return sqlite3.connect(
-        uri, timeout=0, isolation_level=None, check_same_thread=False, uri=True
-    )
-
-
-def _is_idle(path: str) -> bool:
-    '''whether the file is in WAL mode, and nobody has it open
-
-    To read it sqlite would make files beside it, for which not everybody has
-    the right. As it stands all is in the file itself.
-    '''
-    with open(path, 'rb') as file:
-        # "The SQLite Database File Format" 1.3: 2 is WAL
-        header = file.read(20)
-    return header[18:19] == b'\2' and not os.path.exists(path + '-wal')
-
-
-# Closing a file takes away the locks that sqlite, in another thread, has on
-# it: no thread is let near a file that another one is making.
+# Closing a file drops the locks that sqlite, in another thread, has on it
+# (POSIX). So no thread opens a file that another one is just making.
 _MAKING = threading.Lock()
 
 
-def _touch(path: str, mode: int | None) -> None:
+def _made(path: str, mode: int | None) -> int:
+    '''the inode of the file ``path``, which is made if need be'''
     # before sqlite does: its companion files take their permission from this
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     with _MAKING, contextlib.suppress(FileExistsError):
-        fd = os.open(path, flags, 0o666)
-        try:
-            if mode is not None:
-                os.fchmod(fd, mode & 0o666)
-        finally:
-            os.close(fd)
-
-
-def _inode(path: str) -> int:
+        os.close(files.open_own(path, os.O_RDWR | os.O_EXCL, mode))
     # sqlite would follow a link to another repository's journal
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     return status.st_ino
-
-
-def _move_away(path: str) -> str:
-    '''the new name'''
-    moment = int(time.time())
-    while os.path.lexists('%s.damaged-%d' % (path, moment)):
-        moment += 1
-    aside = '%s.damaged-%d' % (path, moment)
-    os.rename(path, aside)
-    for suffix in ('-wal', '-shm'):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path + suffix)
-    return aside

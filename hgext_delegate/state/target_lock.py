@@ -2,7 +2,7 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''how the turn of a target is held: one process at a time delegates to it'''
+'''the turn of a target: one process at a time delegates to it'''
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import files
 
 
 class LockError(errors.DelegateError):
-    '''a lock cannot be taken'''
+    '''the lock of a target cannot be taken'''
 
 
 @contextlib.contextmanager
@@ -27,23 +27,22 @@ def turn(
     patience: float,
     is_waiting: Callable[[], bool],
 ) -> Iterator[bool]:
-    '''hold the lock of ``target``; False when waiting has no point any more
+    '''hold the lock of ``target``; False if that was given up
 
-    That is once ``is_waiting`` returns False, or after ``patience`` seconds.
-    Raises LockError.
+    It is given up once ``is_waiting`` returns False, or after ``patience``
+    seconds. Raises LockError.
 
-    A kernel lock: it dies with its process, no child inherits it, and it
-    keeps the threads of one hgweb apart as well.
+    This is a kernel lock: it is free when its process is dead, no child
+    inherits it, and it separates the threads of one hgweb as well.
     '''
     deadline = time.monotonic() + patience
     pause = 0.02
     try:
-        fd = _open_lock(paths.lock(target), paths.mode)
+        fd = _open(paths.lock(target), paths.mode)
     except OSError as exc:
-        name = os.path.basename(paths.lock(target))
         raise LockError(
             'cannot lock %s: %s' % (target, exc.strerror),
-            'see who may write .hg/delegate/%s' % name,
+            'see who may write .hg/delegate/%s.lock' % target,
         ) from exc
     _held.add(fd)
     try:
@@ -60,8 +59,8 @@ def turn(
             os.close(fd)
 
 
-# A program that is started does not get them (PEP 446); a process that is
-# only forked, by somebody's hook in another thread, must let go of them.
+# A program that is started does not inherit them (PEP 446). A process that
+# somebody's hook in another thread has only forked must close them.
 _held: set[int] = set()
 
 
@@ -78,7 +77,7 @@ def acquire(path: str, mode: int | None = None) -> int | None:
 
     It is let go by closing it, in all processes that have inherited it.
     '''
-    fd = _open_lock(path, mode)
+    fd = _open(path, mode)
     if _acquired(fd):
         return fd
     os.close(fd)
@@ -86,25 +85,20 @@ def acquire(path: str, mode: int | None = None) -> int | None:
 
 
 def is_held(path: str) -> bool:
-    '''whether any process has the lock ``path``'''
+    '''whether any process has the lock ``path``, or that cannot be told'''
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
+    except OSError as exc:
+        return not isinstance(exc, FileNotFoundError)
     try:
         return not _acquired(fd)
     finally:
         os.close(fd)
 
 
-def _open_lock(path: str, mode: int | None) -> int:
-    # To lock it reading is enough: another account, such as an
-    # administrator's, may have made it.
-    flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW
-    fd = os.open(path, flags, 0o666)
-    if mode is not None and os.fstat(fd).st_uid == os.geteuid():
-        os.fchmod(fd, mode & 0o666)
-    return fd
+def _open(path: str, mode: int | None) -> int:
+    # flock() needs no right to write: the file may be another account's
+    return files.open_own(path, os.O_RDONLY, mode)
 
 
 def _acquired(fd: int) -> bool:

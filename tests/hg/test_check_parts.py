@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -19,7 +20,7 @@ from mercurial import (
     ui as uimod,
     util,
 )
-from test_commands import tree
+from snapshot import contents
 
 from hgext_delegate import imports
 from hgext_delegate.commands.check import (
@@ -32,7 +33,7 @@ from hgext_delegate.commands.check import (
 )
 from hgext_delegate.config import targets as targetsmod
 from hgext_delegate.push import outbox
-from hgext_delegate.state import delegation, journal as journalmod
+from hgext_delegate.state import delegation, journal as journalmod, target_lock
 
 TARGET: Any = types.SimpleNamespace(name='blog')
 
@@ -98,9 +99,10 @@ def test_an_untrusted_file_is_named_with_its_owner(
     if os.getuid() == 0:
         os.chown(file, 4_000_001, -1)
     owner = util.username(os.stat(file).st_uid).decode()
-    found = config.untrusted(ui)
+    found = {each.target: each for each in config.untrusted(ui)}
+    assert len(config.untrusted(ui)) == len(found)
     assert set(found) == {b'blog', b'more', b''}
-    (blog,), (more,), (other,) = found[b'blog'], found[b'more'], found[b'']
+    blog, more, other = found[b'blog'], found[b'more'], found[b'']
     assert blog.level == other.level == finding.WARNING
     ignored = f'what {file} says of it does not count: it belongs to {owner}'
     assert blog.message.decode() == ignored
@@ -145,7 +147,7 @@ def test_without_paramiko_the_rest_is_looked_at(
     monkeypatch.setattr(imports, 'complete', complete)
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
     targets, _mistakes = targetsmod.read(ui)
-    findings = [*command._findings(ui, repo, targets, {}, [b'blog'])]
+    findings = [*command._findings(ui, repo, targets, [], [b'blog'])]
     (bad,) = [f for f in findings if f.topic == b'server']
     assert bad.level == finding.ERROR
     assert bad.message == b'cannot log in anywhere: paramiko cannot be imported'
@@ -306,16 +308,16 @@ def test_what_it_may_write_of_the_server_accounts_is_an_error(
 
 
 def test_what_it_owns_and_what_an_acl_gives_it_have_their_own_remedies(
-    monkeypatch: pytest.MonkeyPatch,
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    who = rights.Account('hg-blog', 4_000_001, frozenset())
-    owned = rights.Hole('/x', owner=True)
-    assert account._remedy(who, owned, rights.READ).endswith(b' /x')
-    assert b'chown' in account._remedy(who, owned, rights.WRITE)
-    by_acl = rights.Hole('/x', acl=True)
-    assert account._remedy(who, by_acl, rights.WRITE) == (
-        b'it has an ACL: see getfacl /x'
-    )
+    path = str(folder)
+    owner = rights.Account('hg-blog', os.getuid(), frozenset())
+    remedy = account._remedy(owner, path, rights.READ).decode()
+    assert re.fullmatch(rf'it owns it: chown \S+ {path}', remedy)
+    monkeypatch.setattr(rights, 'read_acl', lambda path: b'some')
+    other = rights.Account('hg-blog', 4_000_001, frozenset())
+    remedy = account._remedy(other, path, rights.WRITE).decode()
+    assert remedy == f'it has an ACL: see getfacl {path}'
 
 
 # outbox and journal
@@ -335,15 +337,17 @@ def record(repo: Any) -> Path:
 def test_a_repository_without_a_journal_is_fine_and_gets_none(
     repo: Any,
 ) -> None:
-    before = tree(Path(os.fsdecode(repo.path)))
+    before = contents(Path(os.fsdecode(repo.path)))
     assert levels(of_journal(repo)) == []
-    assert tree(Path(os.fsdecode(repo.path))) == before
+    assert contents(Path(os.fsdecode(repo.path))) == before
 
 
-def files(folder: Path) -> dict[str, Any]:
+def files(folder: Path) -> dict[Path, Any]:
     """All that is in FOLDER but the memory that sqlite's readers share."""
-    found = tree(folder).items()
-    return {name: file for name, file in found if not name.endswith('-shm')}
+    found = contents(folder).items()
+    return {
+        path: file for path, file in found if not path.name.endswith('-shm')
+    }
 
 
 def running(record: Path) -> journalmod.Journal:
@@ -396,7 +400,7 @@ def test_one_that_ends_while_it_is_looked_at_is_not_abandoned(
         journal.end(1, delegation.SUCCEEDED)
         return False
 
-    monkeypatch.setattr(records, '_is_held', is_held)
+    monkeypatch.setattr(target_lock, 'is_held', is_held)
     assert levels(of_journal(repo)) == []
     journal.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import verdict
 
 from hgext_delegate.report import follower as followermod, printer
 from hgext_delegate.state import delegation, files, journal, output_log
@@ -93,11 +94,12 @@ def test_what_was_quick_is_heard_by_those_whom_it_took_along(
     follower = follow(record, folder, older, ui)
     take_along(record, folder, newer, older)
     assert follower.poll()
-    assert ui.written == [
+    *before, last = ui.written
+    assert before == [
         b'delegate: blog: delegation 2 of bob takes this push along\n',
         b'blog| output\n',
-        b'delegate: blog: deployed bbbbbbbbbbbb in 0.1 s\n',
     ]
+    assert verdict.read(last) == verdict.deployed('b' * 40)
     assert follower.succeeded
 
 
@@ -109,7 +111,8 @@ def test_what_was_over_before_has_nothing_new_to_say(
     take_along(record, folder, newer, older)
     ui = Ui()
     assert follow(record, folder, older, ui).poll()
-    assert ui.written == [b'delegate: blog: superseded by bbbbbbbbbbbb\n']
+    (last,) = ui.written
+    assert verdict.read(last) == verdict.superseded('b' * 40)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ ROOT = os.getuid() == 0
 ROLES = ('server', 'deploy', 'pusher', 'staging', 'docs')
 PARENT = Path('/var/tmp')
 PATH = '/usr/local/bin:/usr/bin:/bin'
+if not ROOT:
+    # an ssh to which the home is $HOME
+    PATH = f'{Path(__file__).with_name("bin")}:{PATH}'
 
 
 class Failed(subprocess.CalledProcessError):
@@ -146,7 +149,10 @@ class Account:
         """Let the public KEY alone log in, to run the shell line COMMAND."""
         if not ROOT:
             # sshd goes by the real home of the one account there is.
-            command = f'HOME={self.home}; export HOME; cd; {command}'
+            command = (
+                f'HOME={self.home}; PATH={PATH}; export HOME PATH; cd; '
+                f'{command}'
+            )
         quoted = command.replace('"', '\\"')
         line = f'{options},command="{quoted}" {key}\n'
         self.write('.ssh/authorized_keys', line, 0o600)

@@ -12,13 +12,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from hgrc import targets
 from mercurial import (
     dispatch,  # noqa: F401 (Mercurial 7.2 wants it first)
     hg,
     ui as uimod,
 )
 from repositories import Clone, Repository, RunningPush
-from test_deploy import targets
 from world import Deploy, World
 
 from hgext_delegate.push import outbox

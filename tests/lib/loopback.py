@@ -220,6 +220,8 @@ class Hostile:
         transport = paramiko.Transport(connection)
         transport.set_log_channel('tests.hostile')
         transport.add_server_key(self._key)
+        # no timer that outlives a client which does not log in
+        transport.packetizer.start_handshake = lambda timeout: None
         self.transports.append(transport)
         transport.start_server(event=threading.Event(), server=self.server)
 

@@ -56,7 +56,11 @@ class _Process:
     folder: Path
     uid: int
     parent: int
-    command: str
+
+    @property
+    def command(self) -> str:
+        line = self._read('cmdline').replace(b'\0', b' ').strip()
+        return line.decode('utf-8', 'replace')
 
     def in_a_container(self) -> bool:
         """Whether its uid means somebody else's account."""
@@ -67,30 +71,32 @@ class _Process:
             return False
 
     def has(self, mark: bytes) -> bool:
+        return mark in self._read('environ')
+
+    def _read(self, name: str) -> bytes:
         try:
-            return mark in (self.folder / 'environ').read_bytes()
+            return (self.folder / name).read_bytes()
         except OSError:
-            return False
+            return b''  # it has ended meanwhile, or is not ours
+
+
+# Tests look again and again, until what they wait for has ended.
+_STATUS = re.compile(
+    rb'.*?^State:\s(\S).*?^PPid:\s(\d+).*?^Uid:\s(\d+)',
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def _table() -> Iterable[tuple[int, _Process]]:
-    for folder in Path('/proc').glob('[0-9]*'):
+    for name in filter(str.isdigit, os.listdir('/proc')):
         try:
-            status = (folder / 'status').read_text('utf-8', 'replace')
-            line = (folder / 'cmdline').read_text('utf-8', 'replace')
+            with open(f'/proc/{name}/status', 'rb') as file:
+                found = _STATUS.match(file.read())
         except OSError:
             continue  # it has ended meanwhile
-        field = dict(re.findall(r'(?m)^(\w+):\s*(\S+)', status))
-        if field['State'] != 'Z':
-            yield (
-                int(folder.name),
-                _Process(
-                    folder,
-                    int(field['Uid']),
-                    int(field['PPid']),
-                    line.replace('\0', ' ').strip(),
-                ),
-            )
+        if found and found[1] != b'Z':
+            folder = Path('/proc', name)
+            yield int(name), _Process(folder, int(found[3]), int(found[2]))
 
 
 def _listener(base: Path, table: Mapping[int, _Process]) -> int | None:

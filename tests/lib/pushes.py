@@ -61,13 +61,6 @@ exchange.b2partsgenmapping[b'changeset'] = crafted
 """
 
 
-def target(world: World, more: str = '') -> str:
-    return (
-        '[delegate]\n'
-        f'blog = ssh://{world.deploy.name}@localhost:{world.port}\n{more}'
-    )
-
-
 def serve(world: World, *assignments: str) -> None:
     """Let the server account serve with these variables set, in sh."""
     script = SERVE.format(hg=' '.join(world.hg))

@@ -166,9 +166,9 @@ def read_until(process: subprocess.Popen[bytes], text: bytes) -> bytes:
 
 
 def commit(clone: Clone, files: dict[str, str] | None = None) -> str:
-    """Commit and push; the node."""
+    """Commit, and bring it to the repository; the node."""
     node = clone.commit(files=files)
-    clone.push('-f', '--new-branch')
+    clone.deliver()
     return node
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import commandserver
 from accounts import Account, Failed
 
 Completed = subprocess.CompletedProcess[bytes]
@@ -42,6 +43,37 @@ class Repository:
         """Run hg in it as the server account."""
         command = [*self.program, '-R', str(self.path), *args]
         return self.owner.run(command, check=check, env=env)
+
+    def ask(self, *args: str, check: bool = True) -> Completed:
+        """The same by the command server: to look, to prepare a test, or
+        where it is not the process that is tested."""
+        command = ['-R', str(self.path), *args]
+        if _extends(self.path, self.preamble):
+            return self.owner.run([*self.program, *command], check=check)
+        return commandserver.run(
+            self.owner,
+            self.program,
+            command,
+            check=check,
+            extended=bool(self.preamble),
+        )
+
+    def take(self, source: str, publish: str, *args: str) -> None:
+        """Pull all of the repository SOURCE, of which nobody hears."""
+        config = ('extensions.hgext_delegate=!', f'phases.publish={publish}')
+        command = ['-R', str(self.path), 'pull', '-q', source, *args]
+        for item in config:
+            command += ['--config', item]
+        commandserver.run(self.owner, self.program, command)
+
+
+def _extends(path: Path, known: str = '') -> bool:
+    """Whether the hgrc in the repository PATH enables extensions, but for
+    what it begins with if that is KNOWN; they would stay loaded."""
+    hgrc = path / '.hg' / 'hgrc'
+    text = hgrc.read_text('utf-8') if hgrc.exists() else ''
+    text = text.removeprefix(known)
+    return '[extensions]' in text or '%include' in text
 
 
 @dataclass(frozen=True)
@@ -145,14 +177,21 @@ class Clone:
     owner: Account
     path: Path
     program: list[str]
+    origin: Repository | None = None
     _count: itertools.count[int] = field(default_factory=itertools.count)
 
     def hg(
         self, *args: str, check: bool = True, env: dict[str, str] | None = None
     ) -> Completed:
-        """Run hg in it as the pusher."""
-        command = [*self.program, '-R', str(self.path), *args]
-        return self.owner.run(command, check=check, cwd=self.path, env=env)
+        """Run hg in it as the pusher; by the command server, if that does the
+        same."""
+        command = ['--cwd', str(self.path), '-R', str(self.path), *args]
+        own = [arg for arg in args if arg.startswith(('extensions.', 'push'))]
+        if env is None and not own and not _extends(self.path):
+            return commandserver.run(
+                self.owner, self.program, command, check=check
+            )
+        return self.owner.run([*self.program, *command], check=check, env=env)
 
     def commit(
         self,
@@ -168,6 +207,22 @@ class Clone:
         found = re.search(rb'committed changeset \d+:([0-9a-f]{40})', said)
         assert found, said
         return found[1].decode('ascii')
+
+    def tip(self) -> str:
+        """The node of what was committed last."""
+        return self.hg('log', '-r', 'tip', '-T', '{node}').stdout.decode()
+
+    def deliver(self, *bookmarks: str, draft: bool = False) -> None:
+        """Bring all changesets to the repository, and BOOKMARKS, as hg push
+        does; but by command servers, and nothing is delegated. DRAFT: they
+        stay drafts."""
+        assert self.origin
+        publish = 'no' if draft else 'yes'
+        self.origin.take(str(self.path), publish)
+        for name in bookmarks:
+            self.origin.take(str(self.path), publish, '-B', name)
+        if not draft:
+            self.hg('phase', '--public', '-r', 'all()')
 
     def push(self, *args: str, check: bool = True) -> Push:
         """Run hg push ARGS to its end."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -40,7 +39,7 @@ def connect(sshd: loopback.Sshd, **changed: Any) -> session.Session:
         'port': sshd.port,
         'identity': str(sshd.identity),
         'hostkeys': [sshd.hostkey()],
-        'config_path': os.devnull + '/none',
+        'config_path': 'none',
         **changed,
     }
     return session.open(keywords.pop('host', sshd.address), **keywords)
@@ -90,7 +89,7 @@ def connect_to(folder: Path, port: int, **how: Any) -> session.Session:
         'user': 'somebody',
         'identity': str(folder / 'identity'),
         'hostkeys': [loopback.public(folder / 'host_ed25519')],
-        'config_path': str(folder / 'none'),
+        'config_path': 'none',
         **how,
     }
     return session.open('127.0.0.1', **keywords)

@@ -11,14 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from accounts import PATH, ROOT, Account, Failed
-from repositories import Completed
+from repositories import Clone, Completed
 from world import World
 
 SIZE = 2 * 1024  # KiB
@@ -87,14 +86,8 @@ class SmallDisk:
         """Commit some ten KiB that do not compress; the node's digits."""
         self._count += 1
         text = os.urandom(5 * 1024).hex()
-        self._server.write(self.clone / f'file{self._count}', text)
-        said = self._run_hg(
-            self.clone,
-            *('--debug', 'commit', '-A', '-m', 'a change', '-u', 'somebody'),
-        ).stdout
-        found = re.search(rb'committed changeset \d+:([0-9a-f]{40})', said)
-        assert found, said
-        return found[1].decode('ascii')
+        clone = Clone(self._server, self.clone, self.world.hg)
+        return clone.commit('-u', 'me', files={f'file{self._count}': text})
 
     def push(self, keep: int | None = None) -> Completed:
         """Push, with the hook leaving KEEP KiB; then all room is back."""

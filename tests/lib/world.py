@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import accounts
+import commandserver
 import processes
 import servers
 from accounts import Account
 from repositories import Clone, Repository
+from sources import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 # Serves repos/NAME and nothing else, as Mercurial's hg-ssh does.
 SERVE = """\
 #!/bin/sh
@@ -57,6 +58,8 @@ cat >"$record/input"
 trap 'echo $? $(date +%s.%N) >"$record/ended"' EXIT
 """
 HOLD = 'until [ -e go ]; do sleep 0.02; done\n'
+BEGUN = '. ./record\necho begun\n. ./hold\n'
+HELD = BEGUN + 'echo done\n'
 DEPLOY = """\
 . ./record
 echo deployed
@@ -105,6 +108,7 @@ class World:
             self.base, lock = accounts.claim()
             stack.callback(os.close, lock)
             stack.callback(accounts.remove, self.base)
+            stack.callback(commandserver.close, self.base)
             self.accounts = [make(self.base, role) for role in accounts.ROLES]
             self.server, self.deploy, self.pusher, *self.others = self.accounts
             self._install()
@@ -170,7 +174,7 @@ class World:
         self.pusher.copy(self._empty, path)
         default = f'[paths]\ndefault = {repository.url}\n'
         self.pusher.write(path / '.hg' / 'hgrc', default)
-        clone = Clone(self.pusher, path, self.hg)
+        clone = Clone(self.pusher, path, self.hg, repository)
         if (repository.path / '.hg' / 'store' / '00changelog.i').exists():
             clone.hg('pull', '-q', '-u')
         return clone
@@ -250,8 +254,11 @@ class World:
         return servers.http(self.server, command, port, log)
 
     def living(self) -> dict[int, str]:
-        """The accounts' processes that run now: PID -> command line."""
-        return processes.living(self.base, self._uids())
+        """The accounts' processes that run now, without sshd and the command
+        servers: PID -> command line."""
+        found = processes.living(self.base, self._uids())
+        servers = commandserver.pids()
+        return {pid: found[pid] for pid in found if pid not in servers}
 
     def end_processes(self) -> None:
         """Kill all of the accounts' processes but sshd."""

@@ -7,11 +7,12 @@ import os
 import time
 
 import pytest
+import verdict
+from by_hand import refused, start
+from delegations import log, states
+from hgrc import targets, unreachable
 from repositories import Clone, Repository, RunningPush
-from test_commands import HELD, refused, start
-from test_deploy import targets
-from test_pending import log, states, unreachable
-from world import World
+from world import HELD, World
 
 # What our receiver does of protocol 1: it runs the deploy in a process group
 # of its own, and ends the whole group when it is asked to cancel its id.
@@ -33,12 +34,6 @@ setsid sh -c '
 wait $!
 """
 END = 'kill -s TERM -- "-$(cat "group-$id")"'
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 def begun(world: World, clone: Clone, script: str = HELD) -> RunningPush:
@@ -63,9 +58,9 @@ def test_a_plain_script_loses_its_connection(
         'delegate: blog: delegation 1 is cancelled\n'
         '(the remote command may go on until its next output)\n'
     )
-    name = world.server.name.encode()
     told = push.finish().remote
-    assert b'delegate: blog: failed: cancelled by ' + name in told
+    cancelled_by = f'cancelled by {world.server.name}'
+    assert verdict.failed(cancelled_by) in verdict.among(told)
     assert not [line for line in told if b'deployed' in line]
     (row,) = log(repository)
     assert row['state'] == 'cancelled' and row['stopper'] == world.server.name
@@ -78,6 +73,7 @@ def test_a_plain_script_loses_its_connection(
     assert repository.hg('delegate-log', '1', '-T{output}').stdout == b'begun\n'
 
 
+@pytest.mark.once
 def test_one_that_waits_for_its_turn_never_begins(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -89,9 +85,9 @@ def test_one_that_waits_for_its_turn_never_begins(
     assert cancelled(repository, 2) == (
         'delegate: blog: delegation 2 is cancelled\n'
     )
-    name = world.server.name.encode()
     told = second.finish().remote
-    assert b'delegate: blog: failed: cancelled by ' + name in told
+    cancelled_by = f'cancelled by {world.server.name}'
+    assert verdict.failed(cancelled_by) in verdict.among(told)
     world.deploy.write('go', '')
     first.finish()
     assert states(repository) == ['succeeded', 'cancelled']
@@ -99,6 +95,7 @@ def test_one_that_waits_for_its_turn_never_begins(
     assert len(world.deploys()) == 1
 
 
+@pytest.mark.once
 def test_one_that_could_not_begin_is_not_tried_again(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -112,11 +109,10 @@ def test_one_that_could_not_begin_is_not_tried_again(
     assert not world.deploys()
 
 
+@pytest.mark.once
 def test_one_that_has_ended_is_left_alone(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     said = refused(repository, 'delegate-cancel', '1')
     assert said == (
         'abort: delegation 1 is not running\n(it ended: succeeded)\n'
@@ -125,11 +121,10 @@ def test_one_that_has_ended_is_left_alone(
     assert row['state'] == 'succeeded' and row['stopper'] is None
 
 
+@pytest.mark.once
 def test_one_whose_process_was_killed_is_lost(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     world.forced_command(HELD)
     runs = start(repository, 'delegate')
     runs.wait_for(b'blog| begun')
@@ -143,6 +138,7 @@ def test_one_whose_process_was_killed_is_lost(
     world.deploy.write('go', '')
 
 
+@pytest.mark.once
 def test_one_that_goes_along_with_another_is_not_cancelled_alone(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -157,7 +153,7 @@ def test_one_that_goes_along_with_another_is_not_cancelled_alone(
         "('hg delegate-cancel 2' cancels both)\n"
     )
     world.deploy.write('go', '')
-    assert b': deployed ' in push.finish().remote[-1]
+    assert verdict.last(push.finish()).state == 'deployed'
     assert states(repository) == ['superseded', 'succeeded']
 
 
@@ -197,13 +193,14 @@ def test_our_receiver_ends_the_whole_process_group(
     request, object = world.deploy.read('cancelled').splitlines()
     assert request == 'hg-delegate 1 blog cancel'
     assert json.loads(object) == {'protocol': 1, 'id': id}
-    name = world.server.name.encode()
     told = push.finish().remote
-    assert b'delegate: blog: failed: cancelled by ' + name in told
+    cancelled_by = f'cancelled by {world.server.name}'
+    assert verdict.failed(cancelled_by) in verdict.among(told)
     assert states(repository) == ['cancelled']
     assert len(world.deploys()) == 1
 
 
+@pytest.mark.once
 def test_a_receiver_that_ignores_it_loses_its_connection(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -212,9 +209,9 @@ def test_a_receiver_that_ignores_it_loses_its_connection(
     said = cancelled(repository, 1)
     assert said.startswith('delegate: blog: delegation 1 is cancelled\n')
     assert world.deploy.read('cancelled').startswith('hg-delegate 1 blog')
-    name = world.server.name.encode()
     told = push.finish().remote
-    assert b'delegate: blog: failed: cancelled by ' + name in told
+    cancelled_by = f'cancelled by {world.server.name}'
+    assert verdict.failed(cancelled_by) in verdict.among(told)
     leader = int(world.deploy.read(f'group-{log(repository)[0]["protocolid"]}'))
     assert len(group(world, leader)) == 3
     os.killpg(leader, 9)

@@ -6,6 +6,7 @@ import json
 
 import pushes
 import pytest
+from hgrc import CLASSIC, targets
 from repositories import Clone, Repository
 from world import World
 
@@ -15,14 +16,6 @@ mkdir held 2>/dev/null || exit 0
 echo held
 . ./hold
 """
-CLASSIC = '[hooks]\nchangegroup.autopush = python:hgext_delegate.hook\n'
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    """A clone of a repository with the target blog."""
-    repository.hgrc(pushes.target(world))
-    return clone
 
 
 @pytest.mark.parametrize('comes', ['first', 'last', 'alone'])
@@ -31,7 +24,7 @@ def test_what_is_obsolete_when_it_comes_is_not_deployed(
 ) -> None:
     evolution = '[experimental]\nevolution = all\n'
     draft = '[phases]\npublish = no\n'
-    repository.hgrc(pushes.target(world) + evolution + draft)
+    repository.hgrc(targets(world) + evolution + draft)
     world.pusher.write(
         ready.path / '.hg' / 'hgrc',
         f'[paths]\ndefault = {repository.url}\n{evolution}{draft}',
@@ -75,7 +68,7 @@ def test_a_push_that_comes_between_is_not_taken_for_this_one(
     early.push()
     late = world.clone(repository)
     hooks += '' if enabled else CLASSIC
-    repository.hgrc(pushes.target(world) + hooks)
+    repository.hgrc(targets(world) + hooks)
     nodes = {}
     for name, clone in (('early', early), ('late', late)):
         clone.hg('branch', '-q', name)
@@ -110,9 +103,7 @@ def test_several_changegroups_in_a_push_are_one_push(
 def test_the_classic_line_alone_has_each_changegroup_by_itself(
     world: World,
 ) -> None:
-    repository = world.repository(
-        hgrc=pushes.target(world) + CLASSIC, enable=False
-    )
+    repository = world.repository(hgrc=targets(world) + CLASSIC, enable=False)
     clone = world.clone(repository)
     nodes = [clone.commit() for _ in range(3)]
     clone.push('--config', pushes.as_extension(world, pushes.PARTS))

@@ -9,11 +9,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import verdict
 from accounts import ROOT
+from by_hand import refused
+from hgrc import host_says, targets
 from repositories import Repository
-from test_commands import refused, tree
-from test_deploy import targets
-from test_policy import host_says
+from snapshot import contents
 from world import World
 
 
@@ -98,21 +99,21 @@ def test_it_runs_nothing_and_changes_nothing(
     world: World, repository: Repository
 ) -> None:
     repository.hgrc(well(world))
-    before = tree(repository.path)
+    before = contents(repository.path)
     check(repository)
-    assert tree(repository.path) == before
+    assert contents(repository.path) == before
     assert not (repository.path / '.hg' / 'delegate').exists()
     clone = world.clone(repository)
     clone.commit()
     clone.hg('tag', 'v1')
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
     # what Mercurial itself would write for any command
     repository.hg('debugupdatecaches')
-    before = tree(repository.path)
+    before = contents(repository.path)
     logged = len(world.ssh_log())
     findings, _ = check(repository)
     assert one(findings, 'is the newest changeset that it is for')
-    assert tree(repository.path) == before
+    assert contents(repository.path) == before
     assert len(world.deploys()) == 1
     log = world.ssh_log()[logged:]
     assert 'Accepted publickey' in log and 'Starting session' not in log

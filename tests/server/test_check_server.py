@@ -13,6 +13,7 @@ from typing import Any
 import loopback
 import pytest
 import servers
+import sshhome
 from mercurial import dispatch, ui as uimod  # noqa: F401 - 7.2 needs it first
 
 from hgext_delegate.commands.check import finding, server
@@ -42,7 +43,7 @@ def sshd(server: loopback.Sshd) -> Iterator[loopback.Sshd]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv('HOME', str(tmp_path))
+    sshhome.move(tmp_path, monkeypatch)
     (tmp_path / '.ssh').mkdir(0o700)
     return tmp_path
 
@@ -102,7 +103,7 @@ def test_what_sshd_does_not_say_is_not_known(
     sshd: loopback.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
-    monkeypatch.setattr(hardening, '_MOST_REMARKS', 0)
+    monkeypatch.setattr(hardening, '_MOST_DEBUG_MESSAGES', 0)
     bad = worst(found(target(sshd)))
     assert (bad.level, bad.topic) == (finding.WARNING, b'boundary')
     assert bad.message.startswith(b'sshd does not say ')
@@ -171,7 +172,7 @@ def test_a_port_that_was_opened_is_closed_at_once(sshd: loopback.Sshd) -> None:
         identity=checked.identity,
         hostkeys=checked.hostkey,
     ) as opened:
-        made = opened._route.transport
+        made = opened._link.transport
         ask = made.global_request
 
         def heard(kind: str, data: Any = None, wait: bool = True) -> Any:
@@ -228,7 +229,7 @@ def test_a_host_that_goes_away_instead_of_an_answer_has_not_refused(
         identity=checked.identity,
         hostkeys=checked.hostkey,
     ) as opened:
-        made = opened._route.transport
+        made = opened._link.transport
         ask = made.global_request
 
         def cut(*request: Any) -> Any:
@@ -491,9 +492,32 @@ def test_a_damaged_ssh_config_is_an_error(
     sshd: loopback.Sshd, home: Path
 ) -> None:
     config = home / '.ssh' / 'config'
-    config.write_text('Host *\n')
-    config.chmod(0o666)
+    config.write_text('Nonsense x\n')
     bad = worst([*server.check(None, None, target(sshd))])
     assert bad.message.decode() == (
-        f'ssh config file config may be written by others ({config})'
+        f'ssh -G 127.0.0.1 fails: {config}: line 1: Bad configuration option: '
+        'nonsense'
     )
+
+
+def test_what_the_ssh_config_says_in_vain_is_a_warning(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    sshd.authorize(f'{ALONE} {loopback.public(sshd.identity)}')
+    sshhome.configure(
+        home,
+        f'Host {sshd.address}\n  RemoteCommand x\n  ForwardAgent yes\n'
+        '  SendEnv LANG\n  ControlMaster auto\n  Ciphers aes256-ctr\n'
+        '  StrictHostKeyChecking yes\n',
+    )
+    checked = target(sshd)
+    host = session.find(checked.host, checked.port, checked.user)
+    warned = [*server.unused(checked, host)]
+    assert {found.level for found in warned} == {finding.WARNING}
+    assert sorted(found.message for found in warned) == [
+        b"the ssh config has 'forwardagent yes', which is not used",
+        b"the ssh config has 'remotecommand x', which is not used",
+    ]
+    (home / '.ssh' / 'config').unlink()
+    host = session.find(checked.host, checked.port, checked.user)
+    assert not [*server.unused(checked, host)]

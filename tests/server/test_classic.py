@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+import verdict
+from deploys import nodes
+from hgrc import CLASSIC, PUSHVARS, targets
 from repositories import Clone, Repository
-from test_changegroups import CLASSIC
-from test_deploy import targets
-from test_early_login import until
-from test_triggers import PUSHVARS, nodes
+from waiting import until
 from world import World
 
 
@@ -28,7 +29,7 @@ def delegate_log(repository: Repository) -> bytes:
 def test_a_push_that_does_not_wait_is_delegated(world: World) -> None:
     repository, clone = classic(world, 'blog:wait = no\n')
     node = clone.commit()
-    assert b'handed over' in b'\n'.join(clone.push().remote)
+    assert verdict.last(clone.push()).state == 'handed over'
     until(lambda: b'succeeded' in delegate_log(repository))
     assert nodes(world) == [node]
 
@@ -39,7 +40,8 @@ def test_a_push_by_path_is_delegated(world: World) -> None:
     world.server.run([*world.hg, 'init', str(path)])
     clone = Clone(world.server, path, world.hg)
     node = clone.commit('-u', 'alice')
-    assert b': deployed ' in clone.push(str(repository.path)).stdout
+    said = clone.push(str(repository.path)).stdout
+    assert verdict.among(said) == [verdict.deployed(node)]
     assert nodes(world) == [node]
 
 
@@ -54,6 +56,7 @@ def test_a_wish_that_cannot_be_followed_is_said_and_loses_nothing(
     assert nodes(world) == [node]
 
 
+@pytest.mark.once
 def test_a_push_whose_hook_is_late_does_not_overtake(world: World) -> None:
     repository, clone = classic(world)
     late = '[hooks]\nchangegroup.a = until [ -e {} ]; do sleep 0.02; done\n'
@@ -82,6 +85,7 @@ def test_a_push_whose_hook_is_late_does_not_overtake(world: World) -> None:
     assert delegate_log(repository).count(b'succeeded') == 2
 
 
+@pytest.mark.once
 def test_what_is_asked_for_by_hand_is_not_overtaken_by_what_waited(
     world: World,
 ) -> None:

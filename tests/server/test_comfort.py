@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import pty
 import re
 import shutil
 from collections.abc import Callable
 
-import messages
 import pytest
+import verdict
 from babel.messages import mofile, pofile
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import targets
-from test_imports import PACKAGE, modules, path_of, tree
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
 FAILING = '. ./record\necho deploying\nexit 3\n'
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 def ours(lines: list[bytes]) -> list[bytes]:
@@ -40,7 +33,7 @@ def test_a_quiet_server_says_what_went_wrong_and_no_more(
     world.forced_command(FAILING)
     ready.commit()
     (line,) = ours(ready.push().remote)
-    assert line.startswith(b'delegate: blog: failed: exit status 3 after ')
+    assert verdict.read(line) == verdict.failed('exit status 3')
 
 
 def test_a_verbose_server_says_more(
@@ -55,32 +48,29 @@ def test_a_verbose_server_says_more(
 
 
 def test_by_hand_quiet_says_what_went_wrong_and_no_more(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     assert repository.hg('delegate', '-q').stdout == b''
     assert len(world.deploys()) == 2
     world.forced_command(FAILING)
     failed = repository.hg('delegate', '-q', check=False)
     assert failed.returncode == 1
     (line, *_hints) = ours((failed.stdout + failed.stderr).splitlines())
-    assert line.startswith(b'delegate: blog: failed: ')
+    assert verdict.read(line) == verdict.failed('exit status 3')
 
 
+@pytest.mark.once
 def test_the_log_is_short_or_long(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
-    plain = repository.hg('delegate-log').stdout
-    quiet = repository.hg('delegate-log', '-q').stdout
-    verbose = repository.hg('delegate-log', '-v').stdout
+    plain = repository.ask('delegate-log').stdout
+    quiet = repository.ask('delegate-log', '-q').stdout
+    verbose = repository.ask('delegate-log', '-v').stdout
     assert quiet.split() == [b'1', b'blog', b'succeeded']
     assert plain.split()[:3] == quiet.split()
     assert b'attempt 1' in verbose and b'attempt' not in plain
-    assert repository.hg('delegate-log', '-q', '1').stdout == b'deployed\n'
-    followed = repository.hg('delegate-log', '-q', '1', '--follow').stdout
+    assert repository.ask('delegate-log', '-q', '1').stdout == b'deployed\n'
+    followed = repository.ask('delegate-log', '-q', '1', '--follow').stdout
     assert followed == b'blog| deployed\n'
 
 
@@ -99,22 +89,21 @@ def test_a_quiet_check_says_what_is_wrong(
 
 
 def test_our_lines_have_labels(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     debug = ('--config', 'ui.color=debug')
-    ready.commit()
-    ready.push()
     said = repository.hg('delegate', *debug).stdout
-    assert (
-        b'[delegate.state.succeeded ui.status|delegate: blog: deployed ' in said
-    )
+    words = verdict.beginning('deployed')
+    assert b'[delegate.state.succeeded ui.status|' + words in said
     world.forced_command(FAILING)
     failed = repository.hg('delegate', *debug, check=False)
     said = failed.stdout + failed.stderr
-    assert b'[delegate.state.failed ui.warning|delegate: blog: failed: ' in said
+    words = verdict.beginning('failed')
+    assert b'[delegate.state.failed ui.warning|' + words in said
     assert b'[delegate.hint ui.warning|(' in said
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('way', ['ssh', 'http'])
 def test_nothing_is_coloured_and_no_bar_is_drawn_for_a_pusher(
     world: World, repository: Repository, ready: Clone, way: str
@@ -167,11 +156,9 @@ def cleared(before: bytes) -> bool:
 
 
 def test_who_waits_by_hand_sees_a_bar_until_there_is_something_to_see(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     world.forced_command('. ./record\nsleep 1\necho deployed\nsleep 1\n')
-    ready.commit()
-    ready.push()
     shown, status = on_a_terminal(world, repository)
     assert status == 0
     before, _, after = shown.partition(b'blog| deployed')
@@ -181,53 +168,14 @@ def test_who_waits_by_hand_sees_a_bar_until_there_is_something_to_see(
 
 
 def test_a_line_of_ours_takes_the_place_of_the_bar(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     repository.hgrc('[delegate]\nblog = ssh://localhost:1\nblog:retries = 1\n')
     shown, status = on_a_terminal(world, repository)
     assert status == 1
     # the bar is back while it is waited for another attempt
-    before, _, _after = shown.partition(b'delegate: blog: pending: ')
+    before, _, _after = shown.partition(verdict.beginning('pending'))
     assert b'waiting for blog' in before and cleared(before), before
-
-
-# Whose first arguments a user reads.
-SPOKEN = {'status', 'warn', 'say', 'note', 'Abort', 'InputError', 'StateError'}
-
-
-def spoken(name: str) -> list[ast.expr]:
-    """What the module NAME gives to somebody to read, as it stands there."""
-    found: list[ast.expr] = []
-    for node in ast.walk(tree(name)):
-        if isinstance(node, ast.Call):
-            function = ast.unparse(node.func).rpartition('.')[2]
-            hints = [k.value for k in node.keywords if k.arg == 'hint']
-            found += hints
-            if function in SPOKEN:
-                found += node.args
-    return found
-
-
-def test_what_is_said_can_be_translated() -> None:
-    for name in modules():
-        for node in spoken(name):
-            literals = {
-                part.value
-                for part in ast.walk(node)
-                if isinstance(part, ast.Constant)
-                and isinstance(part.value, bytes)
-                # names and punctuation are the same in any language
-                and re.search(rb'[a-z]{2} [a-z]', part.value)
-            }
-            assert literals <= messages.translatable(path_of(name)), name
-
-
-def test_the_template_for_translators_is_up_to_date() -> None:
-    made = messages.template(PACKAGE)
-    committed = CHECKOUT / 'i18n' / 'hgext_delegate.pot'
-    assert committed.read_text('utf-8') == made, "'make pot' writes it anew"
 
 
 def translated(
@@ -254,7 +202,7 @@ def translated(
 
 
 def test_a_catalogue_beside_the_extension_is_used(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     def translate(text: str) -> str:
         words = text.replace('deployed', 'verteilt')
@@ -267,40 +215,40 @@ def test_a_catalogue_beside_the_extension_is_used(
         env['LANG'] = lang
         return repository.hg(*words, '--config', enabled, env=env).stdout
 
-    ready.commit()
-    ready.push()
+    node = pushed.tip()
     assert b'delegate: blog: verteilt ' in said('delegate', lang='de_DE.UTF-8')
-    assert b'delegate: blog: deployed ' in said('delegate', lang='fr')
+    assert verdict.deployed(node) in verdict.among(said('delegate', lang='fr'))
     # what is looked up while the extension is loaded
     assert b'diese revision' in said('help', 'delegate', lang='de')
     assert b'Es geht gerade' in said('help', 'delegate.states', lang='de')
     # HGPLAIN, as scripts use it, is English
-    assert b'deployed ' in said('delegate', lang='de', HGPLAIN='1')
+    plain = said('delegate', lang='de', HGPLAIN='1')
+    assert verdict.deployed(node) in verdict.among(plain)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('damage', [b'', b'nonsense', b'\xde\x12\x04\x95' * 9])
 def test_a_damaged_catalogue_is_as_good_as_none(
-    world: World, repository: Repository, ready: Clone, damage: bytes
+    world: World, repository: Repository, pushed: Clone, damage: bytes
 ) -> None:
     enabled = translated(world, str, damage)
-    ready.commit()
-    ready.push()
     said = repository.hg('delegate', '--config', enabled, env={'LANG': 'de'})
-    assert b'delegate: blog: deployed ' in said.stdout and not said.stderr
+    assert verdict.among(said.stdout)[-1].state == 'deployed'
+    assert not said.stderr
 
 
+@pytest.mark.once
 def test_a_translation_with_other_values_is_as_good_as_none(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     def translate(text: str) -> str:
         words = text.replace('waiting for %s', 'warten')
         return words.replace('deployed %s in %.1f s', '%s in %.1f s, 100 %')
 
     enabled = translated(world, translate)
-    ready.commit()
-    ready.push()
     said = repository.hg('delegate', '--config', enabled, env={'LANG': 'de'})
-    assert b'delegate: blog: deployed ' in said.stdout and not said.stderr
+    assert verdict.among(said.stdout)[-1].state == 'deployed'
+    assert not said.stderr
 
 
 def test_no_option_of_ours_is_unknown_to_mercurial(

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
-import subprocess
-from pathlib import Path
-from typing import Any
 
 import pytest
-from repositories import Clone, Repository, RunningPush
-from test_deploy import targets
-from test_pending import log, states
-from world import World
-
-# Prints one line, and ends after another when somebody makes the file go.
-HELD = '. ./record\necho begun\n. ./hold\necho done\n'
-# Ends the server's process when the push is committed, before our own hook.
-KILLED = '[hooks]\nchangegroup.a = kill -9 $PPID\n'
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
-
-
-def start(repository: Repository, *args: str) -> RunningPush:
-    """Start hg ARGS in the repository, as the server account."""
-    process = repository.owner.popen(
-        [*repository.program, '-R', str(repository.path), *args],
-        env={'PYTHONUNBUFFERED': '1'},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    return RunningPush(process)
-
-
-def refused(repository: Repository, *args: str) -> str:
-    """What hg ARGS says as it aborts."""
-    done = repository.hg(*args, check=False)
-    assert done.returncode not in (0, 1)
-    said = done.stderr.decode()
-    assert said.startswith('abort: ') or '\nabort: ' in said
-    assert 'Traceback' not in said
-    return said
-
-
-def commands(world: World) -> list[str]:
-    return [deploy.command for deploy in world.deploys()]
-
-
-def tree(folder: Path) -> dict[str, Any]:
-    """All that is in FOLDER: mode and content by name."""
-    return {
-        str(path): (path.stat().st_mode, path.is_file() and path.read_bytes())
-        for path in folder.rglob('*')
-    }
+import verdict
+from by_hand import refused, start
+from delegations import log, states
+from deploys import commands
+from hgrc import targets
+from repositories import Clone, Repository
+from world import HELD, World
 
 
 def pushed_branches(world: World, repository: Repository, clone: Clone) -> str:
@@ -73,8 +28,9 @@ def test_the_newest_changeset_that_matches_is_delegated_again(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     node = pushed_branches(world, repository, clone)
-    said = repository.hg('delegate', 'blog').stdout.decode()
-    assert said.startswith('blog| deployed\ndelegate: blog: deployed ')
+    said = repository.hg('delegate', 'blog').stdout.splitlines()
+    assert said[0] == b'blog| deployed'
+    assert verdict.read(said[1]) == verdict.deployed(node)
     assert commands(world) == [f'hg-delegate 1 blog {node}'] * 2
     context = world.deploys()[1].context
     assert context['pushes'] == [] and context['previous'] == node
@@ -93,8 +49,8 @@ def test_another_changeset_is_delegated_by_any_name(
     clone.hg('update', 'default')
     clone.hg('tag', '-r', node, 'v1.0')
     clone.commit(files={'c': '1'})
-    clone.push('--new-branch')
-    repository.hg('update', '-q', node)
+    clone.deliver()
+    repository.ask('update', '-q', node)
     repository.hgrc(targets(world))
     names = [node, node[:12], 'stable', 'v1.0', 'heads(branch(stable))', '.']
     for rev in names:
@@ -102,11 +58,12 @@ def test_another_changeset_is_delegated_by_any_name(
     assert commands(world) == [f'hg-delegate 1 blog {node}'] * len(names)
 
 
+@pytest.mark.once
 def test_targets_are_named_or_all_and_each_of_them_once(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     clone.commit()
-    clone.push()
+    clone.deliver()
     repository.hgrc(targets(world, 'a', 'b', 'c'))
     repository.hg('delegate', 'c', 'a', 'c')
     assert sorted(row['target'] for row in log(repository)) == ['a', 'c']
@@ -148,13 +105,13 @@ def test_what_nobody_could_pull_is_not_delegated(
     hidden = clone.commit()
     clone.hg('update', '-q', public)
     secret = clone.commit()
-    clone.push('--force')
+    clone.deliver()
     repository.hgrc(
         targets(world) + '[experimental]\nevolution = createmarkers\n'
     )
-    repository.hg('phase', '--force', '--draft', '-r', hidden)
-    repository.hg('phase', '--force', '--secret', '-r', secret)
-    repository.hg('debugobsolete', hidden)
+    repository.ask('phase', '--force', '--draft', '-r', hidden)
+    repository.ask('phase', '--force', '--secret', '-r', secret)
+    repository.ask('debugobsolete', hidden)
     said = refused(repository, 'delegate', '-r', secret)
     assert f'abort: {secret[:12]} is secret\n' in said
     said = refused(repository, 'delegate', '-r', hidden)
@@ -167,10 +124,8 @@ def test_what_nobody_could_pull_is_not_delegated(
 
 
 def test_what_is_no_changeset_is_refused(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     for rev in ('null', 'wdir()', 'none()', 'nosuch'):
         refused(repository, 'delegate', '-r', rev)
         refused(repository, 'delegate', '-r', rev, '--dry-run')
@@ -191,46 +146,46 @@ def test_an_empty_repository_has_nothing_for_a_target(
     assert not world.deploys()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('hgrc', 'why'),
     [
-        ('bad:command = fail', 'bad: failed: exit status 3 after '),
+        ('bad:command = fail', verdict.beginning('failed', 'bad')),
         (
             'bad = ssh://localhost:1\nbad:retries = 0',
-            'bad: pending: connection',
+            verdict.beginning('pending', 'bad'),
         ),
-        ('bad:when = none()', 'bad: no changeset of the repository is for it'),
-        ('bad:when = nosuch()', 'bad:when in .hg/hgrc:6: unknown identifier'),
-        ('bad:timeout = long', "bad:timeout in .hg/hgrc:6: 'long' is not a"),
+        ('bad:when = none()', b'bad: no changeset of the repository is for it'),
+        ('bad:when = nosuch()', b'bad:when in .hg/hgrc:6: unknown identifier'),
+        ('bad:timeout = long', b"bad:timeout in .hg/hgrc:6: 'long' is not a"),
     ],
 )
 def test_the_exit_status_is_0_only_if_every_target_succeeded(
-    world: World, repository: Repository, ready: Clone, hgrc: str, why: str
+    world: World, repository: Repository, pushed: Clone, hgrc: str, why: bytes
 ) -> None:
     world.forced_command(
         '. ./record\n[ "$SSH_ORIGINAL_COMMAND" != fail ] || exit 3\n'
     )
-    ready.commit()
-    ready.push()
+    node = pushed.tip()
     repository.hgrc(targets(world, 'good', 'bad', more=hgrc + '\n'))
     done = repository.hg('delegate', check=False)
     assert done.returncode == 1
-    assert why in done.stderr.decode()
+    assert why in done.stderr
     assert done.stderr.count(b'delegate: bad') == 1
-    assert re.search(rb'delegate: good: deployed ', done.stdout)
+    assert verdict.deployed(node, 'good') in verdict.among(done.stdout)
     repository.hgrc(targets(world, 'good', 'bad'))
     assert repository.hg('delegate').returncode == 0
 
 
+@pytest.mark.once
 def test_what_is_pending_says_itself_which_changeset(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     said = refused(repository, 'delegate', '--pending', '-r', '0')
     assert 'cannot specify both --pending and --rev' in said
 
 
+@pytest.mark.once
 def test_it_waits_for_what_runs_and_says_so(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -243,19 +198,18 @@ def test_it_waits_for_what_runs_and_says_so(
     assert b'delegate: waiting for delegation 1 of ' in said
     assert states(repository) == ['running', 'pending']
     world.deploy.write('go', '')
-    assert b': deployed ' in push.finish().remote[-1]
+    assert verdict.last(push.finish()).state == 'deployed'
     lines = [line for _time, line in waiting.finish().lines]
     assert lines[1:3] == [b'blog| begun', b'blog| done']
-    assert b'delegate: blog: deployed ' in lines[3]
+    assert verdict.read(lines[3]).state == 'deployed'
     first, second = world.deploys()
     assert second.started > (first.ended or second.started)
 
 
+@pytest.mark.once
 def test_a_journal_that_cannot_be_used_is_a_clear_error(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     journal = repository.path / '.hg' / 'delegate' / 'journal'
     database = sqlite3.connect(journal, isolation_level=None)
     try:
@@ -268,6 +222,7 @@ def test_a_journal_that_cannot_be_used_is_a_clear_error(
     assert len(world.deploys()) == 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('args', [(), ('-r', 'tip'), ('--pending',)])
 def test_what_a_killed_push_has_left_is_not_delegated(
     world: World, repository: Repository, ready: Clone, args: tuple[str, ...]

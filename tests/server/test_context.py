@@ -6,16 +6,9 @@ import datetime
 import re
 
 import pushes
-import pytest
+from hgrc import targets
 from repositories import Clone, Repository
 from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    """A clone of a repository with the target blog."""
-    repository.hgrc(pushes.target(world))
-    return clone
 
 
 def test_the_object_of_the_first_push_is_complete(
@@ -71,34 +64,33 @@ def test_the_object_of_the_first_push_is_complete(
 
 
 def test_previous_is_what_was_deployed_last_with_success(
-    world: World, ready: Clone
+    world: World, pushed: Clone
 ) -> None:
-    first = ready.commit()
-    ready.push()
+    first = pushed.tip()
     world.forced_command('. ./record\nexit 1\n')
-    ready.commit()
-    ready.push()
+    pushed.commit()
+    pushed.push()
     assert pushes.told(world)['previous'] == first
     world.forced_command()
-    third = ready.commit()
-    ready.push()
+    third = pushed.commit()
+    pushed.push()
     assert pushes.told(world)['previous'] == first
-    ready.commit()
-    ready.push()
+    pushed.commit()
+    pushed.push()
     assert pushes.told(world)['previous'] == third
 
 
 def test_what_had_to_wait_is_told_of_in_push_order(
     world: World, repository: Repository, ready: Clone
 ) -> None:
-    down = pushes.target(world, 'blog:retries = 0\nblog:knownhosts = /none\n')
+    down = targets(world, more='blog:retries = 0\nblog:knownhosts = /none\n')
     repository.hgrc(down)
     nodes = []
     for _ in range(2):
         nodes.append(ready.commit())
         ready.push()
     assert not world.deploys()
-    repository.hgrc(pushes.target(world))
+    repository.hgrc(targets(world))
     nodes.append(ready.commit())
     ready.push()
     context = pushes.told(world)
@@ -107,7 +99,7 @@ def test_what_had_to_wait_is_told_of_in_push_order(
     repository.hgrc(down)
     nodes.append(ready.commit())
     ready.push()
-    repository.hgrc(pushes.target(world))
+    repository.hgrc(targets(world))
     repository.hg('delegate', '--pending')
     context = pushes.told(world)
     assert [push['node'] for push in context['pushes']] == nodes[3:]
@@ -115,18 +107,17 @@ def test_what_had_to_wait_is_told_of_in_push_order(
 
 
 def test_several_heads_and_branches_in_one_push(
-    world: World, ready: Clone
+    world: World, pushed: Clone
 ) -> None:
-    base = ready.commit()
-    ready.push()
+    base = pushed.tip()
     nodes = []
     for branch in ('default', 'default', 'stable', 'other'):
-        ready.hg('update', '-q', base)
-        ready.hg('branch', '-q', '-f', branch)
-        nodes.append(ready.commit())
-    ready.hg('update', '-q', nodes[2])
-    nodes.append(ready.commit())
-    ready.push('-f', '--new-branch')
+        pushed.hg('update', '-q', base)
+        pushed.hg('branch', '-q', '-f', branch)
+        nodes.append(pushed.commit())
+    pushed.hg('update', '-q', nodes[2])
+    nodes.append(pushed.commit())
+    pushed.push('-f', '--new-branch')
     push = pushes.told_push(world)
     assert (push['node'], push['node_last']) == (nodes[0], nodes[-1])
     assert push['changesets'] == 5
@@ -195,7 +186,7 @@ def test_only_what_becomes_public_is_counted(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     draft = '[phases]\npublish = no\n'
-    repository.hgrc(pushes.target(world) + draft)
+    repository.hgrc(targets(world) + draft)
     for _ in range(2):
         ready.commit()
     ready.push()
@@ -206,7 +197,7 @@ def test_only_what_becomes_public_is_counted(
     ready.commit()
     ready.push()
     assert pushes.told_push(world)['phases'] == 0
-    repository.hgrc(pushes.target(world))
+    repository.hgrc(targets(world))
     ready.commit()
     ready.push()
     assert pushes.told_push(world)['phases'] == 2

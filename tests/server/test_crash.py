@@ -23,7 +23,8 @@ from world import World
 ROUNDS = 10  # in one test, one after the other in one repository
 CRASHES = int(os.environ.get('HGD_CRASHES') or 20)
 SEED = int(os.environ['HGD_SEED'])
-TESTS = range(SEED, SEED + -(-CRASHES // ROUNDS))
+FIRST, *MORE = range(SEED, SEED + -(-CRASHES // ROUNDS))
+ONCE = [pytest.param(seed, marks=pytest.mark.once) for seed in MORE]
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ KILLS = (
 )
 
 
-@pytest.mark.parametrize('seed', TESTS)
+@pytest.mark.parametrize('seed', [FIRST, *ONCE])
 def test_no_push_is_lost_or_delegated_twice_whatever_is_killed_when(
     trial: Trial,
 ) -> None:

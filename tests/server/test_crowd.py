@@ -7,10 +7,17 @@ import itertools
 import json
 from collections.abc import Iterator
 
+import pytest
 import servers
+import verdict
+from deploys import check_turns
+from hgrc import targets
 from repositories import Clone, Push, Repository
-from test_deploy import targets
-from world import CHECKOUT, Deploy, World
+from sources import CHECKOUT
+from world import World
+
+pytestmark = pytest.mark.once
+
 
 BRANCHES = 15
 
@@ -83,16 +90,11 @@ def check(world: World, repository: Repository, pushes: list[Push]) -> None:
     assert len(told) == len(made) + 1
     assert len(deploys) < len(told) / 2
     for push in made:
-        last = [line for line in push.remote if b'delegate: blog: ' in line]
-        assert b'deployed' in last[-1] or b'superseded by' in last[-1]
+        end = verdict.among(push.remote)[-1]
+        assert end.state in ('deployed', 'superseded')
     log = json.loads(repository.hg('delegate-log', '-l99', '-Tjson').stdout)
     assert {row['state'] for row in log} == {'succeeded', 'superseded'}
     assert len(log) == len(told)
-
-
-def check_turns(deploys: list[Deploy]) -> None:
-    for before, after in zip(deploys, deploys[1:]):
-        assert before.ended and before.ended < after.started
 
 
 def test_a_crowd_ends_with_the_newest_and_few_deploys(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from by_hand import refused
+from deploys import commands
+from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
-from test_commands import KILLED, commands, refused, tree
-from test_deploy import targets
-from test_pending import unreachable
+from snapshot import contents
 from world import World
 
 
@@ -17,11 +18,10 @@ def seen(world: World, repository: Repository) -> Any:
     sshd was asked. What a killed process has left beside the journal may go."""
     connections = world.ssh_log().count('Connection from ')
     rows = repository.hg('delegate-log', '-Tjson').stdout
-    journal = str(repository.path / '.hg' / 'delegate' / 'journal')
     files = {
         path: content
-        for path, content in tree(repository.path).items()
-        if not path.startswith(journal)
+        for path, content in contents(repository.path).items()
+        if path.name not in ('journal', 'journal-wal', 'journal-shm')
     }
     return connections, rows, files
 

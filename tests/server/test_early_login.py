@@ -12,21 +12,15 @@ from collections.abc import Callable
 import accounts
 import pytest
 import servers
+import verdict
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import LAST, targets
+from waiting import until
 from world import SERVE, World
 
 # the kernel counts all processes of an account
 ALONE = pytest.mark.skipif(not accounts.ROOT, reason='one account for all')
 SLOW = 'until [ -e go ]; do sleep 0.02; done\n'
-
-
-def until(condition: Callable[[], object]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        time.sleep(0.02)
-    raise AssertionError('it does not come to that')
 
 
 def logins(world: World) -> int:
@@ -60,8 +54,7 @@ def test_it_is_logged_in_while_the_push_is_still_checked(
     until(lambda: logins(world) > before)
     assert not world.deploys()
     hold()
-    last = LAST.match(push.finish().remote[-1])
-    assert last and last[3].decode() == node[:12]
+    assert verdict.last(push.finish()) == verdict.deployed(node)
     assert logins(world) == before + 1
 
 
@@ -145,6 +138,7 @@ def test_only_a_push_logs_in(
     assert logins(world) == before
 
 
+@pytest.mark.once
 def test_a_host_with_many_targets_is_not_logged_in_to_for_each(
     world: World,
     repository: Repository,
@@ -160,10 +154,12 @@ def test_a_host_with_many_targets_is_not_logged_in_to_for_each(
     until(lambda: logins(world) == before + 4)
     hold()
     said = push.finish().remote
-    assert sum(bool(LAST.match(line)) for line in said) == len(names)
+    ends = [end.target for end in verdict.among(said)]
+    assert sorted(ends) == sorted(names)
     assert logins(world) == before + len(names)
 
 
+@pytest.mark.once
 def test_who_waits_for_a_turn_keeps_no_connection(
     world: World,
     repository: Repository,
@@ -187,7 +183,7 @@ def test_who_waits_for_a_turn_keeps_no_connection(
     until(lambda: len(sessions(world)) == 1)
     world.deploy.write('go', '')
     for push in (first, later):
-        assert LAST.match(push.finish().remote[-1])
+        assert verdict.last(push.finish()).state == 'deployed'
     assert logins(world) == before + 3
 
 
@@ -205,12 +201,12 @@ def test_a_connection_that_is_lost_meanwhile_is_made_again(
     until(lambda: not sessions(world))
     hold()
     said = push.finish().remote
-    last = LAST.match(said[-1])
-    assert last and last[3].decode() == node[:12]
+    assert verdict.read(said[-1]) == verdict.deployed(node)
     assert not any(b'trying again' in line for line in said)
     assert logins(world) == before + 2
 
 
+@pytest.mark.once
 @ALONE
 def test_a_push_stands_where_no_threads_are_to_be_had(
     world: World, repository: Repository, clone: Clone
@@ -224,14 +220,14 @@ def test_a_push_stands_where_no_threads_are_to_be_had(
         push = clone.push()
         assert not [x for x in push.remote if b'Traceback' in x]
         assert [x for x in push.remote if b'added 1 changesets' in x]
-        deployed = b'delegate: blog: deployed ' + node[:12].encode()
-        if not [x for x in push.remote if x.startswith(deployed)]:
+        if verdict.deployed(node) not in verdict.among(push.remote):
             # and no other reason is given
             assert [x for x in push.remote if b'delegate: ' in x], push
             repository.hg('delegate', '--pending')
         assert world.deploys()[-1].context['node'] == node
 
 
+@pytest.mark.once
 @ALONE
 def test_a_web_server_keeps_nothing_where_no_threads_are_to_be_had(
     world: World, repository: Repository, clone: Clone

@@ -122,7 +122,7 @@ def deploy(sshd: loopback.Sshd, proxy: Proxy) -> Outcome:
             identity=str(sshd.identity),
             hostkeys=[sshd.hostkey()],
             connect_timeout=2,
-            config_path='/nonexistent',
+            config_path='none',
         ) as opened:
             end = opened.execute(
                 'hg-delegate 1 blog ' + '0' * 40,

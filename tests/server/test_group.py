@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import verdict
 from accounts import PATH, ROOT, Account
+from delegations import outcomes
+from hgrc import targets
 from repositories import Repository, RunningPush
-from test_deploy import targets
-from test_store import HELD, log
-from world import World
+from world import BEGUN, World
+
+pytestmark = pytest.mark.once
+
 
 # Whose server process it is that pushes, without an sshd in between.
 NO_SSH = '#!/bin/sh\nshift\nexec sh -c "$*"\n'
@@ -76,7 +80,7 @@ class Member:
 @pytest.fixture
 def members(world: World) -> list[Member]:
     """Two of them, who can both log in to the deploy account."""
-    world.forced_command(HELD)
+    world.forced_command(BEGUN)
     key = world.server.read('.ssh/id_ed25519')
     world.pusher.write('.ssh/id_ed25519', key, 0o600)
     return [Member(world, world.server), Member(world, world.pusher)]
@@ -135,7 +139,7 @@ def test_a_group_shares_a_repository(
             push.finish(check=False)
         world.deploy.write('go', '')
         if number != 2:
-            assert b': deployed ' in push.finish().remote[-1]
+            assert verdict.last(push.finish()).state == 'deployed'
         check_modes(modes(common))
         while any(run.ended is None for run in world.deploys()):
             time.sleep(0.02)
@@ -143,7 +147,7 @@ def test_a_group_shares_a_repository(
         tip = member.hg('-R', str(clone), 'log', '-r', 'tip', '-T', '{node}')
         nodes.append(tip.decode())
     assert [run.context['node'] for run in world.deploys()] == nodes
-    assert [state for state, _ in log(common)] == [
+    assert [state for state, _ in outcomes(common)] == [
         'succeeded',
         'succeeded',
         'lost',

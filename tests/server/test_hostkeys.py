@@ -9,7 +9,8 @@ from typing import Any
 import loopback
 import paramiko
 import pytest
-from test_setup import FOLDER
+import sshhome
+from setups import FOLDER
 
 from hgext_delegate.commands.setup import hostkeys
 from hgext_delegate.ssh import addresses, knownhosts, session
@@ -19,7 +20,7 @@ RECORD = FOLDER / 'known_hosts'
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv('HOME', str(tmp_path))
+    sshhome.move(tmp_path, monkeypatch)
     monkeypatch.delenv('XDG_CONFIG_HOME', raising=False)
     (tmp_path / '.ssh').mkdir(0o700)
     return tmp_path
@@ -40,8 +41,8 @@ def meet(
         return yes
 
     port = port if host else sshd.port
-    there = session.find(host or sshd.address, port, None)
-    key = hostkeys.host_key(there, str(sshd.identity), accepted, ask)
+    there = session.find(host or sshd.address, port, None, str(sshd.identity))
+    key = hostkeys.host_key(there, accepted, ask)
     return key.text, asked
 
 
@@ -172,7 +173,7 @@ def test_a_jump_host_is_logged_in_to_and_judged_as_ever(
         f'Host final\n{at}  HostKeyAlias final\n  ProxyJump jump\n',
     )
     error = trouble(sshd, 'final')
-    assert error.reason.endswith(f'{sshd.port} is not known as jump')
+    assert error.remedy == 'it said: Host key verification failed.'
     know(home, f'jump {sshd.hostkey()}\n')
     key = sshd.hostkey()
     assert meet(sshd, 'final') == (key, [key])
@@ -202,34 +203,14 @@ def test_a_host_that_only_repeats_the_key_of_another_is_refused(
     assert 'broke the SSH protocol' in error.reason
 
 
-def test_a_host_that_shows_one_key_for_ever_is_left(
-    sshd: loopback.Sshd, home: Path
-) -> None:
-    class Liar(paramiko.ECDSAKey):
-        """Goes by the name of a type that it is not."""
-
-        def get_name(self) -> str:
-            return 'ecdsa-sha2-nistp256'
-
-    real = paramiko.ECDSAKey.generate(bits=384)
-    hostile = loopback.Hostile(sshd.folder, lambda transport, channel: None)
-    hostile._key = Liar(vals=(real.signing_key, real.verifying_key))
-    hostile._key.ecdsa_curve = real.ecdsa_curve
-    try:
-        error = trouble(sshd, '127.0.0.1', hostile.port, accepted='SHA256:x')
-    finally:
-        hostile.close()
-    assert error.reason.endswith(' shows a host key that it was not asked for')
-
-
 def test_a_host_that_says_nothing_is_given_up(
     sshd: loopback.Sshd, home: Path
 ) -> None:
     with loopback.bare(lambda connection: None) as port:
         there = session.find('127.0.0.1', port, None)
-        policy = hostkeys.AnyKey(there, [], [])
+        policy = hostkeys.AnyKey(there, (), [])
         with pytest.raises(session.SessionError) as caught:
-            session.exchange_keys(policy, str(sshd.identity), 0.3)
+            session.exchange_keys(policy, 0.3)
     assert caught.value.reason.startswith('timed out after 0.3 s while waiting')
 
 

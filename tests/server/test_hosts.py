@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pushes
 import pytest
+import verdict
+from by_hand import cron
+from delegations import log
+from hgrc import targets
 from mercurial import dispatch
 from repositories import Clone, Push, Repository
-from test_deploy import LAST, targets
-from test_pending import cron, log
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
 # mercurial-server's hg-ssh, as far as a push can tell: it serves in its own
 # process, from the folder of all repositories, by the host's *.rc files alone.
@@ -64,9 +67,9 @@ def block(name: str, word: str) -> str:
 
 def deployed(push: Push) -> str:
     """The node that the last line names, 12 digits."""
-    last = LAST.match(push.remote[-1])
-    assert last, push.remote
-    return last[3].decode()
+    end = verdict.last(push)
+    assert end.state == 'deployed'
+    return end.detail
 
 
 def test_hg_ssh(world: World, repository: Repository, clone: Clone) -> None:
@@ -115,7 +118,7 @@ def test_a_mercurial_server(
     if wait == 'yes':
         assert deployed(push) == node[:12]
     else:
-        assert b'handed over as delegation 1' in push.remote[-1]
+        assert verdict.last(push) == verdict.handed_over(1)
         repository.hg('delegate-log', '1', '--follow')
     (deploy,) = world.deploys()
     assert deploy.context['node'] == node
@@ -135,7 +138,7 @@ def test_a_mirror_delegates_what_it_has_pulled(
         nodes.append(clone.commit())
         clone.push()
         said = mirror.hg('pull', str(repository.path)).stdout
-        assert b'delegate: blog: deployed ' + nodes[-1][:12].encode() in said
+        assert verdict.deployed(nodes[-1]) in verdict.among(said)
     mirror.hg('pull', str(repository.path))
     assert [deploy.context['node'] for deploy in world.deploys()] == nodes
     assert world.deploys()[1].context['previous'] == nodes[0]
@@ -153,9 +156,8 @@ def test_what_a_mirror_could_not_delegate_is_found_by_cron(
     node = clone.commit()
     clone.push()
     pulled = mirror.hg('pull', str(repository.path))
-    assert b'delegate: blog: pending: connection refused' in (
-        pulled.stdout + pulled.stderr
-    )
+    (end,) = verdict.among(pulled.stdout + pulled.stderr)
+    assert end.state == 'pending' and 'connection refused' in end.detail
     assert mirror.hg('log', '-r', 'tip', '-T', '{node}').stdout == node.encode()
     mirror.hgrc(targets(world) + hook)
     cron(world, mirror.path)

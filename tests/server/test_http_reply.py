@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import sqlite3
 import urllib.request
 
 import pytest
+import verdict
+from delegations import log
+from hgrc import targets
 from mercurial import bundle2, ui as uimod
 from repositories import Clone, Repository
-from test_deploy import LAST, targets
-from test_early_login import until
-from test_pending import log
+from waiting import until
 from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 def test_each_line_arrives_while_the_deploy_still_runs(
@@ -40,8 +34,7 @@ def test_each_line_arrives_while_the_deploy_still_runs(
             assert deploy.ended is None
             world.deploy.write(f'go{step}', '')
         done = push.finish()
-    last = LAST.match(done.remote[-1])
-    assert last and last[3].decode() == node[:12]
+    assert verdict.last(done) == verdict.deployed(node)
     order = [line for line in done.remote if b'added 1 changesets' in line]
     assert done.remote.index(order[0]) < done.remote.index(b'blog| step 1')
 
@@ -54,8 +47,8 @@ def test_a_failure_is_said_and_the_push_stands(
     with world.hgweb([repository]) as url:
         push = ready.push(f'{url}/{repository.path.name}')
     assert push.returncode == 0
-    text = b'\n'.join(push.remote)
-    assert re.search(rb'blog\| oops\ndelegate: blog: failed: exit st', text)
+    end = push.remote[push.remote.index(b'blog| oops') + 1]
+    assert verdict.read(end) == verdict.failed('exit status 3')
 
 
 def test_two_pushes_in_a_row_are_both_live(
@@ -66,8 +59,7 @@ def test_two_pushes_in_a_row_are_both_live(
             node = ready.commit()
             push = ready.push(f'{url}/{repository.path.name}')
             assert push.remote.count(b'blog| deployed') == 1
-            last = LAST.match(push.remote[-1])
-            assert last and last[3].decode() == node[:12]
+            assert verdict.last(push) == verdict.deployed(node)
     assert [row['state'] for row in log(repository)] == ['succeeded'] * 2
 
 
@@ -125,12 +117,13 @@ def test_without_wait_the_reply_is_complete_at_once(
     ready.commit()
     with world.hgweb([repository]) as url:
         push = ready.push(f'{url}/{repository.path.name}')
-        assert b'handed over as delegation 1' in push.remote[-1]
+        assert verdict.last(push) == verdict.handed_over(1)
         world.deploy.write('go', '')
         while log(repository)[0]['state'] != 'succeeded':
             pass
 
 
+@pytest.mark.once
 def test_who_goes_away_while_he_waits_is_delegated_all_the_same(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -154,6 +147,7 @@ def test_who_goes_away_while_he_waits_is_delegated_all_the_same(
     assert log(repository)[0]['node'] == node
 
 
+@pytest.mark.once
 def test_a_reply_comes_to_its_end_whatever_is_wrong_with_the_journal(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -178,4 +172,4 @@ def test_a_reply_comes_to_its_end_whatever_is_wrong_with_the_journal(
     assert any(
         b'delegate: the journal cannot be used' in x for x in done.remote
     )
-    assert b'blog: deployed' in b'\n'.join(done.remote)
+    assert 'deployed' in [end.state for end in verdict.among(done.remote)]

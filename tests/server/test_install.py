@@ -10,19 +10,11 @@ from pathlib import Path
 
 import pytest
 from accounts import Failed
-from hypothesis import given, strategies as st
 from receivers import Receiver, commit
 from repositories import Clone, Completed, Repository
+from setups import KEY, LINE
 from world import World
 
-from hgext_delegate.commands.setup import snippets
-from hgext_delegate.receiver import authorized_keys
-
-KEY = (
-    'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE0mZQ2y0cPcmvyGx2yqNZ0v7Hn9nOZ6'
-    'vKqk3d1s8Xb2'
-)
-LINE = f'restrict,from="127.0.0.1,::1",command="hg x" {KEY} delegate:blog@r'
 REST = (
     b'# mine\r\n\n\tssh-rsa AAAAB3 caf\xe9\n'
     b'restrict,command="x \\"ssh-ed25519 AAAA\\"" ssh-rsa AAAAB4 \xff\0'
@@ -127,61 +119,6 @@ def test_a_key_in_a_comment_or_as_a_part_is_not_there(bare: World) -> None:
     bare.deploy.write('.ssh/authorized_keys', text)
     assert install(bare).returncode == 0
     assert file(bare).read_text() == text + LINE + '\n'
-
-
-@pytest.mark.parametrize(
-    ('line', 'reason'),
-    [
-        ('', 'an option that does not belong there'),
-        (KEY, 'an option that does not belong there'),
-        (f'restrict {KEY}', "the line has no option 'command'"),
-        (f'command="x" {KEY}', "the line has no option 'restrict'"),
-        (f'restrict,command="" {KEY}', 'the value of command is not right'),
-        (f'restrict,command {KEY}', 'the value of command is not right'),
-        (f'restrict="x",command="x" {KEY}', 'the value of restrict is not'),
-        (f'restrict,from,command="x" {KEY}', 'the value of from is not'),
-        (f'restrict,command="x",pty {KEY}', "not belong there: 'pty "),
-        (f'restrict,command="x",Agent-Forwarding {KEY}', 'not belong there'),
-        (f'restrict,command="x",port-forwarding {KEY}', 'not belong there'),
-        (f'restrict,command="x",permitopen="*:1" {KEY}', 'not belong there'),
-        (f'restrict,command="x",environment="A=b" {KEY}', 'not belong there'),
-        (f'restrict,command="x",cert-authority {KEY}', 'not belong there'),
-        (f'restrict,command="x",command="y" {KEY}', 'not belong there'),
-        (f'restrict, command="x" {KEY}', 'not belong there'),
-        (f'restrict,command="x\\" {KEY}', 'the options of the line are'),
-        (f'restrict,command="x\\\\" {KEY}', 'the options of the line are'),
-        (f'restrict,command="x"y {KEY}', 'the options of the line are'),
-        ('restrict,command="x"', 'the options of the line are damaged'),
-        (f'{LINE}\n{KEY}', 'line breaks, and is one without'),
-        (f'{LINE}\rx', 'line breaks, and is one without'),
-        (LINE + 'é', 'characters that are not printable'),
-        (LINE + '\x1b[2J', 'characters that are not printable'),
-        ('restrict,command="x" ', 'no key of a type that is known'),
-        ('restrict,command="x" ssh-dss AAAA', 'no key of a type that is'),
-        (f'restrict,command="x" {KEY.split()[1]}', 'no key of a type'),
-        ('restrict,command="x" ssh-ed25519 AAAA', 'the key of the line is'),
-        (f'restrict,command="x" {KEY}!', 'the key of the line is damaged'),
-        (
-            f'restrict,command="x" ssh-rsa {KEY.split()[1]}',
-            'the key of the line is damaged',
-        ),
-    ],
-)
-def test_a_line_that_gives_away_more_is_refused(line: str, reason: str) -> None:
-    with pytest.raises(authorized_keys.InstallError) as refused:
-        authorized_keys.parse(line)
-    assert reason in refused.value.reason
-    assert refused.value.reason.isascii()
-
-
-@given(st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1))
-def test_whatever_delegate_setup_prints_is_taken(command: str) -> None:
-    sources = ['127.0.0.1', '::1']
-    try:
-        line = snippets.authorized_key(sources, command, KEY, 'delegate:b@r')
-    except snippets.UnwritableError:
-        return
-    assert authorized_keys.parse(line) == KEY
 
 
 def test_a_refused_line_changes_nothing(bare: World) -> None:

@@ -5,24 +5,16 @@ from __future__ import annotations
 import signal
 
 import pytest
+from by_hand import start
+from delegations import log, states
+from hgrc import KILLED, targets
 from repositories import Clone, Repository
-from test_commands import HELD, KILLED, start
-from test_deploy import targets
-from test_pending import log, states
-from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
+from world import HELD, World
 
 
 def test_interrupted_it_is_cancelled(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     world.forced_command(HELD)
     runs = start(repository, 'delegate')
     runs.wait_for(b'blog| begun')
@@ -43,12 +35,11 @@ def test_interrupted_it_is_cancelled(
     assert len(world.deploys()) == 2
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('number', [signal.SIGHUP, signal.SIGTERM])
 def test_a_terminal_that_is_closed_stops_nothing(
-    world: World, repository: Repository, ready: Clone, number: int
+    world: World, repository: Repository, pushed: Clone, number: int
 ) -> None:
-    ready.commit()
-    ready.push()
     world.forced_command(HELD)
     runs = start(repository, 'delegate')
     runs.wait_for(b'blog| begun')
@@ -61,18 +52,16 @@ def test_a_terminal_that_is_closed_stops_nothing(
     assert said == b'begun\ndone\n'
 
 
+@pytest.mark.once
 def test_interrupted_it_leaves_what_is_pending(
-    world: World, repository: Repository, clone: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    repository.hgrc(targets(world))
-    clone.commit()
-    clone.push()
     world.forced_command(HELD)
     runs = start(repository, 'delegate')
     runs.wait_for(b'blog| begun')
     repository.hgrc(targets(world) + KILLED)
-    clone.commit()
-    clone.push(check=False)
+    pushed.commit()
+    pushed.push(check=False)
     repository.hgrc(targets(world))
     repository.hg('recover', check=False)
     waits = start(repository, 'delegate', '--pending')

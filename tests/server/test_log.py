@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import verdict
+from by_hand import refused, start
+from delegations import log, states
+from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
-from test_commands import HELD, KILLED, refused, start, tree
-from test_deploy import targets
-from test_pending import log, states, unreachable
-from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
+from snapshot import contents
+from world import HELD, World
 
 
 def test_targets_and_limits_choose(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     clone.commit()
-    clone.push()
+    clone.deliver()
     repository.hgrc(targets(world, 'a', 'b'))
     repository.hg('delegate', 'a')
     repository.hg('delegate', 'b')
@@ -42,11 +38,10 @@ def test_targets_and_limits_choose(
         assert 'abort: limit must be' in said
 
 
+@pytest.mark.once
 def test_one_that_is_not_there_is_refused(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    ready.commit()
-    ready.push()
     for id in ('2', '0', 'x', '', '-1', '9' * 19, '9' * 5000):
         for args in (['delegate-log', '--'], ['delegate-cancel', '--']):
             said = refused(repository, *args, id)
@@ -75,7 +70,7 @@ def test_a_running_one_is_followed_to_its_end(
     world: World, repository: Repository, ready: Clone, status: int
 ) -> None:
     world.forced_command(HELD + f'exit {status}\n')
-    ready.commit()
+    node = ready.commit()
     push = ready.start_push()
     push.wait_for(b'blog| begun')
     follower = start(repository, 'delegate-log', '--follow', '1')
@@ -85,11 +80,8 @@ def test_a_running_one_is_followed_to_its_end(
     follower.wait_for(b'blog| done')
     end = follower.finish(check=False)
     assert end.returncode == (1 if status else 0)
-    said = end.lines[2][1]
-    assert said.startswith(
-        b'delegate: blog: failed: exit status 3 after '
-        if status
-        else b'delegate: blog: deployed '
+    assert verdict.read(end.lines[2][1]) == (
+        verdict.failed('exit status 3') if status else verdict.deployed(node)
     )
     push.finish()
     again = repository.hg('delegate-log', '1', '-f', check=False)
@@ -99,6 +91,7 @@ def test_a_running_one_is_followed_to_its_end(
     ]
 
 
+@pytest.mark.once
 def test_what_waits_for_nobody_is_not_followed_for_ever(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -107,10 +100,11 @@ def test_what_waits_for_nobody_is_not_followed_for_ever(
     clone.push()
     done = repository.hg('delegate-log', '--follow', '1', check=False)
     assert done.returncode == 1
-    refusal = b'delegate: blog: pending: connection refused by localhost port 1'
-    assert refusal in done.stderr
+    refusal = 'connection refused by localhost port 1'
+    assert verdict.pending(refusal) in verdict.among(done.stderr)
 
 
+@pytest.mark.once
 def test_one_that_waits_for_its_turn_is_followed(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -128,7 +122,7 @@ def test_one_that_waits_for_its_turn_is_followed(
     world.deploy.write('go', '')
     lines = [line for _time, line in follower.finish().lines]
     assert lines[2:4] == [b'blog| begun', b'blog| done']
-    assert b': deployed ' in lines[4]
+    assert verdict.read(lines[4]).state == 'deployed'
     push.finish()
     second.finish()
 
@@ -154,6 +148,7 @@ def test_a_push_that_no_hook_has_seen_is_listed(
     assert [row['state'] for row in log(repository)] == ['succeeded'] * 2
 
 
+@pytest.mark.once
 def test_what_was_superseded_says_by_which(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -163,19 +158,20 @@ def test_what_was_superseded_says_by_which(
     repository.hgrc(targets(world))
     clone.commit()
     clone.push()
-    said = repository.hg('delegate-log').stdout.decode().splitlines()
+    said = repository.ask('delegate-log').stdout.decode().splitlines()
     assert said[0].split()[2] == 'succeeded'
     assert said[1].split()[2] == 'superseded'
     assert '  by 2' in said[1]
     assert log(repository)[1]['taken'] == 2
-    assert repository.hg('delegate-log', '1').returncode == 0
+    assert repository.ask('delegate-log', '1').returncode == 0
 
 
+@pytest.mark.once
 def test_the_oldest_are_forgotten_with_what_they_printed(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     clone.commit()
-    clone.push()
+    clone.deliver()
     repository.hgrc(targets(world, 'a', 'b', more='keep = 3\n'))
     world.forced_command('. ./record\necho printed\n')
     repository.hg('delegate', 'b')
@@ -192,6 +188,7 @@ def test_the_oldest_are_forgotten_with_what_they_printed(
     refused(repository, 'delegate-log', '2')
 
 
+@pytest.mark.once
 def test_what_is_too_much_is_counted(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -203,13 +200,14 @@ def test_what_is_too_much_is_counted(
     push = clone.push()
     shown = [f'line {i}' for i in range(1000, 1010)]
     shown.append('[990 lines, 9900 bytes more]')
-    said = repository.hg('delegate-log', '1', '-T{output}').stdout.decode()
+    said = repository.ask('delegate-log', '1', '-T{output}').stdout.decode()
     assert said.splitlines() == shown
     told = [line[6:].decode() for line in push.remote if line[:5] == b'blog|']
     assert told == shown
-    assert b': deployed ' in push.remote[-1]
+    assert verdict.last(push).state == 'deployed'
 
 
+@pytest.mark.once
 def test_a_lock_that_cannot_be_looked_at_is_no_reason_to_end(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -221,7 +219,8 @@ def test_a_lock_that_cannot_be_looked_at_is_no_reason_to_end(
     lock.symlink_to('elsewhere')
     said = repository.hg('delegate-log', '1', '--follow', check=False)
     assert said.returncode == 1
-    assert b'pending: connection refused' in said.stderr
+    refusal = 'connection refused by localhost port 1'
+    assert verdict.pending(refusal) in verdict.among(said.stderr)
     assert b'Traceback' not in said.stderr
 
 
@@ -231,7 +230,7 @@ def test_who_may_only_read_reads_all_of_it(
     repository.hgrc(targets(world))
     clone.commit()
     clone.push()
-    before = tree(repository.path)
+    before = contents(repository.path)
     command = [
         *(*world.hg, '-R', str(repository.path)),
         *('--config', f'extensions.hgext_delegate={world.extension}'),
@@ -239,4 +238,4 @@ def test_who_may_only_read_reads_all_of_it(
     ]
     said = world.pusher.run(command)
     assert said.stdout == b'succeeded deployed\n'
-    assert tree(repository.path) == before
+    assert contents(repository.path) == before

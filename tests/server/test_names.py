@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import pushes
 import pytest
+from hgrc import targets
 from repositories import Clone, Repository
 from world import World
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    """A clone of a repository with the target blog."""
-    repository.hgrc(pushes.target(world))
-    return clone
 
 
 @pytest.mark.parametrize('encoding', ['ascii', 'UTF-8', 'ISO-8859-15'])
@@ -90,7 +84,7 @@ def test_mercurial_itself_refuses_a_bookmark_that_it_cannot_read(
     world: World, enabled: bool
 ) -> None:
     pushes.serve(world, 'HGENCODING=ascii')
-    repository = world.repository(hgrc=pushes.target(world), enable=enabled)
+    repository = world.repository(hgrc=targets(world), enable=enabled)
     clone = world.clone(repository)
     _, push = pushes.pushed_bookmarks(world, clone, 'Zoë'.encode(), check=False)
     assert push.returncode == 255
@@ -108,7 +102,7 @@ def test_variables_come_along_where_the_server_takes_them(
     ready.commit()
     ready.push(*args)
     assert pushes.told_push(world)['variables'] == {}
-    repository.hgrc(pushes.target(world) + '[push]\npushvars.server = yes\n')
+    repository.hgrc(targets(world) + '[push]\npushvars.server = yes\n')
     ready.commit()
     ready.push(*args)
     assert pushes.told_push(world)['variables'] == variables
@@ -116,6 +110,7 @@ def test_variables_come_along_where_the_server_takes_them(
     assert not [name for name in environment if 'USERVAR' in name]
 
 
+@pytest.mark.once
 def test_a_very_large_push_is_told_in_a_bounded_object(
     world: World, ready: Clone
 ) -> None:

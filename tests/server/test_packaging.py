@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 from accounts import ROOT
 from servers import SBIN
-from world import CHECKOUT
+from sources import CHECKOUT
 
 from hgext_delegate import metadata
+
+pytestmark = pytest.mark.once
+
 
 VERSION = metadata.__version__.decode('ascii')
 # What version control and earlier runs leave in a checkout.

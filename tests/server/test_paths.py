@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import verdict
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import targets
 from world import World
 
 Cause = Callable[[World, Repository], str]  # does harm; more of [delegate]
@@ -125,7 +126,21 @@ CAUSES = [
 ]
 
 
-@pytest.mark.parametrize('cause', CAUSES, ids=lambda cause: cause.__name__)
+# What Mercurial or paramiko says themselves differs from release to release.
+THEIRS = {no_key_at_all, an_unknown_host, a_bad_revset, a_proxy_that_fails}
+
+
+@pytest.mark.parametrize(
+    'cause',
+    [
+        pytest.param(
+            cause,
+            marks=() if cause in THEIRS else pytest.mark.once,
+            id=cause.__name__,
+        )
+        for cause in CAUSES
+    ],
+)
 def test_a_failure_is_told_without_a_path(
     world: World, repository: Repository, clone: Clone, cause: Cause
 ) -> None:
@@ -134,7 +149,7 @@ def test_a_failure_is_told_without_a_path(
     clone.commit()
     push = clone.push('--config', 'ui.verbose=yes', '--config', 'ui.debug=yes')
     told = [line for line in push.remote if line.startswith(b'delegate: ')]
-    assert [line for line in told if b': deployed ' not in line]
+    assert [x for x in told if verdict.read(x).state != 'deployed']
     for line in push.remote:
         assert str(world.server.home).encode() not in line
         assert str(world.base).encode() not in line

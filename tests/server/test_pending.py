@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -13,35 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
-from repositories import Clone, Completed, Repository
-from test_deploy import targets
-from world import CHECKOUT, World
+import verdict
+from by_hand import cron
+from delegations import log, states
+from hgrc import targets, unreachable
+from repositories import Clone, Repository
+from sources import CHECKOUT
+from world import World
 
-PENDING = CHECKOUT / 'contrib' / 'delegate-pending'
 UNITS = CHECKOUT / 'contrib' / 'systemd'
-
-
-def log(repository: Repository, *args: str) -> list[dict]:
-    """What hg delegate-log lists, newest first."""
-    said = repository.hg('delegate-log', '-Tjson', *args).stdout
-    return json.loads(said)
-
-
-def states(repository: Repository) -> list[str]:
-    """Oldest first."""
-    return [row['state'] for row in reversed(log(repository))]
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
-
-
-def unreachable(world: World, *options: str) -> str:
-    """[delegate] with a deploy account that cannot be reached."""
-    lines = ''.join(f'blog:{option}\n' for option in options)
-    return f'[delegate]\nblog = ssh://{world.deploy.name}@localhost:1\n{lines}'
 
 
 def test_what_cannot_be_delegated_waits_for_the_next_push(
@@ -52,9 +30,8 @@ def test_what_cannot_be_delegated_waits_for_the_next_push(
     push = clone.push()
     assert push.returncode == 0
     said = [line for line in push.remote if line.startswith(b'delegate: ')]
-    assert said == [
-        b'delegate: blog: pending: connection refused by localhost port 1'
-    ]
+    refusal = 'connection refused by localhost port 1'
+    assert [*map(verdict.read, said)] == [verdict.pending(refusal)]
     after = push.remote[push.remote.index(said[0]) + 1 :]
     assert any(b'hg delegate --pending' in line for line in after)
     assert states(repository) == ['pending']
@@ -79,7 +56,7 @@ def test_what_cannot_be_delegated_is_tried_again_by_hand(
     assert states(repository) == ['pending']
     repository.hgrc(targets(world))
     said = repository.hg('delegate', '--pending').stdout
-    assert b'delegate: blog: deployed ' + node[:12].encode() in said
+    assert verdict.deployed(node) in verdict.among(said)
     (deploy,) = world.deploys()
     assert deploy.context['attempt'] == 3
     assert states(repository) == ['succeeded']
@@ -87,17 +64,20 @@ def test_what_cannot_be_delegated_is_tried_again_by_hand(
     assert len(world.deploys()) == 1
 
 
+@pytest.mark.once
 def test_what_cannot_help_is_not_tried_again_at_once(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     world.deploy.authorize(world.key(world.pusher), 'true')
     ready.commit()
-    said = b'\n'.join(ready.push().remote)
-    assert b'pending: ' in said and b' refused the key as ' in said
-    assert b'trying again' not in said
+    said = ready.push().remote
+    (end,) = verdict.among(said)
+    assert end.state == 'pending' and ' refused the key as ' in end.detail
+    assert not [line for line in said if b'trying again' in line]
     assert log(repository)[0]['attempt'] == 1
 
 
+@pytest.mark.once
 def test_it_is_tried_again_while_the_pusher_waits(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -105,18 +85,19 @@ def test_it_is_tried_again_while_the_pusher_waits(
     clone.commit()
     push = clone.push()
     marks = (b'delegate: ', b'(trying ')
-    said = [line for line in push.remote if line.startswith(marks)]
+    *said, last = [x for x in push.remote if x.startswith(marks)]
     refused = b'connection refused by localhost port 1'
     assert said == [
         b'delegate: blog: %s' % refused,
         b'(trying again in 1 s)',
         b'delegate: blog: %s' % refused,
         b'(trying again in 2 s)',
-        b'delegate: blog: pending: %s' % refused,
     ]
+    assert verdict.read(last) == verdict.pending(refused.decode())
     assert log(repository)[0]['attempt'] == 3
 
 
+@pytest.mark.once
 def test_a_waiting_push_says_so_and_sees_its_outcome(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -135,11 +116,11 @@ def test_a_waiting_push_says_so_and_sees_its_outcome(
     world.deploy.write('go', '')
     ends = [push.finish() for push in (first, second, third)]
     for push in ends:
-        assert b': deployed ' in push.remote[-1], push.remote
+        assert verdict.last(push).state == 'deployed', push.remote
     for push in ends[1:]:
         assert b'blog| begun' in push.remote
         assert b'blog| done' in push.remote
-        assert newest[:12].encode() in push.remote[-1]
+        assert verdict.last(push) == verdict.deployed(newest)
     runs = world.deploys()
     assert [run.context['node'] for run in runs][-1] == newest
     assert len(runs) == 2
@@ -147,6 +128,7 @@ def test_a_waiting_push_says_so_and_sees_its_outcome(
     assert runs[1].started > (runs[0].ended or 0)
 
 
+@pytest.mark.once
 def test_what_waits_goes_along_with_what_is_asked_for_by_hand(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -164,6 +146,7 @@ def test_what_waits_goes_along_with_what_is_asked_for_by_hand(
     assert states(repository) == ['superseded', 'superseded', 'succeeded']
 
 
+@pytest.mark.once
 def test_what_was_asked_for_by_hand_and_waits_is_overtaken_by_a_push(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -182,15 +165,14 @@ def test_what_was_asked_for_by_hand_and_waits_is_overtaken_by_a_push(
     assert states(repository) == ['superseded'] * 3 + ['succeeded']
 
 
+@pytest.mark.once
 def test_what_waits_does_not_go_back_behind_what_has_come_since(
-    world: World, repository: Repository, clone: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     """By hand before the push, and the push was delegated all the same: a
     target of the same name was elsewhere meanwhile."""
-    repository.hgrc(targets(world))
-    first = clone.commit()
-    clone.push()
-    clone.commit()
+    first = pushed.tip()
+    pushed.commit()
     record = (
         'import os, sys\n'
         'from hgext_delegate.state import journal\n'
@@ -198,12 +180,13 @@ def test_what_waits_does_not_go_back_behind_what_has_come_since(
     )
     path = repository.path / '.hg' / 'delegate' / 'journal'
     world.server.run([world.python, '-c', record, str(path), first])
-    push = clone.push()
-    assert b'deployed' in push.remote[-1]
+    push = pushed.push()
+    assert verdict.last(push).state == 'deployed'
     assert states(repository) == ['succeeded', 'superseded', 'succeeded']
     assert repository.hg('delegate', '--pending').stdout == b''
 
 
+@pytest.mark.once
 def test_divergent_heads_are_deployed_in_push_order(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -216,24 +199,25 @@ def test_divergent_heads_are_deployed_in_push_order(
     assert states(repository) == ['succeeded', 'succeeded']
 
 
+@pytest.mark.once
 def test_only_by_hand_it_goes_back(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
-    first = ready.commit()
-    ready.push()
-    second = ready.commit()
-    ready.push()
+    first = pushed.tip()
+    second = pushed.commit()
+    pushed.push()
     said = repository.hg('delegate', 'blog', '-r', first).stdout.decode()
     assert f'going back from {second[:12]} to {first[:12]}' in said
     runs = world.deploys()
     assert [run.context['node'] for run in runs] == [first, second, first]
     assert runs[2].context['previous'] == second
-    third = ready.commit()
-    ready.push()
+    third = pushed.commit()
+    pushed.push()
     assert world.deploys()[3].context['previous'] == first
     assert world.deploys()[3].context['node'] == third
 
 
+@pytest.mark.once
 def test_the_next_push_recalls_a_failure(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -301,7 +285,7 @@ def test_without_wait_the_push_returns_at_once(
     world.forced_command('. ./record\n. ./hold\necho done\n')
     node = clone.commit()
     push = clone.push()
-    assert push.remote[-1] == b'delegate: blog: handed over as delegation 1'
+    assert verdict.last(push) == verdict.handed_over(1)
     while not world.deploys():
         time.sleep(0.02)
     assert states(repository) == ['running']
@@ -326,14 +310,14 @@ def test_a_connection_that_breaks_is_lost_and_not_run_again(
         parents = [line for line in status if line.startswith('PPid:')]
     os.kill(int(parents[0].split()[1]), 9)
     done = push.finish()
-    said = [x for x in done.remote if x.startswith(b'delegate: blog: lost: ')]
-    assert len(said) == 1
+    assert [end.state for end in verdict.among(done.remote)] == ['lost']
     world.deploy.write('go', '')
     assert states(repository) == ['lost']
     repository.hg('delegate', '--pending')
     assert len(world.deploys()) == 1
 
 
+@pytest.mark.once
 def test_a_pusher_who_stops_holds_nobody_up_and_misses_nothing(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -357,7 +341,7 @@ def test_a_pusher_who_stops_holds_nobody_up_and_misses_nothing(
     text = b''.join(done.remote)
     shown = re.findall(rb'blog\| line (\d+) of the output, which is long', text)
     assert [int(number) for number in shown] == list(range(1, lines + 1))
-    assert b': deployed ' in done.remote[-1]
+    assert verdict.last(done).state == 'deployed'
 
 
 def test_the_cron_script_delegates_in_every_repository(world: World) -> None:
@@ -381,6 +365,7 @@ def test_the_cron_script_delegates_in_every_repository(world: World) -> None:
     assert len(world.deploys()) == 2
 
 
+@pytest.mark.once
 def test_the_cron_script_passes_over_what_it_may_not_read(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -397,16 +382,7 @@ def test_the_cron_script_passes_over_what_it_may_not_read(
     assert done.returncode == (b'Permission denied' in done.stderr)
 
 
-def cron(world: World, folder: Path, check: bool = True) -> Completed:
-    """Run the cron script for the repositories below FOLDER."""
-    script = world.server.write('delegate-pending', PENDING.read_text(), 0o755)
-    hg = f'#!/bin/sh\nexec {shlex.join(world.hg)} "$@"\n'
-    program = world.server.write('hg', hg, 0o755)
-    return world.server.run(
-        [str(script), str(folder)], env={'HG': str(program)}, check=check
-    )
-
-
+@pytest.mark.once
 def test_the_systemd_units_are_valid(tmp_path: Path) -> None:
     analyze = shutil.which('systemd-analyze')
     if not analyze:

@@ -5,29 +5,27 @@ from __future__ import annotations
 import os
 
 import pytest
+import verdict
+from hgrc import host_says, targets
 from repositories import Clone, Repository
-from test_deploy import targets
 from world import World
-
-
-def host_says(world: World, text: str) -> None:
-    """The server account's own hgrc, which no repository can change."""
-    world.server.write('.hgrc', '[delegate]\n' + text)
 
 
 def refused(push) -> list[bytes]:
     return [x for x in push.remote if x.startswith(b'delegate: blog')]
 
 
+@pytest.mark.once
 def test_what_is_allowed_is_delegated(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     host_says(world, f'allow-targets = ssh://{world.deploy.name}@localhost:*\n')
     repository.hgrc(targets(world, more='blog:when = all()\n'))
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('line', 'said'),
     [
@@ -56,6 +54,7 @@ def test_what_is_not_allowed_is_refused_in_one_line(
     assert not world.deploys()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('option', ['hostkey', 'timeout'])
 def test_what_the_host_has_set_cannot_be_taken_away(
     world: World, repository: Repository, clone: Clone, option: str
@@ -87,7 +86,7 @@ def test_the_repositorys_name_can_be_part_of_what_is_allowed(
         clone.commit()
         push = clone.push()
         assert bool(refused(push)) == (not allowed) or allowed
-        assert (b': deployed ' in push.remote[-1]) == allowed
+        assert (verdict.last(push).state == 'deployed') == allowed
 
 
 def test_the_policy_cannot_be_changed_by_the_repository(
@@ -107,13 +106,14 @@ def test_the_policy_cannot_be_changed_by_the_repository(
     assert not world.deploys()
 
 
+@pytest.mark.once
 def test_the_host_names_the_options_it_allows(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     host_says(world, 'allow-repository-config = retries, when\n')
     repository.hgrc(targets(world, more='blog:retries = 1\n'))
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
     repository.hgrc(targets(world, more='blog:wait = no\n'))
     clone.commit()
     assert b"'wait' is not for a repository's hgrc" in refused(clone.push())[0]
@@ -130,7 +130,7 @@ def test_a_target_of_the_host_is_served_whatever_the_repository_says(
     repository.hgrc('[delegate]\nother = ssh://other@localhost\n')
     clone.commit()
     push = clone.push()
-    assert any(b': deployed ' in line for line in push.remote)
+    assert [end.state for end in verdict.among(push.remote)] == ['deployed']
     assert b'delegate: other in .hg/hgrc:4: ' in b'\n'.join(push.remote)
 
 
@@ -189,7 +189,7 @@ def test_an_untrusted_hgrc_neither_adds_nor_changes_nor_silences(
         hgrc.unlink()  # an account trusts itself: nothing to show without root
     clone.commit()
     push = clone.push()
-    assert b': deployed ' in push.remote[-1]
+    assert verdict.last(push).state == 'deployed'
     assert not [line for line in push.remote if b'more' in line]
     assert len(world.deploys()) == 1
 
@@ -210,6 +210,7 @@ def test_a_revset_that_cannot_be_evaluated_stops_its_target_alone(
     assert commands == [f'hg-delegate 1 docs {node}']
 
 
+@pytest.mark.once
 def test_what_names_the_pusher_is_refused_as_well(
     world: World, repository: Repository, clone: Clone
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pushes
 import pytest
 import servers
+from hgrc import targets
 from repositories import Clone, Repository
 from world import World
 
@@ -63,18 +64,11 @@ def pusher(world: World) -> Any:
     return pushes.told_push(world)['pusher']
 
 
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    """A clone of a repository with the target blog."""
-    repository.hgrc(pushes.target(world))
-    return clone
-
-
 def test_nothing_that_came_by_ssh_names_the_pusher(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     more = 'user-variables = LC_USER, SSH_ORIGINAL_COMMAND HGUSER TERM\n'
-    repository.hgrc(pushes.target(world, more))
+    repository.hgrc(targets(world, more=more))
     names = ('REMOTE_USER', 'LC_USER', 'TERM', 'HTTP_REMOTE_USER', 'LANG')
     pushes.serve(world, *(f'{name}=mallory' for name in names))
     ready.commit()
@@ -98,7 +92,7 @@ def test_what_runs_in_the_same_process_names_the_pusher(
 ) -> None:
     path = world.server.write('server.py', extension)
     more = f'[extensions]\nserver = {path}\n'
-    repository.hgrc(pushes.target(world) + more)
+    repository.hgrc(targets(world) + more)
     ready.commit()
     ready.push()
     assert pusher(world) == name
@@ -122,7 +116,7 @@ def test_a_web_server_names_the_pusher_and_a_header_does_not(
     name: str | None,
 ) -> None:
     repository.hgrc(
-        pushes.target(world, f'user-variables = {variables}\n')
+        targets(world, more=f'user-variables = {variables}\n')
         + '[web]\nallow-push = *\npush_ssl = no\n'
     )
     script = world.server.write('app.py', WSGI)

@@ -217,6 +217,7 @@ def test_the_pusher_is_one_line_of_text(name: str) -> None:
     assert '\0' not in told and len(told.splitlines()) <= 1
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('request_text', 'sent', 'reason'),
     [

@@ -9,7 +9,8 @@ import pytest
 import receivers
 from receivers import WAIT, Receiver, read_until
 from repositories import Clone, Repository
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
 SCRIPT = CHECKOUT / 'contrib' / 'receive.sh'
 NODE = '0123456789abcdef' * 2 + '01234567'
@@ -60,6 +61,7 @@ def test_a_push_is_deployed_through_it(
     assert receiver.runs() == [node]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     'request_text',
     [

@@ -73,6 +73,7 @@ def test_a_script_finds_its_variables_and_nothing_of_the_session(
     assert account.read('mode').startswith('-rw------- ')
 
 
+@pytest.mark.once
 def test_its_line_can_set_more_variables(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -89,6 +90,7 @@ def test_its_line_can_set_more_variables(
     assert environ['HG_NODE'] == node
 
 
+@pytest.mark.once
 def test_what_is_not_known_is_an_empty_variable(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -97,6 +99,7 @@ def test_what_is_not_known_is_an_empty_variable(
     assert environ['HG_PREVIOUS'] == environ['DELEGATE_PUSHER'] == ''
 
 
+@pytest.mark.once
 def test_what_a_pusher_names_is_in_no_command_and_no_file_name(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -126,6 +129,7 @@ def test_a_script_comes_from_the_changeset(
     assert receiver.deploy(one).stdout == b'one --fast a b\n'
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('status', 'mode', 'text', 'remedy'),
     [
@@ -160,6 +164,7 @@ def test_a_script_that_cannot_run_is_named(
     assert f'\n({remedy}' in ended.stdout.decode()
 
 
+@pytest.mark.once
 def test_a_script_that_is_a_folder_is_named(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -169,6 +174,7 @@ def test_a_script_that_is_a_folder_is_named(
     assert b'\n(it is a folder; --run names a program)\n' in ended.stdout
 
 
+@pytest.mark.once
 def test_its_exit_status_is_passed_on(receiver: Receiver, clone: Clone) -> None:
     node = commit(clone)
     for status in (3, 255):
@@ -177,6 +183,7 @@ def test_its_exit_status_is_passed_on(receiver: Receiver, clone: Clone) -> None:
         assert (ended.returncode, ended.stdout) == (status, b'oops\n')
 
 
+@pytest.mark.once
 def test_output_comes_while_it_is_printed(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -192,6 +199,7 @@ def test_output_comes_while_it_is_printed(
     assert process.returncode == 0
 
 
+@pytest.mark.once
 def test_all_of_a_long_output_comes_in_order(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -201,6 +209,7 @@ def test_all_of_a_long_output_comes_in_order(
     assert ended.stdout == numbers + b'last\n'
 
 
+@pytest.mark.once
 def test_what_a_script_leaves_running_goes_on(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -225,6 +234,7 @@ def test_what_a_script_leaves_running_goes_on(
         pass
 
 
+@pytest.mark.once
 def test_status_tells_what_became_of_an_id(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -272,6 +282,7 @@ def test_a_folder_that_cannot_be_used_is_named(receiver: Receiver) -> None:
     assert ended.stderr.endswith(b'\n(see /proc/state)\n')
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('options', 'said'),
     [

@@ -11,6 +11,7 @@ import pytest
 import servers
 from receivers import Receiver, commit
 from repositories import Clone, Repository
+from waiting import until
 from world import World
 
 
@@ -69,6 +70,7 @@ def test_it_pulls_through_ssh_without_reading_the_server(
     assert working(receiver, 'id', '-i', '--debug').decode().strip() == node
 
 
+@pytest.mark.once
 def test_a_password_in_the_source_is_not_told(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_password_in_the_source_is_not_told(
     assert b'secret' not in ended.stdout + ended.stderr
 
 
+@pytest.mark.once
 def test_the_root_that_the_server_tells_is_no_source(
     world: World, receiver: Receiver, clone: Clone
 ) -> None:
@@ -93,6 +96,7 @@ def test_the_root_that_the_server_tells_is_no_source(
     assert receiver.runs() == []
 
 
+@pytest.mark.once
 def test_a_bookmark_that_looks_like_a_node_is_none(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -105,6 +109,7 @@ def test_a_bookmark_that_looks_like_a_node_is_none(
     assert f'{name} is not in '.encode() in ended.stdout
 
 
+@pytest.mark.once
 def test_untracked_files_stay(receiver: Receiver, clone: Clone) -> None:
     receiver.todo('mkdir -p build; echo $HG_NODE >>build/page\n')
     nodes = [commit(clone) for _ in range(2)]
@@ -128,7 +133,14 @@ def test_an_untracked_file_in_the_way_is_kept_and_named(
     assert len(receiver.runs()) == 1
 
 
-@pytest.mark.parametrize('how', ['echo x >>file', 'rm file', 'hg rm file'])
+@pytest.mark.parametrize(
+    'how',
+    [
+        'echo x >>file',
+        pytest.param('rm file', marks=pytest.mark.once),
+        pytest.param('hg rm file', marks=pytest.mark.once),
+    ],
+)
 def test_changes_are_kept_and_named_with_a_remedy(
     receiver: Receiver, clone: Clone, how: str
 ) -> None:
@@ -150,6 +162,7 @@ def test_changes_are_kept_and_named_with_a_remedy(
     assert receiver.deploy(node).returncode == 0
 
 
+@pytest.mark.once
 def test_a_folder_that_is_not_its_own_is_left_alone(
     world: World, repository: Repository, receiver: Receiver, clone: Clone
 ) -> None:
@@ -174,6 +187,7 @@ def test_a_folder_that_is_not_its_own_is_left_alone(
     assert receiver.runs() == []
 
 
+@pytest.mark.once
 def test_a_clone_of_another_source_is_left_alone(
     world: World, receiver: Receiver, clone: Clone
 ) -> None:
@@ -194,6 +208,7 @@ def test_a_clone_of_another_source_is_left_alone(
     assert receiver.deploy(node).returncode == 0
 
 
+@pytest.mark.once
 def test_a_clone_of_another_account_is_left_alone(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -286,6 +301,7 @@ def test_a_pull_or_update_that_was_killed_is_made_good(
     assert receiver.runs() == [first, node]
 
 
+@pytest.mark.once
 def test_changes_made_by_hand_survive_an_update_that_was_refused(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -299,6 +315,7 @@ def test_changes_made_by_hand_survive_an_update_that_was_refused(
     assert (receiver.clone / 'file').read_text() == 'by hand\n'
 
 
+@pytest.mark.once
 def test_a_pull_that_hangs_ends_in_time_or_when_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -309,8 +326,7 @@ def test_a_pull_that_hangs_ends_in_time_or_when_cancelled(
     )
     request, data = protocols.deploy(node, id='ab' * 16)
     process = receiver.start(request, data)
-    while not (receiver.account.home / 'pulling').exists():
-        pass
+    until((receiver.account.home / 'pulling').exists)
     assert receiver.status('ab' * 16)['state'] == 'pending'
     assert receiver.ask(*protocols.named('cancel', 'ab' * 16)).returncode == 0
     assert process.wait(60) == 125

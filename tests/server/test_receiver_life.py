@@ -11,6 +11,7 @@ import protocols
 import pytest
 from receivers import WAIT, Receiver, commit, new_id, read_until
 from repositories import Clone, Repository
+from waiting import until
 from world import World
 
 # A family that TERM does not end: a grandchild that ignores it, and one in a
@@ -65,6 +66,7 @@ def test_a_deploy_outlives_its_connection_and_tells_the_next(
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 def test_a_deploy_outlives_whatever_held_its_connection(
     receiver: Receiver, node: str
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_deploy_outlives_whatever_held_its_connection(
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('how', ['cancel', 'signal', 'channel', 'time'])
 def test_what_ends_a_deploy_ends_all_that_it_started(
     receiver: Receiver, node: str, how: str
@@ -142,6 +145,7 @@ def test_one_runs_at_a_time_and_the_next_waits(
     assert receiver.all_runs() == [node, node]
 
 
+@pytest.mark.once
 def test_those_who_wait_run_in_the_order_in_which_they_came(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -157,6 +161,7 @@ def test_those_who_wait_run_in_the_order_in_which_they_came(
     assert receiver.all_runs() == nodes
 
 
+@pytest.mark.once
 def test_who_waits_can_be_cancelled_and_waits_no_longer_than_it_may(
     receiver: Receiver, node: str
 ) -> None:
@@ -179,6 +184,7 @@ def test_who_waits_can_be_cancelled_and_waits_no_longer_than_it_may(
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 def test_not_too_many_wait(receiver: Receiver, node: str) -> None:
     receiver.todo(WAIT)
     waiting = [receiver.start(*protocols.deploy(node)) for _ in range(11)]
@@ -195,6 +201,7 @@ def test_not_too_many_wait(receiver: Receiver, node: str) -> None:
     assert receiver.all_runs() == [node] * 11
 
 
+@pytest.mark.once
 def test_a_cancel_that_is_faster_than_its_deploy_wins(
     receiver: Receiver, node: str
 ) -> None:
@@ -211,6 +218,7 @@ def test_a_cancel_that_is_faster_than_its_deploy_wins(
     assert (other.returncode, other.stdout) == (2, b'')
 
 
+@pytest.mark.once
 def test_an_id_is_for_one_delegation(receiver: Receiver, node: str) -> None:
     id = new_id()
     assert receiver.deploy(node, id=id).returncode == 0
@@ -222,6 +230,7 @@ def test_an_id_is_for_one_delegation(receiver: Receiver, node: str) -> None:
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 def test_a_receiver_that_is_killed_midway_is_told_and_never_repeated(
     receiver: Receiver, node: str
 ) -> None:
@@ -241,6 +250,7 @@ def test_a_receiver_that_is_killed_midway_is_told_and_never_repeated(
     assert receiver.deploy(node).returncode == 0
 
 
+@pytest.mark.once
 def test_the_next_deploy_ends_what_a_killed_receiver_left(
     receiver: Receiver, node: str
 ) -> None:
@@ -266,18 +276,17 @@ def test_a_receiver_that_is_killed_before_the_script_is_replaced(
     wait = 'until [ -e ~/go ]; do sleep 0.02; done'
     account.write('.hgrc', f'[hooks]\npre-pull = echo pull >>~/pulls; {wait}\n')
     process = receiver.start(*protocols.deploy(node))
-    while not (account.home / 'pulls').exists():
-        pass
+    until((account.home / 'pulls').exists)
     (killed,) = receiver.supervisors()
     os.kill(killed, signal.SIGKILL)
-    while not [pid for pid in receiver.supervisors() if pid != killed]:
-        pass
+    until(lambda: [pid for pid in receiver.supervisors() if pid != killed])
     account.write('go', '')
     process.communicate(timeout=60)
     assert process.returncode == 0
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 def test_a_damaged_record_does_not_run_again(
     receiver: Receiver, node: str
 ) -> None:

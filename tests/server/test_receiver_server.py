@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import verdict
 from receivers import WAIT, Receiver
 from repositories import Clone, Repository
 from world import World
@@ -82,9 +83,7 @@ def test_a_push_is_deployed_with_live_output(
     receiver.account.write('go', '')
     done = push.finish()
     assert b'blog| done' in done.remote
-    assert done.remote[-1].startswith(
-        b'delegate: blog: deployed ' + node[:12].encode()
-    )
+    assert verdict.last(done) == verdict.deployed(node)
     assert receiver.all_runs() == [node]
     first, node = node, clone.commit()
     clone.push()
@@ -92,20 +91,21 @@ def test_a_push_is_deployed_with_live_output(
     assert receiver.environment()['HG_NODE'] == node
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
-    ('todo', 'said'),
+    ('todo', 'reason'),
     [
-        ('exit 3', b'failed: exit status 3 after'),
-        ('kill -KILL $$', b'failed: killed by signal KILL after'),
-        ('kill -SEGV $$', b'failed: killed by signal SEGV after'),
+        ('exit 3', 'exit status 3'),
+        ('kill -KILL $$', 'killed by signal KILL'),
+        ('kill -SEGV $$', 'killed by signal SEGV'),
     ],
 )
 def test_the_end_of_a_script_is_told(
-    receiver: Receiver, clone: Clone, todo: str, said: bytes
+    receiver: Receiver, clone: Clone, todo: str, reason: str
 ) -> None:
     receiver.todo(todo)
     clone.commit()
-    assert any(said in line for line in clone.push().remote)
+    assert verdict.failed(reason) in verdict.among(clone.push().remote)
 
 
 def test_cancelling_ends_the_script_on_the_far_side(
@@ -118,10 +118,12 @@ def test_cancelling_ends_the_script_on_the_far_side(
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said
     assert not receiver.processes(f'{receiver.account.home}/script')
-    assert b'failed: cancelled by' in b'\n'.join(push.finish().remote)
+    (end,) = verdict.among(push.finish().remote)
+    assert end.state == 'failed' and end.detail.startswith('cancelled by ')
     assert [state for state, _ in states(receiver)] == ['cancelled']
 
 
+@pytest.mark.once
 def test_what_a_killed_server_has_left_running_can_be_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -132,6 +134,7 @@ def test_what_a_killed_server_has_left_running_can_be_cancelled(
     assert states(receiver) == [('cancelled', 1)]
 
 
+@pytest.mark.once
 def test_what_had_succeeded_before_it_was_cancelled_has_succeeded(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -144,6 +147,7 @@ def test_what_had_succeeded_before_it_was_cancelled_has_succeeded(
     assert states(receiver) == [('succeeded', 1)]
 
 
+@pytest.mark.once
 def test_what_cannot_be_cancelled_over_there_is_said(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -160,6 +164,7 @@ def test_what_cannot_be_cancelled_over_there_is_said(
     assert again.stderr.startswith(b'abort: delegation 1 is not running\n')
 
 
+@pytest.mark.once
 def test_what_is_given_up_on_is_ended_on_the_far_side(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -167,12 +172,13 @@ def test_what_is_given_up_on_is_ended_on_the_far_side(
     receiver.todo(WAIT)
     clone.commit()
     said = clone.push().remote
-    assert any(b'blog: failed: no output for 1 s' in line for line in said)
+    assert verdict.failed('no output for 1 s') in verdict.among(said)
     assert not any(b'may go on' in line for line in said)
     assert not receiver.processes(f'{receiver.account.home}/script')
     assert states(receiver) == [('failed', 1)]
 
 
+@pytest.mark.once
 def test_what_is_cancelled_while_it_is_taken_up_again_is_ended_there(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -197,6 +203,7 @@ def test_what_is_cancelled_while_it_is_taken_up_again_is_ended_there(
     assert not receiver.processes(f'{receiver.account.home}/script')
 
 
+@pytest.mark.once
 def test_what_goes_along_is_cancelled_there_as_well(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -215,6 +222,7 @@ def test_what_goes_along_is_cancelled_there_as_well(
     assert len(receiver.all_runs()) == 1
 
 
+@pytest.mark.once
 def test_what_had_not_begun_needs_no_receiver_to_be_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -225,6 +233,7 @@ def test_what_had_not_begun_needs_no_receiver_to_be_cancelled(
     assert b'delegation 1 is cancelled' in said and b'may go on' not in said
 
 
+@pytest.mark.once
 def test_what_had_begun_is_cancelled_after_an_attempt_that_had_not(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -245,7 +254,7 @@ def test_a_server_killed_midway_hears_the_outcome_of_the_only_run(
     receiver.account.write('go', '')
     again = receiver.repository.hg('delegate', '--pending', check=False)
     assert b'blog| begun' in again.stdout and b'blog| done' in again.stdout
-    assert b'failed: exit status 3' in again.stderr
+    assert verdict.failed('exit status 3') in verdict.among(again.stderr)
     assert receiver.all_runs() == [node]
     assert states(receiver) == [('failed', 2)]
 
@@ -263,11 +272,12 @@ def test_a_connection_that_is_cut_is_taken_up_again(
         push.wait_for(b'trying again in 1 s')
         receiver.account.write('go', '')
         done = push.finish()
-    assert done.remote[-1].startswith(b'delegate: blog: deployed ')
+    assert verdict.last(done).state == 'deployed'
     assert receiver.all_runs() == [node]
     assert states(receiver) == [('succeeded', 2)]
 
 
+@pytest.mark.once
 def test_sshd_that_is_killed_stops_nothing(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -280,14 +290,15 @@ def test_sshd_that_is_killed_stops_nothing(
     stat = Path(f'/proc/{follower}/stat').read_text()
     os.kill(int(stat.rpartition(')')[2].split()[1]), signal.SIGKILL)
     done = push.finish()
-    assert any(b'blog: pending: ' in line for line in done.remote)
+    assert [end.state for end in verdict.among(done.remote)] == ['pending']
     receiver.account.write('go', '')
     again = receiver.repository.hg('delegate', '--pending')
     assert b'blog| done' in again.stdout
-    assert b'blog: deployed ' + node[:12].encode() in again.stdout
+    assert verdict.deployed(node) in verdict.among(again.stdout)
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 def test_the_time_limit_of_the_receiver_is_told(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -296,7 +307,7 @@ def test_the_time_limit_of_the_receiver_is_told(
     clone.commit()
     said = clone.push().remote
     assert b'blog| delegate-receive: not finished after 1 s' in said
-    assert any(b'blog: failed: exit status 124' in line for line in said)
+    assert verdict.failed('exit status 124') in verdict.among(said)
 
 
 class Way:

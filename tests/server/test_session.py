@@ -117,7 +117,7 @@ def test_memory_stays_flat_however_much_is_said(sshd: loopback.Sshd) -> None:
         '    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
         'port, identity, hostkey = sys.argv[1:]\n'
         'with session.open("127.0.0.1", port=int(port), identity=identity,\n'
-        '        hostkeys=[hostkey], config_path="/dev/null/no") as opened:\n'
+        '        hostkeys=[hostkey], config_path="none") as opened:\n'
         '    def run(command):\n'
         '        return opened.execute(command, b"", lambda s, d: None,\n'
         '            lambda: None, idle_timeout=60, timeout=600)\n'
@@ -330,7 +330,7 @@ def test_a_process_that_ends_with_a_session_open_says_nothing(
         'from hgext_delegate.ssh import session\n'
         'port, identity, hostkey = sys.argv[1:]\n'
         'opened = session.open("127.0.0.1", port=int(port),\n'
-        '    identity=identity, hostkeys=[hostkey], config_path="/none")\n'
+        '    identity=identity, hostkeys=[hostkey], config_path="none")\n'
         'print(opened.is_alive())\n'
     )
     done = subprocess.run(

@@ -76,7 +76,11 @@ def test_a_certificate_of_another_key_is_not_sent(
     other = certify(ca, loopback.keygen(home / 'other'))
     configure(home, sshd, key, other)
     assert 'refused the key' in sshhome.failure('alias').reason
+    # as with ssh, where one is named that beside the key does not count
     certify(ca, key)
+    assert 'refused the key' in sshhome.failure('alias').reason
+    with open(home / '.ssh' / 'config', 'a', encoding='ascii') as config:
+        config.write(f'  CertificateFile {key}-cert.pub\n')
     assert sshhome.status('alias') == 0
 
 

@@ -139,7 +139,7 @@ def test_nothing_is_logged_to_standard_error(
         'from hgext_delegate.ssh import session\n'
         'try:\n'
         '    session.open("127.0.0.1", port=int(sys.argv[1]),\n'
-        '        identity=sys.argv[2], config_path="/dev/null/none",\n'
+        '        identity=sys.argv[2], config_path="none",\n'
         '        hostkeys=[sys.argv[3]])\n'
         'except session.SessionError as error:\n'
         '    print(error)\n'

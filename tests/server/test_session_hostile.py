@@ -6,7 +6,6 @@ import contextlib
 import struct
 import threading
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 import sessions
 from loopback import message
 
-from hgext_delegate.ssh import channel_receiver, hardening, session
+from hgext_delegate.ssh import session
 
 pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
 
@@ -137,16 +136,6 @@ def test_a_host_key_that_changes_midway_ends_the_session(
     error = hostile.failure(folder, behave)
     assert error.reason.endswith('is not the one that is pinned')
     assert error.started
-
-
-def test_a_jump_host_is_held_to_its_window_too() -> None:
-    buffer = paramiko.buffered_pipe.BufferedPipe()
-    opened = types.SimpleNamespace(in_buffer=buffer)
-    for _ in range(hardening.WINDOW // 32768):
-        hardening._feed(opened, paramiko.Message(b'\0\0\x80\0' + bytes(32768)))
-    with pytest.raises(channel_receiver.ViolationError):
-        hardening._feed(opened, paramiko.Message(b'\0\0\0\1x'))
-    assert len(buffer) == hardening.WINDOW
 
 
 @pytest.mark.parametrize(

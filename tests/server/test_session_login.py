@@ -178,7 +178,7 @@ def test_a_host_may_have_an_ipv6_address(
 
 def test_only_the_strong_algorithms_are_offered(sshd: loopback.Sshd) -> None:
     with sessions.connect(sshd) as opened:
-        transport = opened._route.transport
+        transport = opened._link.transport
         offered = ' '.join(
             transport.preferred_ciphers
             + transport.preferred_macs

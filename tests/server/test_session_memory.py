@@ -13,7 +13,7 @@ from typing import Any
 import hostile
 import loopback
 import pytest
-from world import CHECKOUT
+from sources import CHECKOUT
 
 MOST = 16 * 1024  # KB
 QUIET = [hostile.status(0), (hostile.EOF,), (hostile.CLOSE,)]
@@ -42,7 +42,7 @@ def used(
 ) -> subprocess.CompletedProcess[str]:
     """A session in a process of its own, which prints its memory in KB."""
     with contextlib.closing(loopback.Hostile(folder, behave)) as server:
-        path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / 'tests')])
+        path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / 'tests' / 'lib')])
         return subprocess.run(
             [sys.executable, '-c', CLIENT, str(folder), str(server.port)],
             env={**os.environ, 'PYTHONPATH': path},

@@ -6,27 +6,17 @@ import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import servers
+import verdict
 from accounts import Account
 from repositories import Completed, Repository
+from setups import FOLDER, paste, pasted, refused, script, setup, url
+from snapshot import tree
 from world import World
 
-FOLDER = Path('.config', 'hg-delegate')
 FINGERPRINT = re.compile(r'SHA256:[A-Za-z0-9+/]{43}')
-
-
-def url(world: World, host: str = 'localhost') -> str:
-    return f'ssh://{world.deploy.name}@{host}:{world.port}'
-
-
-def setup(
-    world: World, repository: Repository, *args: str, **how: Any
-) -> Completed:
-    """hg delegate-setup blog for the world's deploy account, with ARGS."""
-    return repository.hg('delegate-setup', 'blog', url(world), *args, **how)
 
 
 def answered(world: World, repository: Repository, answer: bytes) -> Completed:
@@ -35,45 +25,6 @@ def answered(world: World, repository: Repository, answer: bytes) -> Completed:
     command += ['--config', 'ui.interactive=yes']
     command += ['delegate-setup', 'blog', url(world)]
     return repository.owner.run(command, input=answer, check=False)
-
-
-def refused(done: Completed) -> str:
-    """What the command said as it aborted; and it printed nothing to paste."""
-    said = done.stderr.decode()
-    assert done.returncode == 255 and 'Traceback' not in said
-    assert b'ssh-ed25519 AAAA' not in done.stdout
-    assert '\nabort: ' in '\n' + said
-    return said[said.index('abort: ') :]
-
-
-def pasted(done: Completed) -> tuple[str, str]:
-    """The line for authorized_keys and those for the hgrc, as printed."""
-    head, line, hgrc = done.stdout.decode().split('\n\n', 2)
-    assert all(text.startswith('# ') for text in head.splitlines())
-    return line + '\n', hgrc
-
-
-def paste(world: World, repository: Repository, done: Completed) -> None:
-    line, hgrc = pasted(done)
-    world.deploy.write('.ssh/authorized_keys', line, 0o600)
-    repository.hgrc(hgrc)
-
-
-def script(world: World) -> str:
-    """The forced command of the world, which finds its home by itself."""
-    return f'cd {world.deploy.home} && ./forced'
-
-
-def tree(folder: Path) -> dict[Path, Any]:
-    """All that is in FOLDER: mode, time and content by name."""
-    return {
-        path: (
-            path.lstat().st_mode,
-            path.lstat().st_mtime_ns,
-            path.is_file() and path.read_bytes(),
-        )
-        for path in folder.rglob('*')
-    }
 
 
 def forget_hosts(account: Account) -> None:
@@ -100,7 +51,7 @@ def test_what_is_printed_is_pasted_and_a_push_deploys(
     node = clone.commit()
     push = clone.push()
     assert b'blog| deployed' in push.remote
-    assert push.remote[-1].startswith(b'delegate: blog: deployed ')
+    assert verdict.last(push).state == 'deployed'
     (deploy,) = world.deploys()
     assert deploy.command == f'hg-delegate 1 blog {node}'
 
@@ -140,7 +91,7 @@ def test_by_itself_it_proposes_the_receiver_which_deploys(
     node = clone.commit(files={'text': '1'})
     push = clone.push()
     assert b'blog| deploying %s' % node.encode() in push.remote, push.remote
-    assert push.remote[-1].startswith(b'delegate: blog: deployed ')
+    assert verdict.last(push).state == 'deployed'
 
 
 def test_run_again_it_changes_nothing_and_prints_the_same(
@@ -243,7 +194,7 @@ def test_the_key_whose_fingerprint_is_given_is_pinned(
     assert f'blog:hostkey = {world.sshd.host_keys[number]}\n' in pasted(done)[1]
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
 
 
 def test_another_fingerprint_is_refused_even_where_the_host_is_known(

@@ -6,8 +6,9 @@ import sys
 
 import loopback
 import pytest
+import verdict
 from repositories import Repository
-from test_setup import FOLDER, paste, pasted, refused, script, setup, url
+from setups import FOLDER, paste, pasted, refused, script, setup, url
 from world import World
 
 
@@ -73,16 +74,21 @@ def test_where_a_jump_host_leads_no_source_address_is_named(
     paste(world, repository, done)
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
-    world.server.write('.ssh/config', config.replace('id_ed25519', 'none'))
-    said = refused(setup(world, repository, check=False))
-    assert said.startswith('abort: identity file none does not exist\n')
-    world.deploy.write('.ssh/authorized_keys', '')
+    assert verdict.last(clone.push()).state == 'deployed'
     # Without a key of its own the jump host must take that of the target.
     config = config.replace('  IdentityFile ~/.ssh/id_ed25519\n', '')
     world.server.write('.ssh/config', config)
     said = refused(setup(world, repository, check=False))
-    assert said.startswith('abort: localhost refused the key as ')
+    where = f'localhost port {world.port}'
+    assert said == (
+        f'abort: the jump host to {where} ended with status 255\n'
+        f'(it said: {world.pusher.name}@localhost: Permission denied '
+        '(publickey).)\n'
+    )
+    folder = world.server.home / FOLDER / 'keys'
+    (public,) = [path.read_text('ascii') for path in folder.glob('*.pub')]
+    world.pusher.write('.ssh/authorized_keys', public, 0o600)
+    setup(world, repository)
 
 
 def test_by_a_proxy_command_likewise_and_the_source_is_not_known(
@@ -134,6 +140,6 @@ def test_what_is_enabled_for_once_only_is_enabled_by_the_lines(
     )
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
     done = setup(world, repository, '--command', script(world))
     assert b'[extensions]' not in done.stdout

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import loopback
 import pytest
+import verdict
 from mercurial import error
 from repositories import Repository
-from test_setup import FOLDER, paste, refused, script, setup, tree, url
+from setups import FOLDER, paste, refused, script, setup, url
+from snapshot import tree
 from world import World
 
 from hgext_delegate.commands.setup import command, keypair, private
@@ -286,7 +288,7 @@ def test_any_other_name_of_the_folder_will_do(
     paste(world, repository, done)
     clone = world.clone(repository)
     clone.commit()
-    assert b': deployed ' in clone.push().remote[-1]
+    assert verdict.last(clone.push()).state == 'deployed'
 
 
 def test_root_makes_no_key_for_the_repository_of_another(

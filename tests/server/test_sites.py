@@ -7,10 +7,12 @@ import shutil
 import subprocess
 
 import loopback
+import pytest
+import verdict
 from accounts import Account
 from repositories import Repository
-from test_deploy import LAST
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
 PAGE = (CHECKOUT / 'docs' / 'sites.rst').read_text('utf-8')
 BLOCK = re.compile(r'^\.\. code-block:: (\w+)\n((?:\n|   .*\n)+)', re.MULTILINE)
@@ -38,6 +40,7 @@ def deployed(world: World, account: Account) -> list[str]:
     return [deploy.context['node'] for deploy in world.deploys(account)]
 
 
+@pytest.mark.once
 def test_each_site_gets_what_is_for_it(
     world: World, repository: Repository
 ) -> None:
@@ -62,8 +65,7 @@ def test_each_site_gets_what_is_for_it(
     clone.hg(*bookmark)
     ended = clone.push(*push[1:], check=False)
     assert ended.returncode == 1
-    (last,) = filter(None, map(LAST.match, ended.remote))
-    assert last[1] == b'www' and last[3].decode() == nodes[2][:12]
+    assert verdict.among(ended.remote) == [verdict.deployed(nodes[2], 'www')]
     assert deployed(world, sites['www']) == [nodes[2]]
     assert deployed(world, sites['staging']) == nodes
     assert deployed(world, sites['docs']) == [nodes[1]]

@@ -10,26 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import verdict
+from delegations import outcomes
+from hgrc import targets, unreachable
 from repositories import Clone, Repository, RunningPush
-from test_deploy import targets
-from world import World
-
-HELD = """\
-. ./record
-echo begun
-. ./hold
-"""
-
-
-def unreachable(world: World) -> str:
-    url = f'ssh://{world.deploy.name}@localhost:1'
-    return f'[delegate]\nblog = {url}\nblog:retries = 0\n'
-
-
-def log(repository: Repository) -> list[tuple[str, str]]:
-    """(state, node) by hg delegate-log, oldest first."""
-    rows = json.loads(repository.hg('delegate-log', '-Tjson').stdout)
-    return [(row['state'], row['node']) for row in reversed(rows)]
+from world import BEGUN, World
 
 
 def outbox(repository: Repository) -> list[str]:
@@ -42,12 +27,12 @@ def outbox(repository: Repository) -> list[str]:
 @pytest.fixture
 def waiting(world: World, repository: Repository, clone: Clone) -> list[str]:
     """The nodes of two pushes that wait in REPOSITORY; it can be reached."""
-    repository.hgrc(unreachable(world))
+    repository.hgrc(unreachable(world, 'retries = 0'))
     nodes = []
     for _ in range(2):
         nodes.append(clone.commit())
         clone.push()
-    assert log(repository) == [('pending', node) for node in nodes]
+    assert outcomes(repository) == [('pending', node) for node in nodes]
     repository.hgrc(targets(world))
     return nodes
 
@@ -67,7 +52,7 @@ def test_a_clone_takes_nothing_of_ours_along(
         assert (to / '.hg' / 'store' / '00changelog.i').exists()
         assert not list(to.rglob('*delegate*'))
     assert not world.deploys()
-    assert log(repository) == [('pending', node) for node in waiting]
+    assert outcomes(repository) == [('pending', node) for node in waiting]
 
 
 def test_a_share_and_its_source_have_one_journal_and_one_turn(
@@ -78,7 +63,7 @@ def test_a_share_and_its_source_have_one_journal_and_one_turn(
     share = [*world.hg, '--config', 'extensions.share=', 'share', '-U']
     world.server.run([*share, str(repository.path), str(shared.path)])
     shared.hgrc(targets(world))
-    world.forced_command(HELD)
+    world.forced_command(BEGUN)
     other = world.clone(repository)
     first = clone.commit(files={'a': '1'})
     begun = clone.start_push(shared.url)
@@ -88,14 +73,14 @@ def test_a_share_and_its_source_have_one_journal_and_one_turn(
     waits.wait_for(b'waiting for delegation 3 of ')
     world.deploy.write('go', '')
     for push in (begun, waits):
-        assert b': deployed ' in push.finish().remote[-1]
-    assert log(repository) == [
+        assert verdict.last(push.finish()).state == 'deployed'
+    assert outcomes(repository) == [
         ('superseded', waiting[0]),
         ('superseded', waiting[1]),
         ('succeeded', first),
         ('succeeded', second),
     ]
-    assert log(shared) == log(repository)
+    assert outcomes(shared) == outcomes(repository)
     assert (repository.path / '.hg' / 'delegate' / 'journal').exists()
     assert not (shared.path / '.hg' / 'delegate').exists()
     assert not (shared.path / '.hg' / 'store').exists()
@@ -111,7 +96,7 @@ def test_a_push_that_was_rolled_back_is_not_delegated(
     repository.hg(*rollback)
     assert outbox(repository) == waiting[:1]
     repository.hg('delegate', '--pending', check=False)
-    assert log(repository) == [
+    assert outcomes(repository) == [
         ('succeeded', waiting[0]),
         ('cancelled', waiting[1]),
     ]
@@ -120,8 +105,8 @@ def test_a_push_that_was_rolled_back_is_not_delegated(
     assert len(deploy.context['pushes']) == 1
     # what was taken back can be pushed again, in a transaction of its own
     clone.hg('phase', '--draft', '--force', waiting[1])
-    assert b': deployed ' in clone.push().remote[-1]
-    assert log(repository)[2:] == [('succeeded', waiting[1])]
+    assert verdict.last(clone.push()).state == 'deployed'
+    assert outcomes(repository)[2:] == [('succeeded', waiting[1])]
 
 
 def test_a_changeset_that_was_stripped_is_not_delegated(
@@ -130,7 +115,7 @@ def test_a_changeset_that_was_stripped_is_not_delegated(
     strip = ['--config', 'extensions.strip=', 'strip', '--no-backup']
     repository.hg(*strip, waiting[1])
     repository.hg('delegate', '--pending', check=False)
-    assert log(repository) == [
+    assert outcomes(repository) == [
         ('succeeded', waiting[0]),
         ('cancelled', waiting[1]),
     ]
@@ -141,7 +126,7 @@ def test_a_changeset_that_was_stripped_is_not_delegated(
     clone.push('-f')
     last = clone.hg('log', '-r', 'tip', '-T', '{node}').stdout.decode()
     assert outbox(repository) == [last]
-    assert log(repository)[-1] == ('succeeded', last)
+    assert outcomes(repository)[-1] == ('succeeded', last)
 
 
 @pytest.fixture
@@ -150,7 +135,7 @@ def left_behind(
 ) -> Iterator[int]:
     """The PID of the process that 'wait = no' has left delegating."""
     repository.hgrc(targets(world, more='blog:wait = no\n'))
-    world.forced_command(HELD)
+    world.forced_command(BEGUN)
     clone.commit()
     clone.push()
     while not world.deploys():
@@ -160,10 +145,11 @@ def left_behind(
     ]
     yield pid
     world.deploy.write('go', '')
-    while log(repository)[-1][0] == 'running':
+    while outcomes(repository)[-1][0] == 'running':
         time.sleep(0.05)
 
 
+@pytest.mark.once
 def test_what_is_left_behind_has_nothing_of_the_connection(
     world: World, left_behind: int
 ) -> None:
@@ -208,7 +194,7 @@ def test_what_is_left_of_a_push_that_was_partly_stripped_is_delegated(
 
 def held(world: World, clone: Clone) -> tuple[str, RunningPush]:
     """A changeset that is being deployed until there is a file 'go'."""
-    world.forced_command('. ./record\necho begun\n. ./hold\n')
+    world.forced_command(BEGUN)
     node = clone.commit()
     runs = clone.start_push()
     runs.wait_for(b'blog| begun')
@@ -227,8 +213,8 @@ def test_what_is_stripped_while_it_waits_for_its_turn_is_not_deployed(
     repository.hg('--config', 'extensions.strip=', 'strip', '-r', gone)
     world.deploy.write('go', '')
     runs.finish()
-    said = b'\n'.join(waits.finish().remote)
-    assert b'failed: the changeset is gone from the repository' in said
+    said = verdict.among(waits.finish().remote)
+    assert verdict.failed('the changeset is gone from the repository') in said
     assert [deploy.context['node'] for deploy in world.deploys()] == [first]
 
 
@@ -254,8 +240,7 @@ def test_what_is_left_of_a_push_when_its_turn_comes_is_deployed(
         repository.hg('debugobsolete', gone)
     world.deploy.write('go', '')
     runs.finish()
-    said = b'\n'.join(waits.finish().remote)
-    assert b'deployed %s' % kept[:12].encode() in said
+    assert verdict.last(waits.finish()) == verdict.deployed(kept)
     nodes = [deploy.context['node'] for deploy in world.deploys()]
     assert nodes == [first, kept]
     log = repository.hg('delegate-log', '-l', '1', '-T', '{state} {node}')

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import re
-from collections.abc import Iterator
 
+from delegations import every_state, log
+from hgrc import targets
 from pushes import serve
 from repositories import Clone, Repository
-from test_deploy import targets
-from test_pending import log
 from world import World
-
-from hgext_delegate.state import delegation, journal as journalmod
 
 FIELDS = (
     '{id} {target} {state} {node} {pusher} {date|isodate} {seconds} {status}'
     ' {reason}\n'
 )
-
-
-@contextlib.contextmanager
-def every_state(world: World, repository: Repository) -> Iterator[None]:
-    """One delegation to blog in each state, pending is 1 and so on."""
-    folder = repository.path / '.hg' / 'delegate'
-    world.server.mkdir(folder / 'log')
-    lock = world.server.write(folder / 'blog.lock', '')
-    world.server.write(folder / 'journal', '')
-    journal = journalmod.open(str(folder / 'journal'))
-    for number in range(1, 8):
-        who = 'alice' if number > 1 else None
-        journal.record('blog', f'{number:040}', who)
-    for row in reversed(journal.newest('blog', 6)):
-        assert journal.claim(row, None)
-    end = journal.end
-    end(3, delegation.SUCCEEDED, status=0, seconds=2.125)
-    end(4, delegation.FAILED, status=3, seconds=1.0, reason='exit status 3')
-    end(5, delegation.LOST, seconds=1.0, reason='connection closed')
-    end(6, delegation.SUPERSEDED, merged_into=3)
-    end(7, delegation.CANCELLED, reason='cancelled by bob', cancelled_by='bob')
-    journal.close()
-    with open(lock) as held:  # somebody works on 2
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 def test_the_newest_come_first_each_on_a_line(

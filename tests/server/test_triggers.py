@@ -6,24 +6,20 @@ import contextlib
 from typing import Any
 
 import pytest
+import verdict
+from delegations import log, states
+from deploys import nodes
+from hgrc import PUSHVARS, targets, unreachable
 from repositories import Clone, Push, Repository
-from test_deploy import LAST, targets
-from test_pending import log, states, unreachable
 from world import World
 
 DRAFTS = '[phases]\npublish = no\n'
 EVOLUTION = DRAFTS + '[experimental]\nevolution = all\n'
-PUSHVARS = '[push]\npushvars.server = yes\n'
 
 
 def sites(world: World, trigger: str, *more: str) -> str:
     lines = [f'blog:{option}\n' for option in (f'trigger = {trigger}', *more)]
     return targets(world, more=''.join(lines))
-
-
-def nodes(world: World) -> list[str]:
-    """What was deployed, oldest first."""
-    return [deploy.context['node'] for deploy in world.deploys()]
 
 
 def ours(push: Push) -> list[bytes]:
@@ -40,10 +36,9 @@ def with_a_bookmark(repository: Repository, clone: Clone) -> Clone:
     """A clone whose two changesets are pushed; 'live' is at the first."""
     clone.commit()
     clone.hg('bookmark', '-i', 'live')
-    clone.push('-B', 'live')
     clone.commit()
     clone.hg('bookmark', '-f', '-i', '-r', '.^', 'live')
-    clone.push('-r', '.')
+    clone.deliver('live')
     return clone
 
 
@@ -76,8 +71,7 @@ def test_a_push_of_a_bookmark_alone_delegates(
             url = f'{stack.enter_context(served)}/{repository.path.name}'
         push = shared.push(url, '-B', 'live', check=False)
     assert push.returncode == 1  # as ever, without changesets
-    last = LAST.match(ours(push)[-1])
-    assert last and last[3].decode() == new[:12]
+    assert verdict.read(ours(push)[-1]) == verdict.deployed(new)
     assert b'blog| deployed' in push.remote
     assert nodes(world) == [new]
     assert told(world)['node'] is told(world)['node_last'] is None
@@ -111,10 +105,11 @@ def test_a_bookmark_and_its_changesets_are_one_delegation(
     push = shared.push('-B', 'live')
     assert nodes(world) == [new]
     assert states(repository) == ['succeeded']
-    assert len([line for line in push.remote if LAST.match(line)]) == 1
+    assert verdict.among(push.remote) == [verdict.deployed(new)]
     assert told(world)['bookmarks']['live'][1] == told(world)['node'] == new
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     'option', ['trigger = changegroup', 'trigger = phase', 'wait = yes']
 )
@@ -163,8 +158,8 @@ def test_a_bookmark_that_moves_back_goes_back_to_nothing(
     new = move(shared, 'live', 'tip')
     shared.push('-B', 'live', check=False)
     move(shared, 'live', 'tip^')
-    said = ours(shared.push('-B', 'live', check=False))
-    assert said == [b'delegate: blog: superseded by ' + new[:12].encode()]
+    (said,) = ours(shared.push('-B', 'live', check=False))
+    assert verdict.read(said) == verdict.superseded(new)
     assert nodes(world) == [new]
 
 
@@ -179,6 +174,7 @@ def test_what_is_deployed_is_deployed_again_when_its_bookmark_comes(
     assert nodes(world) == [new, new]
 
 
+@pytest.mark.once
 def test_hundreds_of_bookmarks_are_looked_at_each(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -219,7 +215,7 @@ def with_drafts(repository: Repository, clone: Clone) -> Clone:
     repository.hgrc(DRAFTS)
     clone.commit()
     clone.commit()
-    clone.push()
+    clone.deliver(draft=True)
     return clone
 
 
@@ -231,8 +227,7 @@ def test_what_becomes_public_is_delegated(
     assert not ours(draft.push())
     draft.hg('phase', '--public', '-r', 'tip^')
     push = draft.push(check=False)
-    last = LAST.match(ours(push)[-1])
-    assert last and last[3].decode() == node(draft, 'tip^')[:12]
+    assert verdict.read(ours(push)[-1]) == verdict.deployed(node(draft, 'tip^'))
     assert told(world)['phases'] == 2
     draft.hg('phase', '--public', '-r', new)
     draft.push(check=False)
@@ -262,6 +257,7 @@ def test_what_is_public_when_it_comes_has_become_public(
     assert nodes(world) == [new]
 
 
+@pytest.mark.once
 def test_a_pusher_may_skip_all_targets(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -292,12 +288,14 @@ def test_a_pusher_may_choose_targets(
         repository.hgrc(config)
     clone.commit()
     push = clone.push('--pushvars', 'DELEGATE=only:docs,site')
-    assert len([line for line in push.remote if LAST.match(line)]) == 2
+    ends = [end.target for end in verdict.among(push.remote)]
+    assert sorted(ends) == ['docs', 'site']
     ran = {deploy.context['target'] for deploy in world.deploys()}
     assert ran == {'docs', 'site'}
     assert told(world)['variables'] == {'DELEGATE': 'only:docs,site'}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     'wish', ['only:blgo', 'only:', 'only', 'no', 'only:blog,blgo', '']
 )
@@ -324,6 +322,7 @@ def test_a_wish_is_nothing_where_the_server_takes_none(
     assert nodes(world) == [new]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('word', ['bookmarks', 'push', 'Changegroup'])
 def test_a_push_waits_for_a_trigger_that_is_set_wrongly(
     world: World, repository: Repository, clone: Clone, word: str
@@ -337,6 +336,7 @@ def test_a_push_waits_for_a_trigger_that_is_set_wrongly(
     assert nodes(world) == [node]
 
 
+@pytest.mark.once
 def test_a_push_waits_for_a_trigger_that_the_host_refuses(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -392,12 +392,13 @@ def test_what_is_hidden_before_its_turn_is_not_deployed(
     clone.push(check=False)
     repository.hgrc(targets(world) + EVOLUTION)
     said = repository.hg('delegate', '--pending', check=False)
-    assert b'blog: deployed ' + kept[:12].encode() in said.stdout
+    assert verdict.deployed(kept) in verdict.among(said.stdout)
     assert nodes(world) == [kept]
     cancelled = repository.hg('delegate-log', '-v', '2').stdout
     assert b'cancelled' in cancelled and b'is hidden by now' in cancelled
 
 
+@pytest.mark.once
 @pytest.mark.parametrize('line', ['blog:triger = bookmark', 'blog:trigger ='])
 def test_a_bookmark_waits_for_a_trigger_that_is_misspelt(
     world: World, repository: Repository, shared: Clone, line: str

@@ -7,28 +7,16 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
+import verdict
+from delegations import log
+from hgrc import targets
 from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
-from test_deploy import targets
-from test_pending import log
 from world import World
 
-from hgext_delegate.delivery import worker as workermod
-from hgext_delegate.report import wording
 from hgext_delegate.state import sqlite_file
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    """A clone of a repository with one push that was deployed."""
-    repository.hgrc(targets(world))
-    clone.commit()
-    clone.push()
-    return clone
 
 
 @pytest.fixture
@@ -63,27 +51,28 @@ def replace_by_text(path: Path) -> None:
     path.write_text('this is no database at all\n' * 500)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     'damage', [cut_short, overwrite_the_middle, replace_by_text]
 )
 def test_a_damaged_journal_is_set_aside_and_said_once(
     world: World,
     repository: Repository,
-    ready: Clone,
+    pushed: Clone,
     folder: Path,
     damage: Callable[[Path], None],
 ) -> None:
     damage(folder / 'journal')
-    first = ready.commit()
-    said = ours(ready.push())
+    first = pushed.commit()
+    said = ours(pushed.push())
     reports = [line for line in said if b'journal is damaged: ' in line]
     assert len(reports) == 1
     (aside,) = folder.glob('journal.damaged-*')
     hint = said[said.index(reports[0]) + 1].decode()
     assert hint.startswith('(') and aside.name in hint
-    assert any(line.startswith(b'delegate: blog: deployed') for line in said)
-    second = ready.commit()
-    assert len(ours(ready.push())) == 1
+    assert verdict.deployed(first) in verdict.among(said)
+    second = pushed.commit()
+    assert len(ours(pushed.push())) == 1
     runs = [deploy.context['node'] for deploy in world.deploys()]
     assert runs[1:] == [first, second]
     assert states(repository)[second] == 'succeeded'
@@ -163,6 +152,7 @@ def put_a_file_there(world: World, folder: Path) -> Callable[[], None]:
     return put_back
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('break_it', 'reason', 'remedy'),
     [
@@ -182,17 +172,17 @@ def put_a_file_there(world: World, folder: Path) -> Callable[[], None]:
 def test_without_a_journal_a_push_waits_and_the_next_one_takes_it_along(
     world: World,
     repository: Repository,
-    ready: Clone,
+    pushed: Clone,
     folder: Path,
     break_it: Callable[[World, Path], Callable[[], None]],
     reason: bytes,
     remedy: bytes,
 ) -> None:
     mend = break_it(world, folder)
-    waiting = ready.commit()
-    said = ours(ready.push())
+    waiting = pushed.commit()
+    said = ours(pushed.push())
     assert len(said) == 3
-    assert said[0].startswith(b'delegate: blog: pending: ')
+    assert verdict.read(said[0]).state == 'pending'
     assert reason in said[0]
     assert remedy in said[1]
     assert said[2].startswith(b'(tried again at the next push to blog')
@@ -200,32 +190,13 @@ def test_without_a_journal_a_push_waits_and_the_next_one_takes_it_along(
     assert len(world.deploys()) == 1
     mend()
     assert states(repository)[waiting] == 'pending'
-    newest = ready.commit()
-    assert b': deployed ' in ready.push().remote[-1]
+    newest = pushed.commit()
+    assert verdict.last(pushed.push()).state == 'deployed'
     (push, other) = world.deploys()[-1].context['pushes']
     assert [push['node'], other['node']] == [waiting, newest]
     assert states(repository)[newest] == 'succeeded'
     assert states(repository)[waiting] == 'superseded'
     assert repository.hg('delegate', '--pending').stdout == b''
-
-
-def test_a_bug_is_written_through_no_link(tmp_path: Path) -> None:
-    victim = tmp_path / 'victim'
-    victim.write_text('whole')
-    (tmp_path / 'traceback').symlink_to(victim)
-    worker = SimpleNamespace(paths=SimpleNamespace(folder=str(tmp_path)))
-    said = workermod.Worker._internal(cast(Any, worker), KeyError('x'))
-    assert said.reason == 'internal error: KeyError'
-    assert victim.read_text() == 'whole'
-    (tmp_path / 'traceback').unlink()
-    workermod.Worker._internal(cast(Any, worker), KeyError('x'))
-    assert (tmp_path / 'traceback').stat().st_mode & 0o777 == 0o600
-
-
-def test_what_cannot_be_imported_is_named_without_its_place() -> None:
-    error = ImportError('no x in cffi (/srv/venv/cffi.so)', name='cffi')
-    line, _remedy = wording.of_import(error)
-    assert line == b'cannot log in anywhere: cffi cannot be imported'
 
 
 # A proxy that holds the journal once a delegation has begun.
@@ -251,23 +222,25 @@ pump(lambda size: os.read(0, size), up)
 """
 
 
+@pytest.mark.once
 def test_what_could_not_be_asked_for_waits_and_says_why(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     holder = world.server.write('holder.py', HOLDER)
     journal = repository.path / '.hg' / 'delegate' / 'journal'
     proxy = f'{world.python} {holder} {journal} {world.port}'
     world.server.write('.ssh/config', f'ProxyCommand {proxy}\n')
-    node = ready.commit()
-    push = ready.push()
-    locked = b'the journal cannot be used: database is locked'
+    node = pushed.commit()
+    push = pushed.push()
+    locked = 'the journal cannot be used: database is locked'
     remedy = (
         b"tried again at the next push to blog, or by 'hg delegate --pending'"
     )
-    assert ours(push) == [
-        b'delegate: blog: pending: ' + locked,
+    first, *rest = ours(push)
+    assert verdict.read(first) == verdict.pending(locked)
+    assert rest == [
         b'(%s)' % remedy,
-        b'delegate: ' + locked,
+        b'delegate: ' + locked.encode(),
         b'(another process holds it; see fuser .hg/delegate/journal)',
     ]
     world.server.write('.ssh/config', '')
@@ -275,16 +248,17 @@ def test_what_could_not_be_asked_for_waits_and_says_why(
     assert states(repository)[node] == 'succeeded'
 
 
+@pytest.mark.once
 def test_a_lock_of_another_account_is_taken_or_named(
-    world: World, repository: Repository, ready: Clone, folder: Path
+    world: World, repository: Repository, pushed: Clone, folder: Path
 ) -> None:
     (folder / 'blog.lock').chmod(0o444)
-    ready.commit()
-    assert b': deployed ' in ready.push().remote[-1]
+    pushed.commit()
+    assert verdict.last(pushed.push()).state == 'deployed'
     (folder / 'blog.lock').chmod(0)
-    node = ready.commit()
-    said = ours(ready.push())
-    assert said[0].startswith(b'delegate: blog: pending: ')
+    node = pushed.commit()
+    said = ours(pushed.push())
+    assert verdict.read(said[0]).state == 'pending'
     assert b'cannot lock blog: Permission denied' in said[2]
     assert b'.hg/delegate/blog.lock' in said[3]
     assert states(repository)[node] == 'pending'
@@ -294,26 +268,26 @@ def test_a_lock_of_another_account_is_taken_or_named(
 
 
 def test_output_that_cannot_be_kept_stops_nothing_and_is_said(
-    world: World, repository: Repository, ready: Clone, folder: Path
+    world: World, repository: Repository, pushed: Clone, folder: Path
 ) -> None:
     (folder / 'log').chmod(0o555)
     try:
-        node = ready.commit()
-        said = ours(ready.push())
+        node = pushed.commit()
+        said = ours(pushed.push())
     finally:
         (folder / 'log').chmod(0o755)
-    assert any(b': deployed ' in line for line in said)
+    assert verdict.deployed(node) in verdict.among(said)
     assert any(b'output cannot be kept: Permission denied' in x for x in said)
     assert states(repository)[node] == 'succeeded'
 
 
 def test_a_damaged_outbox_loses_no_new_push(
-    world: World, repository: Repository, ready: Clone
+    world: World, repository: Repository, pushed: Clone
 ) -> None:
     box = repository.path / '.hg' / 'store' / 'delegate-outbox'
     world.server.write(box, '\0junk\n{"a": 1}\n')
-    node = ready.commit()
-    assert b': deployed ' in ready.push().remote[-1]
+    node = pushed.commit()
+    assert verdict.last(pushed.push()).state == 'deployed'
     assert states(repository)[node] == 'succeeded'
 
 
@@ -334,6 +308,7 @@ def backwards(world: World) -> str:
     return f'clock = {world.server.write("clock.py", CLOCK)}\n'
 
 
+@pytest.mark.once
 def test_a_clock_that_jumps_back_changes_no_order(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -354,6 +329,7 @@ def test_a_clock_that_jumps_back_changes_no_order(
     assert repository.hg('delegate', '--pending').stdout == b''
 
 
+@pytest.mark.once
 def test_a_clock_that_jumps_back_keeps_nothing_from_being_deployed_again(
     world: World, repository: Repository, clone: Clone
 ) -> None:
@@ -399,5 +375,5 @@ def test_without_paramiko_a_push_waits_and_is_told_why(
     said = push.stdout + push.stderr
     assert b'delegate: cannot log in anywhere: ' in said
     assert b'(install paramiko for the Python that runs hg)' in said
-    assert b'handed over' not in said and b'Traceback' not in said
+    assert not verdict.among(said) and b'Traceback' not in said
     assert [row['state'] for row in log(repository)] == ['pending']

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Callable
 
 import pytest
+import verdict
+from delegations import log
+from hgrc import targets
 from repositories import Clone, Repository
-from test_deploy import LAST, targets
-from test_early_login import until
-from test_pending import log
+from waiting import until
 from webservers import apache, gunicorn, proxy, uwsgi
 from world import World
 
@@ -20,12 +21,6 @@ for i in 1 2 3; do
   until [ -e "go$i" ]; do sleep 0.02; done
 done
 """
-
-
-@pytest.fixture
-def ready(world: World, repository: Repository, clone: Clone) -> Clone:
-    repository.hgrc(targets(world))
-    return clone
 
 
 @pytest.mark.parametrize(
@@ -55,8 +50,7 @@ def test_each_line_arrives_while_the_deploy_still_runs(
             assert world.deploys()[0].ended is None
             world.deploy.write(f'go{step}', '')
         done = push.finish()
-    last = LAST.match(done.remote[-1])
-    assert last and last[3].decode() == node[:12]
+    assert verdict.last(done) == verdict.deployed(node)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +89,7 @@ def test_a_push_that_does_not_wait_is_delegated_by_itself(
     repository.hgrc(targets(world, more='blog:wait = no\n'))
     node = ready.commit()
     with server(world, repository) as url:
-        assert b'handed over as delegation 1' in ready.push(url).remote[-1]
+        assert verdict.last(ready.push(url)) == verdict.handed_over(1)
         until(lambda: log(repository)[0]['state'] == 'succeeded')
     assert log(repository)[0]['node'] == node
 
@@ -110,7 +104,7 @@ def test_a_process_of_its_own_knows_what_hgweb_alone_was_told(
     node = clone.commit()
     with gunicorn(world, repository, conf=conf) as url:
         push = clone.push(url)
-        assert b'handed over as delegation 1' in push.remote[-1]
+        assert verdict.last(push) == verdict.handed_over(1)
         until(lambda: any(deploy.ended for deploy in world.deploys()))
     assert world.deploys()[0].command.endswith(node)
 
@@ -127,11 +121,12 @@ def test_what_the_repository_says_counts_for_a_process_of_its_own(
     clone.commit()
     conf = targets(world, more='blog:wait = no\n')
     with gunicorn(world, repository, conf=conf) as url:
-        assert b'handed over' in clone.push(url).remote[-1]
+        assert verdict.last(clone.push(url)).state == 'handed over'
         until(lambda: any(deploy.ended for deploy in world.deploys(other)))
     assert not world.deploys()
 
 
+@pytest.mark.once
 def test_a_server_whose_pusher_waits_for_a_turn_can_be_stopped(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -152,6 +147,7 @@ def test_a_server_whose_pusher_waits_for_a_turn_can_be_stopped(
     assert [row['state'] for row in log(repository)] == ['pending', 'succeeded']
 
 
+@pytest.mark.once
 def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
     world: World, repository: Repository, ready: Clone
 ) -> None:
@@ -165,8 +161,7 @@ def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
         for step in (1, 2, 3):
             world.deploy.write(f'go{step}', '')
         node = ready.commit()
-        last = LAST.match(ready.push(url).remote[-1])
-        assert last and last[3].decode() == node[:12]
+        assert verdict.last(ready.push(url)) == verdict.deployed(node)
 
 
 @pytest.mark.parametrize('server', [gunicorn, apache])

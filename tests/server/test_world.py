@@ -15,8 +15,10 @@ import accounts
 import processes
 import pytest
 from repositories import Clone
-from world import CHECKOUT, World
+from sources import CHECKOUT
+from world import World
 
+LIBRARY = CHECKOUT / 'tests' / 'lib'
 MAKE_A_WORLD = """
 import sys, time, world
 made = world.World()
@@ -122,12 +124,13 @@ def test_the_next_run_removes_what_a_killed_one_left(
 ) -> None:
     run = subprocess.Popen(
         [sys.executable, '-c', MAKE_A_WORLD],
-        env={'PYTHONPATH': str(CHECKOUT / 'tests'), 'PATH': os.environ['PATH']},
+        env={'PYTHONPATH': str(LIBRARY), 'PATH': os.environ['PATH']},
         stdout=subprocess.PIPE,
     )
     assert run.stdout
     with run.stdout:
         base = Path(run.stdout.readline().decode().strip())
+    assert base.parent == accounts.PARENT
     made = [user for user in pwd.getpwall() if str(base) in user.pw_dir]
     uids = {user.pw_uid for user in made}
     running = processes.living(base, uids)

@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from hgext_delegate.state import delegation, journal, sqlite_file
+from hgext_delegate.push import outbox
+from hgext_delegate.state import (
+    delegation,
+    files,
+    journal,
+    pruning,
+    sqlite_file,
+)
+
+pytestmark = pytest.mark.once
+
 
 PAGE = 4096
 A, B = 'a' * 40, 'b' * 40
@@ -59,8 +69,8 @@ def use(opened: journal.Journal, txn: str) -> None:
     opened.end(number, delegation.SUCCEEDED, status=0)
     if opened.last_error:
         raise opened.last_error
-    opened.prune('blog', 20, 2)
-    opened.prune_unmatched([txn])
+    paths = files.Paths('r', '', '', '', None)
+    pruning.prune(opened, paths, ['blog'], 20, outbox.Outbox(following=2))
     opened.newest(None, 1000)
 
 
@@ -204,7 +214,7 @@ def test_a_full_disk_is_no_damage_and_can_be_tried_again(
     number = opened.record('blog', B, 'alice', 'new', 1000)
     row = opened.get(number)
     assert row
-    limit = opened._db._db.execute
+    limit = opened.db._db.execute
     pages = limit('PRAGMA page_count').fetchone()[0]
     limit(f'PRAGMA max_page_count = {pages}')
     filled = 0

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from hgext_delegate.state import delegation, journal, sqlite_file
+from hgext_delegate.push import outbox
+from hgext_delegate.state import (
+    delegation,
+    files,
+    journal,
+    pruning,
+    sqlite_file,
+)
+
+pytestmark = pytest.mark.once
+
 
 A, B, C = ('a' * 40, 'b' * 40, 'c' * 40)
 
@@ -143,6 +153,12 @@ def test_a_pending_one_is_cancelled_at_once_and_a_running_one_told(
     opened.close()
 
 
+def prune(opened: journal.Journal, path: str, box: outbox.Outbox) -> None:
+    folder = str(Path(path).parent)
+    paths = files.Paths('r', folder, folder, '', None)
+    pruning.prune(opened, paths, ['blog'], 2, box)
+
+
 def test_pruning_keeps_what_the_outbox_names_and_the_last_success(
     path: str,
 ) -> None:
@@ -151,11 +167,17 @@ def test_pruning_keeps_what_the_outbox_names_and_the_last_success(
         ended(opened, f'T{sequence}', sequence)
     failed = opened.record('blog', A, 'alice', 'T9', 9)
     opened.end(failed, delegation.FAILED)
-    ids = opened.prune('blog', 2, sequence=7)
+    folder = Path(path).parent
+    (folder / 'log').mkdir()
+    rows = opened.newest('blog', 99)
+    for row in rows:
+        (folder / 'log' / row.id).touch()
+    prune(opened, path, outbox.Outbox(following=7))
     left = sorted(row.number for row in opened.newest('blog', 99))
     # 8 and 9 are the newest, 7 is not before the outbox's first
     assert left == [7, 8, 9]
-    assert len(ids) == 6
+    logs = {path.name for path in (folder / 'log').iterdir()}
+    assert logs == {row.id for row in rows if row.number in left}
     opened.close()
 
 
@@ -164,7 +186,9 @@ def test_unmatched_pushes_are_settled_and_forgotten_later(path: str) -> None:
     opened.unmatched('blog', 'T1')
     opened.unmatched('blog', 'T2')
     assert opened.settled(['T1']) == {('T1', 'blog')}
-    opened.prune_unmatched(['T2'])
+    push = {'node_last': None}
+    waiting = outbox.Entry(1, 'T2', ('blog',), push)
+    prune(opened, path, outbox.Outbox(entries=(waiting,)))
     assert opened.settled(['T1', 'T2']) == {('T2', 'blog')}
     opened.close()
 

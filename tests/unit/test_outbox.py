@@ -9,6 +9,9 @@ from hypothesis import given, strategies as st
 
 from hgext_delegate.push import outbox
 
+pytestmark = pytest.mark.once
+
+
 PUSH = {
     'node': 'a' * 40,
     'node_last': 'b' * 40,

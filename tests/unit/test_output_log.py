@@ -9,6 +9,8 @@ import pytest
 
 from hgext_delegate.state import output_log
 
+pytestmark = pytest.mark.once
+
 
 def read_all(path: Path) -> list[bytes]:
     reader = output_log.Reader(str(path))

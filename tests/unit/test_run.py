@@ -41,14 +41,14 @@ def test_the_end_is_kept_though_the_disk_is_full(
     row = put(kept, 1, delegation.RUNNING)
     spare = Path(kept.folder) / 'spare'
     assert spare.stat().st_blocks * 512 >= 32768
-    writing = kept.journal._db.writing
+    writing = kept.journal.db.writing
 
     def full(*args: Any) -> Any:
         if spare.exists():
             raise journal.JournalError('the disk is full', '')
         return writing(*args)
 
-    monkeypatch.setattr(kept.journal._db, 'writing', full)
+    monkeypatch.setattr(kept.journal.db, 'writing', full)
     kept.end(row.number, delegation.FAILED, 3, 'reason')
     again = opened(tmp_path)
     ended = again.find(row.id)
@@ -181,7 +181,7 @@ def test_what_was_cancelled_is_not_over_until_it_has_ended(
 
 def test_a_record_outlives_a_power_failure(kept: runmod.Runs) -> None:
     # 2 is FULL: each transaction is on the disk at its end
-    assert kept.journal._db.select('PRAGMA synchronous') == [(2,)]
+    assert kept.journal.db.select('PRAGMA synchronous') == [(2,)]
 
 
 def test_a_state_without_a_status_is_no_success(kept: runmod.Runs) -> None:

@@ -1,4 +1,4 @@
-"""relay.py: explicit cases first, then what must hold for any bytes"""
+"""sanitizer.py: explicit cases first, then what must hold for any bytes"""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hgext_delegate import sanitizer
+
+pytestmark = pytest.mark.once
+
 
 INVISIBLE = ('Cc', 'Cf', 'Zl', 'Zp')  # general categories of Unicode
 ANY_LENGTH = settings(deadline=None, max_examples=400)

@@ -12,6 +12,9 @@ import pytest
 
 from hgext_delegate.state import files, target_lock
 
+pytestmark = pytest.mark.once
+
+
 HOLD = """\
 import sys
 sys.path[:0] = sys.argv[2:]

@@ -10,14 +10,13 @@ write nothing that decides what the server account does.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
-from mercurial import (
-    pycompat,
-    util,
-)
+from mercurial import pycompat, util
 from mercurial.i18n import _
 
 from ... import imports
@@ -28,8 +27,8 @@ from . import finding, rights
 
 _TOPIC = b'account'
 
-# shells that run no command, or but their own
-_IDLE = ('nologin', 'false', 'true', 'sync', 'git-shell')
+# shells that run no command, or only commands of their own
+_NO_SHELLS = ('nologin', 'false', 'true', 'sync', 'git-shell')
 
 
 def elsewhere(target: targets.Target, user: str) -> finding.Finding:
@@ -64,8 +63,13 @@ def check(
             _(b'make another account to deploy with'),
         )
     else:
-        yield from _usable(about, who)
-        holes = [*_readable(about, who, keys), *_writable(about, who, ui, repo)]
+        yield from _unusable(about, who)
+        read = _(b'%s may read the private key %s')
+        write = _(b'%s may write %s')
+        holes = [
+            *_holes(about, who, keys, rights.READ, read),
+            *_holes(about, who, protected(ui, repo), rights.WRITE, write),
+        ]
         yield from holes
         if not holes:
             line = _(
@@ -74,20 +78,16 @@ def check(
             yield about.ok(line % name)
 
 
-def _usable(
+def _unusable(
     about: finding.About, who: rights.Account
 ) -> Iterator[finding.Finding]:
-    '''what sshd needs to run a forced command there'''
+    '''what keeps sshd from running a forced command there'''
     name = wording.text(who.name)
-    idle = os.path.basename(who.shell) in _IDLE
-    if idle or not (
-        os.path.isfile(who.shell) and os.access(who.shell, os.X_OK)
-    ):
-        yield about.error(
-            _(b'the shell of %s, %s, runs no command')
-            % (name, os.fsencode(who.shell)),
-            _(b'chsh -s /bin/sh %s') % name,
-        )
+    idle = os.path.basename(who.shell) in _NO_SHELLS
+    if idle or not shutil.which(who.shell):
+        line = _(b'the shell of %s, %s, runs no command')
+        line %= name, os.fsencode(who.shell)
+        yield about.error(line, _(b'chsh -s /bin/sh %s') % name)
     if not os.path.isdir(who.home):
         yield about.error(
             _(b'the home of %s, %s, is not there')
@@ -96,81 +96,56 @@ def _usable(
         )
 
 
-def _readable(
-    about: finding.About, who: rights.Account, keys: Sequence[str]
+def _holes(
+    about: finding.About,
+    who: rights.Account,
+    paths: Iterable[str],
+    want: int,
+    line: bytes,
 ) -> Iterator[finding.Finding]:
-    for path in keys:
-        hole = rights.hole(who, path, rights.READ)
-        if hole:
-            line = _(b'%s may read the private key %s')
-            line %= wording.text(who.name), os.fsencode(path)
-            yield about.error(line, _remedy(who, hole, rights.READ))
-
-
-def _writable(
-    about: finding.About, who: rights.Account, ui, repo
-) -> Iterator[finding.Finding]:
-    seen = set()
-    for path in protected(ui, repo):
-        hole = rights.hole(who, path, rights.WRITE)
-        if hole and hole.path not in seen:
-            seen.add(hole.path)
-            line = _(b'%s may write %s')
-            line %= wording.text(who.name), os.fsencode(hole.path)
-            yield about.error(line, _remedy(who, hole, rights.WRITE))
+    '''``line`` for each of ``paths`` with which ``who`` may do ``want``'''
+    holes = [rights.hole(who, path, want) for path in dict.fromkeys(paths)]
+    for hole in dict.fromkeys(filter(None, holes)):
+        message = line % (wording.text(who.name), os.fsencode(hole))
+        yield about.error(message, _remedy(who, hole, want))
 
 
 def protected(ui, repo) -> Iterator[str]:
     '''what decides what the server account does, or is the repository
 
-    Of folders also what is directly in them, but no deeper: a large
-    repository is not walked through. The folders on the way count as well,
-    the home of the server account among them.
+    The entries of each folder count too, but no deeper ones: that would take
+    too long in a large repository.
     '''
+    (extension,) = imports.extension().__path__
     for folder in (
         *map(os.fsdecode, (repo.path, repo.sharedpath, repo.svfs.join(b''))),
         os.path.expanduser('~/.ssh'),
         private.place(),
-        *_code(),
+        *(folder for folder, _folders, _files in os.walk(extension)),
     ):
         yield folder
-        yield from _entries(folder)
-    yield from dict.fromkeys(_config_files(ui))
-
-
-def _code() -> Iterator[str]:
-    '''the folders of this extension'''
-    (top,) = imports.extension().__path__
-    for folder, _folders, _files in os.walk(top):
-        yield folder
-
-
-def _entries(folder: str) -> Iterable[str]:
-    try:
-        return [entry.path for entry in os.scandir(folder)]
-    except OSError:
-        return []
-
-
-def _config_files(ui) -> Iterator[str]:
+        with contextlib.suppress(OSError):
+            yield from (entry.path for entry in os.scandir(folder))
     for section, name, _value in ui.walkconfig():
         source = ui.configsource(section, name)
         match = re.match(rb'(/.*):[0-9]+\Z', source)
         if match:
-            yield os.fsdecode(match.group(1))
+            yield os.fsdecode(match[1])
 
 
-def _remedy(who: rights.Account, hole: rights.Hole, want: int) -> bytes:
-    path = os.fsencode(hole.path)
-    name = wording.text(who.name)
+def _remedy(who: rights.Account, hole: str, want: int) -> bytes:
+    '''how to take from ``who`` the right that it has to ``hole``'''
+    path = os.fsencode(hole)
+    status = os.stat(hole)
     letter = b'r' if want == rights.READ else b'w'
-    if hole.owner:
+    if who.uid == status.st_uid:
         owner = util.username(os.geteuid())
         return _(b'it owns it: chown %s %s') % (owner, path)
-    if hole.acl:
+    if rights.read_acl(hole):
         return _(b'it has an ACL: see getfacl %s') % path
-    if hole.group:
-        group = os.fsencode(hole.group)
+    if status.st_gid in who.groups:
+        group = util.groupname(status.st_gid)
         line = _(b'by the group %s: gpasswd -d %s %s, or chmod g-%s %s')
+        name = wording.text(who.name)
         return line % (group, name, group, letter, path)
     return _(b'as everybody may: chmod o-%s %s') % (letter, path)

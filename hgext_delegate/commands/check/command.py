@@ -2,7 +2,7 @@
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''hg delegate-check: the list of facts, and how they are shown
+'''hg delegate-check: the list of findings, and how they are shown
 
 It logs in, and asks for what must be refused. It runs nothing on the deploy
 side and writes nothing in the repository.
@@ -10,92 +10,73 @@ side and writes nothing in the repository.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator, Sequence
 
-from mercurial import (
-    encoding,
-    error,
-    pycompat,
-)
-from mercurial.i18n import _
+from mercurial import encoding, pycompat
 
 from ... import imports
 from ...config import policy, targets as targetsmod
 from ...report import wording
+from .. import opened
 from . import config, finding, records
-
-Findings = Iterator[finding.Finding]
 
 
 def run(ui, repo, names: Sequence[bytes], opts) -> int:
     '''0 if there was no error among the findings'''
     repo = repo.unfiltered()
-    targets, mistakes = targetsmod.read(ui, policy.refused(repo))
-    untrusted = config.untrusted(ui)
-    wrong = untrusted
-    for mistake in map(config.mistake, mistakes):
-        wrong.setdefault(mistake.target, []).append(mistake)
-    chosen = _chosen(names, [*targetsmod.names(ui), *filter(None, wrong)])
+    targets, errors = targetsmod.read(ui, policy.refused(repo))
+    wrong = [*config.untrusted(ui), *map(config.of_error, errors)]
+    known = [*targetsmod.names(ui), *filter(None, (f.target for f in wrong))]
+    for name in names:
+        if name not in known:
+            raise opened.unknown_target(name, known)
+    chosen = list(dict.fromkeys(names or known))
     status = 0
     with ui.formatter(b'delegate-check', pycompat.byteskwargs(opts)) as fm:
         for found in _findings(ui, repo, targets, wrong, chosen):
-            if _is_wanted(ui, fm, found):
+            # --quiet leaves out what is right, but not from a template
+            if found.level != finding.OK or not (ui.quiet and fm.isplain()):
                 _show(ui, fm, found)
             if found.level == finding.ERROR:
                 status = 1
     return status
 
 
-def _chosen(names: Sequence[bytes], known: Sequence[bytes]) -> list[bytes]:
-    for name in names:
-        if name not in known:
-            listed = b', '.join(sorted(set(known)))
-            raise error.InputError(
-                _(b"there is no target '%s'") % name,
-                hint=_(b'targets: %s') % (listed or _(b'none, see [delegate]')),
-            )
-    return list(dict.fromkeys(names or known))
-
-
 def _findings(
     ui,
     repo,
     targets: Sequence[targetsmod.Target],
-    wrong: dict[bytes, list[finding.Finding]],
+    wrong: Sequence[finding.Finding],
     chosen: Sequence[bytes],
-) -> Findings:
+) -> Iterator[finding.Finding]:
     yield from config.general(ui, repo)
-    yield from wrong.get(b'', ())
     usable = {pycompat.sysbytes(target.name): target for target in targets}
-    server: types.ModuleType | None = None
+    can_log_in = bool(usable)
     if usable:
         try:
             with imports.complete():
-                from . import server as servermod
-            server = servermod
+                from . import server
         except ImportError as exc:
+            can_log_in = False
             about = finding.About(b'', b'server')
             yield about.error(*wording.of_import(exc))
-    for name in chosen:
-        yield from wrong.get(name, ())
+    for name in (b'', *chosen):
+        yield from (found for found in wrong if found.target == name)
         if name in usable:
             yield from config.of_target(ui, repo, usable[name])
-            if server:
+            if can_log_in:
                 yield from server.check(ui, repo, usable[name])
-    yield from records.check(repo, [n for n in chosen if n in usable])
+    yield from records.check(repo, [name for name in chosen if name in usable])
     yield config.http(ui)
 
 
-def _is_wanted(ui, fm, found: finding.Finding) -> bool:
-    '''--quiet leaves out what is right, but not from a template'''
-    return found.level != finding.OK or not (ui.quiet and fm.isplain())
-
-
 def _show(ui, fm, found: finding.Finding) -> None:
-    '''a line, and the remedy in another; at once, since logging in takes
-    time'''
-    message, remedy = map(_safe, (found.message, found.remedy))
+    '''print ``found`` at once, since the next login takes time'''
+    # a path or a revset may hold what steers the terminal
+    message, remedy = (
+        encoding.tolocal(wording.safe(text))
+        for text in (found.message, found.remedy)
+    )
     fm.startitem()
     fm.data(target=found.target, topic=found.topic, level=found.level)
     fm.data(message=message, remedy=remedy)
@@ -105,8 +86,3 @@ def _show(ui, fm, found: finding.Finding) -> None:
     if remedy:
         fm.plain(b'(%s)\n' % remedy)
     ui.flush()
-
-
-def _safe(text: bytes) -> bytes:
-    '''without what could steer the terminal: a path or a revset may have it'''
-    return encoding.tolocal(wording.safe(text))

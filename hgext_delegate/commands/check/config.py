@@ -28,8 +28,8 @@ from . import finding
 
 _TOPIC = b'config'
 _CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
-# What stands on the command line is here, and not at a push.
-_PASSING = b'--config'
+# the source of what is set for this command only, and not for a push
+_COMMAND_LINE = b'--config'
 
 
 def general(ui, repo) -> Iterator[finding.Finding]:
@@ -51,48 +51,42 @@ def general(ui, repo) -> Iterator[finding.Finding]:
             _(b'no target is configured'),
             _(b"see 'hg help delegate.config'"),
         )
-    owner = os.stat(repo.path).st_uid
-    if owner != os.geteuid():
-        me = util.username(os.geteuid())
-        yield about.warning(
-            _(b'the repository belongs to %s, and this is run by %s')
-            % (util.username(owner), me),
-            _(b'this holds for %s: run it as the account that '
-              b'serves pushes') % me,
-        )  # fmt: skip
+    owner, me = _owner(repo.path), util.username(os.geteuid())
+    if owner != me:
+        line = _(b'the repository belongs to %s, and this is run by %s')
+        remedy = _(
+            b'this holds for %s: run it as the account that serves pushes'
+        )
+        yield about.warning(line % (owner, me), remedy % me)
 
 
 def _enabled(ui, about: finding.About) -> finding.Finding:
-    lasting = _enablers(ui)
-    lines = [
+    files = _enablers(ui)
+    hooks = [
         b'hooks.%s in %s' % (name, _file(ui.configsource(b'hooks', name)))
         for name, value in ui.configitems(b'hooks')
-        if name.startswith(b'changegroup') and _is_classic(value)
-        if ui.configsource(b'hooks', name) != _PASSING
+        if name.startswith(b'changegroup')
+        if isinstance(value, bytes) and _CLASSIC.match(value)
+        if ui.configsource(b'hooks', name) != _COMMAND_LINE
     ]
     remedy = _(b"add 'hgext_delegate =' to [extensions] in the server's hgrc")
-    if lasting and lines:
-        return about.ok(
-            _(b'the extension is enabled by %s; with %s it delegates once')
-            % (lasting[0], lines[0])
-        )
-    if lasting:
-        return about.ok(_(b'the extension is enabled by %s') % lasting[0])
-    if lines:
-        return about.warning(
-            _(b'with %s alone, a push whose process is killed is forgotten')
-            % lines[0],
-            remedy,
-        )
-    return about.error(
-        _(b'the extension is enabled on the command line alone'), remedy
-    )
+    if files and hooks:
+        line = _(b'the extension is enabled by %s; with %s it delegates once')
+        return about.ok(line % (files[0], hooks[0]))
+    if files:
+        return about.ok(_(b'the extension is enabled by %s') % files[0])
+    if hooks:
+        line = _(b'with %s alone, a push whose process is killed is forgotten')
+        return about.warning(line % hooks[0], remedy)
+    line = _(b'the extension is enabled on the command line alone')
+    return about.error(line, remedy)
 
 
 def _is_distrusted(repo, hgrc: bytes) -> bool:
-    '''whether Mercurial does not trust what ``hgrc`` enables
+    '''whether ``hgrc`` enables the extension, and Mercurial does not trust it
 
-    Whoever asks has enabled the extension otherwise, and sees no such item.
+    The file is read alone: this process has enabled the extension in another
+    way, which hides that of ``hgrc``.
     '''
     ui = uimod.ui.load()
     ui.pushbuffer(error=True)
@@ -111,7 +105,7 @@ def _enablers(ui) -> list[bytes]:
         for name, module in extensions.extensions(ui)
         if module is ours
     ]
-    return [_file(source) for source in sources if source != _PASSING]
+    return [_file(source) for source in sources if source != _COMMAND_LINE]
 
 
 def http(ui) -> finding.Finding:
@@ -127,31 +121,28 @@ def http(ui) -> finding.Finding:
     )
 
 
-def _is_classic(value) -> bool:
-    return isinstance(value, bytes) and bool(_CLASSIC.match(value))
+def untrusted(ui) -> list[finding.Finding]:
+    '''what is ignored, since Mercurial does not trust the file that says it
 
-
-def untrusted(ui) -> dict[bytes, list[finding.Finding]]:
-    '''what Mercurial does not trust the file of, by name of the target
-
-    What concerns no target, or one with an impossible name, is that of b''.
+    One finding for each file and target.
     '''
     trusted = dict(ui.configitems(targets.SECTION))
-    files: dict[tuple[bytes, bytes], bool] = {}
+    found: dict[tuple[bytes, bytes], finding.Finding] = {}
     for item, value in ui.configitems(targets.SECTION, untrusted=True):
         if trusted.get(item) == value:
             continue
-        source = ui.configsource(targets.SECTION, item, untrusted=True)
-        name = item.partition(b':')[0]
-        if not targets.is_name(name):
-            name = b''
-        key = name, _file(source)
-        missing = item == name and item not in trusted
-        files[key] = files.get(key, False) or missing
-    found: dict[bytes, list[finding.Finding]] = {}
-    for (name, file), missing in files.items():
-        found.setdefault(name, []).append(_untrusted(name, file, missing))
-    return found
+        about = _about(item)
+        file = _file(ui.configsource(targets.SECTION, item, untrusted=True))
+        key, owner = (about.target, file), _owner(file)
+        if item == about.target and item not in trusted:
+            line = _(
+                b'%s has this target, and does not count: it belongs to %s'
+            )
+            found[key] = about.error(line % (file, owner), _trust(owner))
+        elif key not in found:
+            line = _(b'what %s says of it does not count: it belongs to %s')
+            found[key] = about.warning(line % (file, owner), _trust(owner))
+    return list(found.values())
 
 
 def _owner(file: bytes) -> bytes:
@@ -166,23 +157,10 @@ def _trust(owner: bytes) -> bytes:
     return remedy % (owner, where)
 
 
-def _untrusted(name: bytes, file: bytes, missing: bool) -> finding.Finding:
-    about = finding.About(name, _TOPIC)
-    owner = _owner(file)
-    remedy = _trust(owner)
-    if missing:
-        line = _(b'%s has this target, and does not count: it belongs to %s')
-        return about.error(line % (file, owner), remedy)
-    line = _(b'what %s says of it does not count: it belongs to %s')
-    return about.warning(line % (file, owner), remedy)
-
-
-def mistake(found: targets.ConfigError) -> finding.Finding:
+def of_error(error: targets.ConfigError) -> finding.Finding:
     '''what is wrong with an item, or what the policy has against it'''
-    name = found.item.partition(b':')[0]
-    about = finding.About(name if targets.is_name(name) else b'', _TOPIC)
-    line = b'%s in %s: %s' % (found.item, found.source, found.problem)
-    return about.error(line, found.remedy)
+    line = b'%s in %s: %s' % (error.item, error.source, error.problem)
+    return _about(error.item).error(line, error.remedy)
 
 
 def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
@@ -192,18 +170,17 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     files = dict.fromkeys(
         _file(ui.configsource(targets.SECTION, item))
         for item, _value in ui.configitems(targets.SECTION)
-        if item.partition(b':')[0] in (name, b'*')
+        if targets.owner(item) in (name, b'*')
     )
     url = pycompat.sysbytes(target.url)
     yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
     try:
-        if target.when and not len(repo):
-            # A branch that does not exist yet would be a mistake.
-            revsetlang.parse(target.when)
+        if not len(repo):
+            # A branch may not exist yet, so nothing is evaluated.
+            revsetlang.parse(target.when or b'all()')
             return
-        node = selection.newest(
-            repo, target.when, selection.eligible(repo, target.trigger)
-        )
+        revs = selection.eligible(repo, target.trigger)
+        node = selection.newest(repo, target.when, revs)
     except selection.REVSET_ERRORS as exc:
         problem, remedy = wording.revset_problem(exc)
         line = _(b"the revset of 'when' cannot be evaluated: %s")
@@ -212,13 +189,19 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     if node:
         line = _(b'%s is the newest changeset that it is for')
         yield about.ok(line % wording.short(node))
-    elif target.when is not None and len(repo):
+    elif target.when is not None:
         yield about.warning(
             _(b"no changeset is in the revset of 'when': %s") % target.when,
             _(b'that is fine if there is to be one'),
         )
 
 
+def _about(item: bytes) -> finding.About:
+    '''about the target that ``item`` belongs to, or about none of them'''
+    name = targets.owner(item)
+    return finding.About(name if targets.is_name(name) else b'', _TOPIC)
+
+
 def _file(source: bytes) -> bytes:
-    '''the file of a configuration source, which is `FILE:LINE`'''
+    '''the file of a configuration source, which is ``FILE:LINE``'''
     return re.sub(rb':[0-9]+\Z', b'', source)

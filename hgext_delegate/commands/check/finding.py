@@ -1,8 +1,8 @@
-# finding.py - one fact that hg delegate-check has found
+# finding.py - one finding of hg delegate-check
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''one fact that ``hg delegate-check`` has found, and how bad it is'''
+'''one finding of ``hg delegate-check``, and how bad it is'''
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ERROR = b'error'
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    '''``target`` is b'' for what concerns all of them
+    '''``target`` is b'' where it concerns all targets
 
-    A warning leaves a push delegated; an error does not, or opens the
-    boundary. ``remedy`` is b'' where nothing is to be done.
+    With a warning pushes are delegated all the same; with an error they are
+    not, or the boundary is open. ``remedy`` is b'' where all is well.
     '''
 
     target: bytes

@@ -4,14 +4,16 @@
 # GNU General Public License version 2 or any later version.
 '''what another account may do with a file, by owner, mode, groups and ACL
 
-The kernel is not asked, for it answers for our own account alone.
+This is computed, since the kernel answers access(2) for our own account only.
 '''
 
 from __future__ import annotations
 
-import errno
-import grp
+import contextlib
+import functools
+import operator
 import os
+import pathlib
 import pwd
 import stat
 import struct
@@ -23,13 +25,12 @@ WRITE = 2
 SEARCH = 1
 _ALL = READ | WRITE | SEARCH
 
-# what leads nowhere, or not for us either
-_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
 # As many as Linux follows, path_resolution(7).
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 
 # acl(5) as Linux stores it: a version, then entries of tag, rights and id.
 _ACL = 'system.posix_acl_access'
+_ACL_VERSION_SIZE = 4
 _ACL_ENTRY = struct.Struct('<HHI')
 _USER, _GROUP_OBJ, _GROUP, _MASK = 2, 4, 8, 16
 
@@ -45,94 +46,74 @@ class Account:
     shell: str = '/bin/sh'
 
 
-@dataclass(frozen=True)
-class Hole:
-    '''``path`` is where an account has a right, by ``owner``, the group named
-    ``group``, the ``acl``, or else as everybody has'''
-
-    path: str
-    owner: bool = False
-    group: str = ''
-    acl: bool = False
-
-
 def account(name: str) -> Account | None:
     try:
         found = pwd.getpwnam(name)
     except KeyError:
         return None
-    groups = os.getgrouplist(name, found.pw_gid)
-    return Account(
-        name,
-        found.pw_uid,
-        frozenset(groups),
-        found.pw_dir,
-        found.pw_shell or '/bin/sh',
-    )
+    groups = frozenset(os.getgrouplist(name, found.pw_gid))
+    shell = found.pw_shell or '/bin/sh'
+    return Account(name, found.pw_uid, groups, found.pw_dir, shell)
 
 
-def hole(who: Account, path: str, want: int) -> Hole | None:
-    '''how ``who`` may READ or WRITE ``path``, or make it another; or None
+def hole(who: Account, path: str, want: int) -> str | None:
+    '''the file by which ``who`` may READ or WRITE ``path``; None if not
 
-    Whoever may write a folder on the way can put another thing in the place
-    of what is in it. Nobody passes through a folder without SEARCH.
+    That is ``path`` itself, or a folder on the way to it: whoever may write
+    that can replace what is in it.
     '''
-    for way in _ways(os.path.abspath(path)):
-        found = _on_the_way(who, way, want)
-        if found:
-            return found
+    try:
+        for folder, entry in _steps(path):
+            if want == WRITE and _replaces(who, folder, entry):
+                return folder
+        real = os.path.realpath(path)
+        if _rights(who, real) & want and _reaches(who, os.path.dirname(real)):
+            return real
+    except OSError:
+        pass  # it is not there, or our account cannot use it either
     return None
 
 
-def _ways(path: str) -> Iterator[str]:
-    '''``path``, and where its links lead, one link after the other'''
-    real = os.path.realpath(path)
-    for _ in range(_MOST_LINKS):
-        yield path
-        parts = path.split('/')
-        for number in range(2, len(parts) + 1):
-            link = '/'.join(parts[:number])
-            if os.path.islink(link):
-                there = os.path.join(os.path.dirname(link), os.readlink(link))
-                path = os.path.join(os.path.normpath(there), *parts[number:])
-                break
+def _steps(path: str) -> Iterator[tuple[str, str]]:
+    '''each folder on the way to ``path``, and which entry of it is next
+
+    Links are followed: no folder is below a link. path_resolution(7)
+    '''
+    folder, left, links = '/', os.path.abspath(path).split('/')[::-1], 0
+    while left:
+        name = left.pop()
+        entry = os.path.join(folder, name)
+        if name in ('', '.', '..'):
+            folder = os.path.normpath(entry)
+            continue
+        yield folder, entry
+        if os.path.islink(entry) and links < _MAX_LINKS:
+            links += 1
+            there = os.readlink(entry)
+            left += there.split('/')[::-1]
+            folder = '/' if os.path.isabs(there) else folder
         else:
-            break
-    if path != real:
-        yield real
+            folder = entry
 
 
-def _on_the_way(who: Account, path: str, want: int) -> Hole | None:
-    folder = '/'
-    for name in path.strip('/').split('/'):
-        below = os.path.join(folder, name)
-        try:
-            has = allowed(who, os.stat(folder), _acl(folder))
-            if not has & SEARCH:
-                return None
-            replaces = want == WRITE and has & WRITE
-            if replaces and not _kept(who, folder, below):
-                return _hole(who, folder)
-            os.stat(below)
-        except OSError as exc:
-            if exc.errno in _NOWHERE:
-                return None
-            raise
-        folder = below
-    if allowed(who, os.stat(path), _acl(path)) & want:
-        return _hole(who, path)
-    return None
+def _reaches(who: Account, folder: str) -> bool:
+    '''whether ``who`` may pass through ``folder``, and get there'''
+    way = [folder, *map(str, pathlib.PurePath(folder).parents)]
+    return all(_rights(who, each) & SEARCH for each in way)
 
 
-def _kept(who: Account, folder: str, entry: str) -> bool:
-    '''whether the sticky bit of ``folder`` keeps ``entry`` from ``who``'''
+def _replaces(who: Account, folder: str, entry: str) -> bool:
+    '''whether ``who`` may put another file in the place of ``entry``'''
+    if not _rights(who, folder) & WRITE or not _reaches(who, folder):
+        return False
     above = os.stat(folder)
     if not above.st_mode & stat.S_ISVTX or who.uid == above.st_uid:
-        return False
-    try:
-        return who.uid != os.lstat(entry).st_uid
-    except FileNotFoundError:
-        return False
+        return True
+    return not os.path.lexists(entry) or who.uid == os.lstat(entry).st_uid
+
+
+def _rights(who: Account, path: str) -> int:
+    return allowed(who, os.stat(path), read_acl(path))
 
 
 def allowed(who: Account, status: os.stat_result, acl: bytes = b'') -> int:
@@ -140,16 +121,15 @@ def allowed(who: Account, status: os.stat_result, acl: bytes = b'') -> int:
     if who.uid in (0, status.st_uid):
         return _ALL
     if acl:
-        return _by_acl(who, status, acl)
+        return _allowed_by_acl(who, status, acl)
     if status.st_gid in who.groups:
         return status.st_mode >> 3 & _ALL
     return status.st_mode & _ALL
 
 
-def _by_acl(who: Account, status: os.stat_result, acl: bytes) -> int:
+def _allowed_by_acl(who: Account, status: os.stat_result, acl: bytes) -> int:
     '''acl(5), ACCESS CHECK ALGORITHM'''
-    body = acl[4 : 4 + (len(acl) - 4) // 8 * 8]
-    entries = list(_ACL_ENTRY.iter_unpack(body))
+    entries = list(_ACL_ENTRY.iter_unpack(acl[_ACL_VERSION_SIZE:]))
     mask = next((bits for tag, bits, _id in entries if tag == _MASK), _ALL)
     groups = []
     for tag, bits, id in entries:
@@ -160,37 +140,13 @@ def _by_acl(who: Account, status: os.stat_result, acl: bytes) -> int:
             groups.append(bits & mask)
     if not groups:
         return status.st_mode & _ALL
-    # Any of them that has what is wanted suffices.
-    rights = 0
-    for bits in groups:
-        rights |= bits
-    return rights
+    # It is enough if one of them has the right that is wanted.
+    return functools.reduce(operator.or_, groups)
 
 
-def _acl(path: str) -> bytes:
-    if not hasattr(os, 'getxattr'):
-        return b''
-    try:
-        return os.getxattr(path, _ACL)
-    except OSError as exc:
-        if exc.errno in (errno.ENODATA, errno.ENOTSUP):
-            return b''
-        raise
-
-
-def _hole(who: Account, path: str) -> Hole:
-    status = os.stat(path)
-    if who.uid == status.st_uid:
-        return Hole(path, owner=True)
-    if _acl(path):
-        return Hole(path, acl=True)
-    if status.st_gid in who.groups:
-        return Hole(path, group=_group(status.st_gid))
-    return Hole(path)
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
+def read_acl(path: str) -> bytes:
+    '''what Linux stores of the ACL of ``path``; nothing where it has none'''
+    if hasattr(os, 'getxattr'):
+        with contextlib.suppress(OSError):
+            return os.getxattr(path, _ACL)
+    return b''

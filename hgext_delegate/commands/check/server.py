@@ -60,6 +60,7 @@ def check(ui, repo, target: targets.Target) -> Findings:
         about = finding.About(pycompat.sysbytes(target.name), b'server')
         yield about.error(*worded(error))
         return
+    yield from unused(target, host)
     paths = identities(target, host)
     of_keys = keys(paths, target)
     yield from of_keys
@@ -71,17 +72,26 @@ def check(ui, repo, target: targets.Target) -> Findings:
         yield from boundary(target, host.user, made)
     if addresses.is_this_machine(ways):
         yield from account.check(ui, repo, target, host.user, paths)
-    elif ways or host.jumps or host.command:
+    elif ways or host.proxy:
         yield account.elsewhere(target, host.user)
+
+
+def unused(target: targets.Target, host: config.Destination) -> Findings:
+    '''what the ssh config sets for ``host`` without being heard'''
+    for line in session.unused(host):
+        about = finding.About(pycompat.sysbytes(target.name), b'server')
+        yield about.warning(
+            _(b"the ssh config has '%s', which is not used")
+            % wording.text(line),
+            _(b'take it out for this host, or do without'),
+        )
 
 
 def identities(target: targets.Target, host: config.Destination) -> list[str]:
     '''the private key files that are tried, in this order'''
     if target.identity:
         return [target.identity]
-    if host.identities is None:
-        return config.default_identities()
-    return [os.path.expanduser(path) for path in host.identities]
+    return [*host.identities]
 
 
 def keys(paths: Sequence[str], target: targets.Target) -> list[finding.Finding]:

@@ -53,10 +53,10 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     with _worded():
         snippets.check(command)
         pair = keypair.make(target.name, repo.sharedpath, comment)
-        host = session.find(target.host, target.port, target.user)
-        key = hostkeys.host_key(
-            host, pair.path, accepted, lambda key: _ask(ui, host, key)
+        host = session.find(
+            target.host, target.port, target.user, identity=pair.path
         )
+        key = hostkeys.host_key(host, accepted, lambda key: _ask(ui, host, key))
         ways = addresses.ways(host)
         is_here = addresses.is_this_machine(ways)
         sources = addresses.sources(ways)

@@ -9,15 +9,18 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Sequence
 
 from ...ssh import (
     addresses,
     config,
+    deadline_socket,
     errors,
     hostkeys,
-    identity as identitymod,
     knownhosts,
+    programs,
+    regular_file,
     session,
 )
 from . import private
@@ -26,6 +29,8 @@ from . import private
 MACHINE = '/etc/ssh'
 
 _RECORD = 'known_hosts'
+# in seconds
+_PATIENCE = 15
 # Anything else is a pattern or a separator in a known_hosts file.
 _NAME = re.compile(r'[A-Za-z0-9._:%-]+\Z')
 
@@ -33,29 +38,16 @@ Files = Sequence[tuple[str, bytes]]
 
 
 class AnyKey(hostkeys.HostKeyPolicy):
-    '''takes any key of a type that is not in ``seen``, and notes it'''
+    '''takes any key that is not revoked or too weak, and notes it'''
 
-    def __init__(
-        self, host: config.Destination, files: Files, seen: Sequence[str]
-    ):
-        super().__init__(host, (), files)
-        self.key: knownhosts.Key | None = None
-        self._seen = seen
+    key: knownhosts.Key | None = None
 
-    def order(self, algorithms: Sequence[str]) -> tuple[str, ...]:
-        return tuple(
-            algorithm
-            for algorithm in super().order(algorithms)
-            if hostkeys.key_type(algorithm) not in self._seen
-        )
-
-    def check(self, blob: bytes) -> None:
-        self.key = knownhosts.key_of(blob)
+    def judge(self, key: knownhosts.Key) -> None:
+        self.key = key
 
 
 def host_key(
     host: config.Destination,
-    identity: str,
     accepted: str,
     ask: Callable[[knownhosts.Key], bool],
 ) -> knownhosts.Key:
@@ -63,13 +55,15 @@ def host_key(
 
     It is known, or this machine's own, or has the fingerprint ``accepted``
     (which it must have unless that is ''), or ``ask`` says that it is right;
-    what was accepted is recorded. Jump hosts are logged in to with
-    ``identity`` where they have no other. Raises SessionError, PrivateError.
+    what was accepted is recorded. Raises SessionError, PrivateError.
     '''
     with private.folder() as folder:
         record = (os.path.join(folder.path, _RECORD), folder.read(_RECORD))
     files = [record, *config.read_known(host.knownhosts, False)]
-    key = _wanted(host, _shown(host, files, identity), accepted)
+    key = _wanted(host, _shown(host, files), accepted)
+    if not host.proxy:
+        # ssh-keyscan does not look whether the host has the private half
+        session.exchange_keys(hostkeys.HostKeyPolicy(host, [key.text], ()))
     if not _is_known(host, files, key):
         if not accepted and not ask(key):
             raise errors.SessionError(f'host key of {host} is not accepted')
@@ -79,31 +73,43 @@ def host_key(
     return key
 
 
-def _shown(
-    host: config.Destination, files: Files, identity: str
-) -> Iterator[knownhosts.Key]:
-    '''the keys of ``host``, one of each type, those first that are known'''
-    seen: list[str] = []
-    while True:
-        policy = AnyKey(host, files, seen)
-        try:
-            session.exchange_keys(policy, identity=identity)
-        except session.IncompatibleError:
-            if not seen:
-                raise
-            return
-        # It has shown one, or there would have been an error.
-        assert policy.key
-        if policy.key.type in seen:
-            raise errors.SessionError(
-                f'{host} shows a host key that it was not asked for'
-            )
-        yield policy.key
-        seen.append(policy.key.type)
+def _shown(host: config.Destination, files: Files) -> list[knownhosts.Key]:
+    '''the keys of ``host``, those first whose type is known; at least one
+
+    By way of a proxy it is one alone, of a type that is known if there is one.
+    '''
+    policy = AnyKey(host, (), files)
+    keys = [] if host.proxy else _scan(host)
+    if keys:
+        order = policy.order(hostkeys.TYPES)
+        return sorted(keys, key=lambda key: order.index(key.type))
+    # or this says why ssh-keyscan has found nothing
+    session.exchange_keys(policy)
+    assert policy.key
+    return [policy.key]
+
+
+def _scan(host: config.Destination) -> list[knownhosts.Key]:
+    '''what ssh-keyscan says of ``host``'''
+    deadline = deadline_socket.Deadline()
+    deadline.set(_PATIENCE, 'too late')
+    families: dict[int, list[str]] = {
+        socket.AF_INET: ['-4'],
+        socket.AF_INET6: ['-6'],
+    }
+    argv = ['ssh-keyscan', *families.get(host.family, []), '-p', str(host.port)]
+    try:
+        _status, said, _lines = programs.run(
+            [*argv, '-t', 'ed25519,ecdsa,rsa', '--', host.host], deadline
+        )
+    except (OSError, EOFError):
+        return []
+    lines = [line.partition(b' ')[2] for line in said.split(b'\n')]
+    return [key for line in lines if (key := knownhosts.parse_key(line))]
 
 
 def _wanted(
-    host: config.Destination, shown: Iterable[knownhosts.Key], accepted: str
+    host: config.Destination, shown: Sequence[knownhosts.Key], accepted: str
 ) -> knownhosts.Key:
     '''the first of the keys, or that with the fingerprint ``accepted``'''
     others = []
@@ -142,7 +148,7 @@ def _machine_keys() -> list[knownhosts.Key]:
     keys = []
     for path in glob.glob(os.path.join(MACHINE, 'ssh_host_*_key.pub')):
         try:
-            _status, content = identitymod.read_file(path)
+            _status, content = regular_file.read(path)
         except OSError:
             continue
         key = knownhosts.parse_key(content)

@@ -12,20 +12,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 
-from mercurial import demandimport
-
-from ...ssh import identity
+from ...ssh import deadline_socket, programs, session
 from . import private
 
-with demandimport.deactivated():
-    # paramiko needs it, so it is there.
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-
 _FOLDER = 'keys'
+# in seconds
+_PATIENCE = 60
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ def make(target: str, store: bytes, comment: str) -> Pair:
     with private.folder(_FOLDER) as folder:
         path = os.path.join(folder.path, name)
         if not folder.has(name):
-            folder.publish(name, _new())
+            folder.publish(name, _new(folder.path))
         pair = Pair(path, _public(path))
         if not folder.has(name + '.pub'):
             line = '%s %s\n' % (pair.public, comment)
@@ -55,28 +50,30 @@ def make(target: str, store: bytes, comment: str) -> Pair:
     return pair
 
 
-def _new() -> bytes:
-    '''a new private key as ssh-keygen writes it'''
-    return ed25519.Ed25519PrivateKey.generate().private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.OpenSSH,
-        serialization.NoEncryption(),
-    )
+def _new(folder: str) -> bytes:
+    '''a new private key by ssh-keygen, which writes it below ``folder``'''
+    deadline = deadline_socket.Deadline()
+    deadline.set(_PATIENCE, 'too late')
+    with tempfile.TemporaryDirectory(prefix='.', dir=folder) as place:
+        path = os.path.join(place, 'key')
+        argv = ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-f', path]
+        try:
+            programs.run(argv, deadline)
+            with open(path, 'rb') as file:
+                return file.read()
+        except (OSError, EOFError):
+            raise private.PrivateError(
+                'ssh-keygen has made no key',
+                'install the OpenSSH client, or see what it says',
+            ) from None
 
 
 def _public(path: str) -> str:
     '''the public half of the private key at ``path``'''
-    text = identity.read(path).text.encode('latin-1')
-    try:
-        key = serialization.load_ssh_private_key(text, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
+    public = session.public_key(path)
+    if public.type != 'ssh-ed25519':
         raise private.PrivateError(
             '%s is not an ed25519 key' % path,
             'move it away, and run this again to get a new one',
         )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
-    return public.decode('ascii')
+    return public.text

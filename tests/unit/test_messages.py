@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 
-from test_imports import PACKAGE, modules, tree
+import pytest
+from sources import PACKAGE, modules, tree
+
+pytestmark = pytest.mark.once
+
 
 TEXT = PACKAGE / 'help' / 'messages.txt'
 # Whose translated messages reach a pusher: mistakes, and what became of it.
@@ -99,7 +103,7 @@ def reasons() -> Iterator[str]:
             if function in ERRORS:
                 number = 1 if function == 'trouble' else 0
                 yield from patterns(node.args[number])
-    for part in ast.walk(tree('ssh.errors')):
+    for part in ast.walk(tree('ssh.diagnosis')):
         if isinstance(part, ast.Return) and isinstance(part.value, ast.Tuple):
             for text in part.value.elts:
                 yield from patterns(text)
@@ -112,7 +116,7 @@ def spoken() -> Iterator[str]:
             if function in ERRORS or function == '_' or 'Error' in function:
                 for argument in node.args:
                     yield from texts(argument)
-    for part in ast.walk(tree('ssh.errors')):
+    for part in ast.walk(tree('ssh.diagnosis')):
         if isinstance(part, ast.Tuple):
             for element in part.elts:
                 yield from texts(element)

@@ -1,0 +1,90 @@
+# diagnosis.py - what an error means, in words that a pusher may read
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''what an error means, in words that a pusher may read
+
+The texts of paramiko's errors are not used: they quote the other side.
+'''
+
+from __future__ import annotations
+
+import errno
+import shutil
+import socket
+from collections.abc import Sequence
+
+from . import channel_receiver, errors, library
+
+_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+# What ssh says last, when another line has said why.
+_EMPTY_WORDS = ('stdio forwarding failed', 'Connection closed by UNKNOWN')
+
+
+def explain(error: Exception, step: str, host: str) -> errors.SessionError:
+    '''what ``error`` means at a ``step`` with ``host`` (`NAME port N`)'''
+    if isinstance(error, errors.SessionError):
+        error.started = step == errors.RUNNING
+        return error
+    reason, remedy = _words(error, step, host)
+    detail = f'{type(error).__name__}: {error}'
+    return errors.SessionError(
+        reason, remedy, started=step == errors.RUNNING, detail=detail
+    )
+
+
+def is_gone(error: Exception, step: str) -> bool:
+    '''whether ``error`` means that the other side has closed'''
+    cause = error.__context__ if step == errors.BANNER else None
+    return any(isinstance(e, (EOFError, OSError)) for e in (error, cause))
+
+
+def telling(lines: Sequence[str]) -> str:
+    '''the last of ``lines`` that says something, '' if there is none'''
+    told = [line for line in lines if not line.startswith(_EMPTY_WORDS)]
+    return (told or [*lines] or [''])[-1]
+
+
+def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
+    if isinstance(error, library.ChannelException):
+        return (
+            f'session refused by {host}',
+            'sshd there must allow it: see MaxSessions',
+        )
+    if isinstance(error, library.IncompatiblePeer):
+        return (
+            f'no algorithm in common with {host}',
+            'what OpenSSH 9 offers by default is needed there',
+        )
+    if isinstance(error, channel_receiver.ViolationError):
+        return f'{host} broke the SSH protocol by {error}', ''
+    if step == errors.ASKING:
+        return f'cannot run ssh -G for {host}', 'see whether ssh works there'
+    if step == errors.CONNECTING and isinstance(error, OSError):
+        return _unreachable(error, host)
+    if is_gone(error, step):
+        if step == errors.RUNNING:
+            return f'connection to {host} lost midway', ''
+        remedy = 'the log of sshd there says why'
+        return f'connection closed while {step} {host}', remedy
+    if step == errors.BANNER:
+        return f'{host} does not speak SSH', 'check the port'
+    during = '' if step == errors.RUNNING else f' while {step} it'
+    return f'{host} broke the SSH protocol{during}', ''
+
+
+def _unreachable(error: OSError, host: str) -> tuple[str, str]:
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            f'connection refused by {host}',
+            'sshd must run there and listen on this port',
+        )
+    if isinstance(error, socket.gaierror):
+        name = host.partition(' ')[0]
+        reason = f'the name {name} cannot be resolved'
+        if shutil.which('ssh') is None:
+            return reason, 'if it is a Host of the ssh config, install ssh'
+        return reason, 'check it in the target and in the ssh config'
+    if error.errno in _NO_ROUTE:
+        return f'no route to {host}', ''
+    return f'cannot connect to {host}: {error.strerror}', ''

@@ -1,0 +1,75 @@
+# library.py - paramiko, imported so that it works inside hg
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''paramiko, imported so that it works inside hg
+
+The only file that imports it. Packets, cryptography, key exchange and login
+are left to it; the rest is not: how long anything is waited for, which host
+key and which private key are right, what a remote command said, how it ended,
+and what may be told of an error.
+'''
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+from mercurial import demandimport
+
+from . import channel_receiver, errors
+
+with demandimport.deactivated():
+    # A third of the time to import paramiko goes to invoke, which it needs
+    # for a part of its ssh_config alone.
+    _modules: dict[str, Any] = sys.modules
+    _hidden = _modules.setdefault('invoke', None) is None
+    try:
+        with warnings.catch_warnings():
+            # on what some releases of cryptography mean to drop: not news
+            # for a pusher's terminal
+            warnings.simplefilter('ignore')
+            from paramiko import (
+                AuthenticationException,
+                ChannelException,
+                ECDSAKey,
+                Ed25519Key,
+                Message,
+                PKey,
+                RSAKey,
+                SSHException,
+                Transport,
+            )
+            from paramiko.packet import Packetizer
+            from paramiko.ssh_exception import IncompatiblePeer
+    finally:
+        if _hidden:
+            del _modules['invoke']
+
+__all__ = (
+    'ERRORS',
+    'AuthenticationException',
+    'ChannelException',
+    'ECDSAKey',
+    'Ed25519Key',
+    'IncompatiblePeer',
+    'Message',
+    'PKey',
+    'Packetizer',
+    'RSAKey',
+    'SSHException',
+    'Transport',
+)
+
+# What paramiko raises for what the other side sent or did, and what we do;
+# the transport makes one of these of whatever else ended it.
+ERRORS = (
+    SSHException,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    channel_receiver.ViolationError,
+    errors.SessionError,
+)

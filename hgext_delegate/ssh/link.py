@@ -1,0 +1,178 @@
+# link.py - the one way of bytes to a host, from dialling to closing
+#
+# This software may be used and distributed according to the terms of the
+# GNU General Public License version 2 or any later version.
+'''the one way of bytes to a host, from dialling to closing
+
+A socket, or a program that leads there; the transport on it; and one deadline
+that ends it all.
+'''
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from . import (
+    config,
+    deadline_socket,
+    diagnosis,
+    errors as errorsmod,
+    hardening,
+    hostkeys,
+    library,
+    programs,
+    tokens,
+)
+
+_KEEPALIVE = 30
+
+
+class Link:
+    '''the link to one host; ``connect_timeout`` limits each of its steps
+
+    ``host`` and ``step`` are for the words of an error: with whom and what
+    was being done. ``transport`` is there after connect().
+    '''
+
+    transport: hardening.Transport
+
+    def __init__(
+        self, deadline: deadline_socket.Deadline, connect_timeout: float
+    ):
+        self.deadline = deadline
+        self.step = errorsmod.ASKING
+        self.host = ''
+        self._patience = connect_timeout
+        self._there: config.Destination | None = None
+        self._line: deadline_socket.DeadlineSocket | None = None
+        self._program: programs.Program | None = None
+        deadline.on_stop = self._break_off
+        self.await_connection()
+
+    def find(
+        self,
+        host: str,
+        port: int | None,
+        user: str | None,
+        path: str | None = None,
+        key: str | None = None,
+    ) -> config.Destination:
+        '''where ``host`` leads, see config.find(). Raises SessionError'''
+        self.host = host
+        with self.worded():
+            return config.find(
+                host, port, user, self.deadline, path=path, key=key
+            )
+
+    def connect(self, policy: hostkeys.HostKeyPolicy) -> None:
+        '''connect to ``policy.host``, and exchange keys. Raises SessionError'''
+        self._there = there = policy.host
+        self.host, self.step = str(there), errorsmod.CONNECTING
+        with self.worded():
+            self._line = self._dial(there)
+            self.transport = hardening.Transport(self._line, policy)
+            self.step = errorsmod.BANNER
+            self.transport.start_client()
+
+    def log_in(self, user: str, keys: Sequence[library.PKey]) -> None:
+        '''log in with the first of ``keys`` that is accepted
+
+        Raises SessionError.
+        '''
+        self.step = errorsmod.LOGIN
+        with self.worded():
+            self.transport.log_in(user, keys)
+            self.transport.set_keepalive(_KEEPALIVE)
+
+    def await_connection(self) -> None:
+        '''limit what follows as connecting is limited'''
+        self.deadline.set(
+            self._patience, f'timed out after {self._patience:g} s'
+        )
+
+    @contextlib.contextmanager
+    def worded(self) -> Iterator[None]:
+        '''make a SessionError of what is raised'''
+        try:
+            yield
+        except library.ERRORS as error:
+            raise self.explain(error) from None
+
+    def explain(self, error: Exception) -> errorsmod.SessionError:
+        step = self.step
+        if step == errorsmod.BANNER and self.transport.remote_version:
+            step = errorsmod.EXCHANGE
+        over = self.deadline.over
+        if step == errorsmod.CONNECTING and deadline_socket.timed_out(error):
+            over = f'timed out after {self._patience:g} s'
+        if over and step != errorsmod.RUNNING:
+            return errorsmod.SessionError(f'{over} while {step} {self.host}')
+        if over:
+            expired = self.deadline.expired
+            kind = errorsmod.Expired if expired else errorsmod.SessionError
+            return kind(over, started=True)
+        ended = self._program and diagnosis.is_gone(error, step)
+        if ended and step != errorsmod.RUNNING:
+            return self._explain_program()
+        return diagnosis.explain(error, step, self.host)
+
+    def stop(self, reason: str) -> None:
+        '''end it now; from any thread'''
+        self.deadline.stop(reason)
+
+    def shut(self) -> None:
+        '''close the socket; what has arrived can still be read'''
+        if self._line:
+            self._line.shut()
+
+    def close(self) -> None:
+        '''end it and all that belongs to it; never raises'''
+        self.stop('closed')
+        transport = getattr(self, 'transport', None)
+        # Its thread closes what it reads from: a descriptor closed under it
+        # might be another file's the next moment.
+        if transport and transport.is_alive():
+            transport.join(2)
+        if self._line:
+            self._line.close()
+        if self._program:
+            self._program.close()
+
+    def _break_off(self) -> None:
+        self.shut()
+        # The process may be over before close() gets to it.
+        if self._program:
+            self._program.end()
+
+    def _dial(
+        self, there: config.Destination
+    ) -> deadline_socket.DeadlineSocket:
+        if not there.proxy:
+            sock = deadline_socket.dial(
+                (there.host, there.port),
+                self.deadline,
+                there.family,
+                there.bind,
+            )
+            return deadline_socket.DeadlineSocket(sock, self.deadline)
+        self._program = programs.Program(there.proxy)
+        return deadline_socket.DeadlineSocket(
+            self._program.socket, self.deadline, self._program.listen
+        )
+
+    def _explain_program(self) -> errorsmod.SessionError:
+        '''what to say of a program that has closed the way'''
+        assert self._program and self._there
+        status = self._program.wait()
+        how = 'closed its output'
+        if status is not None:
+            how = f'ended with status {status}'
+            if status < 0:
+                how = f'was killed by signal {-status}'
+        lines = self._program.lines()
+        said = tokens.short(diagnosis.telling(lines))
+        return errorsmod.SessionError(
+            f'{self._there.way} to {self.host} {how}',
+            f'it said: {said}' if said else 'it said nothing',
+        )

@@ -1,0 +1,21 @@
+"""What was deployed, as the forced commands have recorded it."""
+
+from __future__ import annotations
+
+from world import Deploy, World
+
+
+def nodes(world: World) -> list[str]:
+    """What was deployed, oldest first."""
+    return [deploy.context['node'] for deploy in world.deploys()]
+
+
+def commands(world: World) -> list[str]:
+    """What was asked for, oldest first."""
+    return [deploy.command for deploy in world.deploys()]
+
+
+def check_turns(deploys: list[Deploy]) -> None:
+    """Each has begun only when the one before had ended."""
+    for before, after in zip(deploys, deploys[1:]):
+        assert before.ended and before.ended < after.started
