@@ -10,8 +10,16 @@ expr "X$*" : 'Xhg-delegate 1 [A-Za-z0-9][A-Za-z0-9._-]* [0-9a-f]\{40\}$' \
 umask 077 && mkdir -p ~/deploys && run=$(mktemp -d ~/deploys/XXXXXXXXXX)
 head -c 2097152 >"$run/json" && : >"$run/log"
 find ~/deploys -mindepth 1 -mtime +30 -delete || :
-env -i HOME="$HOME" PATH="$PATH" HG_NODE="$4" DELEGATE_TARGET="$3" \
-    DELEGATE_JSON="$run/json" setsid flock ~/deploys "$script" \
-    </dev/null >>"$run/log" 2>&1 &
-tail -n +1 -s 0.1 -f --pid=$! "$run/log" || :
-wait $!
+size() { wc -c <"$run/log"; }
+{ flock 1 && exec env -i HOME="$HOME" PATH="$PATH" HG_NODE="$4" \
+    DELEGATE_TARGET="$3" DELEGATE_JSON="$run/json" setsid flock -o ~/deploys \
+    "$script"
+} </dev/null >>"$run/log" 2>&1 & job=$!
+sleep infinity >/dev/null & ends=$!
+tail -n +1 -s 0.1 -f --pid=$ends "$run/log" & shown=$! status=0
+wait $job || status=$?
+# Whoever has its output open has the lock of the log as well: a filter, or a
+# server that it has left running. Two seconds of silence are its end, too.
+for wait in 1 2 3; do was=$(size)
+    flock -w 2 "$run/log" true && break; [ "$was" != "$(size)" ] || break; done
+kill $ends; wait $shown || :; exit $status

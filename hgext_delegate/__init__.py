@@ -291,6 +291,13 @@ def delegate_cancel(ui, repo, id):
         ),
         (
             b'',
+            b'env',
+            [],
+            _(b'one more variable for COMMAND'),
+            _(b'NAME=VALUE'),
+        ),
+        (
+            b'',
             b'install',
             b'',
             _(b'add this line to ~/.ssh/authorized_keys instead'),
@@ -299,7 +306,8 @@ def delegate_cancel(ui, repo, id):
     ],
     _(
         b'--clone PATH --source URL --run COMMAND\n'
-        b'       [--timeout DURATION] [--state FOLDER] | --install LINE'
+        b'       [--timeout DURATION] [--state FOLDER] [--env NAME=VALUE]...\n'
+        b'       | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
     norepo=True,

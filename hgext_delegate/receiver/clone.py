@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from typing import BinaryIO
@@ -35,6 +36,10 @@ _UPDATING = 'delegate-updating'
 _NEW = '.hg-delegate-new'
 
 _SHOWN = 10
+# in what hg says of an update
+_UNTRACKED = re.compile(
+    rb'^(.+): untracked (?:file|directory) (?:differs|conflicts)', re.MULTILINE
+)
 
 
 class UnpreparedError(errors.DelegateError):
@@ -175,7 +180,7 @@ class Clone:
         if not self._is_halfway():
             os.unlink(mark)
         if status:
-            self._explain(node)
+            self._explain(node, said.getvalue())
             _say(said.getvalue().decode('utf-8', 'replace').rstrip('\n'))
             raise UnpreparedError('cannot update to %s' % node)
 
@@ -183,7 +188,7 @@ class Clone:
         '''whether an update has begun and not ended; a file of Mercurial's'''
         return os.path.exists(self._join('updatestate'))
 
-    def _explain(self, node: str) -> None:
+    def _explain(self, node: str, said: bytes) -> None:
         '''raise the reason why there was no update, if it is a known one'''
         found = io.BytesIO()
         self._in('log', '-r', 'id(%s)' % node, '-T', '{node}', out=found)
@@ -197,14 +202,25 @@ class Clone:
         self._in('status', '-mardn0', out=changed)
         names = changed.getvalue().split(b'\0')[:-1]
         if names:
-            shown = [ascii(os.fsdecode(name)) for name in names[:_SHOWN]]
-            more = ', ...' if len(names) > _SHOWN else ''
             raise UnpreparedError(
-                'the clone has changes that nobody committed: %s%s'
-                % (', '.join(shown), more),
+                'the clone has changes that nobody committed: %s'
+                % _shown(names),
                 'save what matters, then as this account: '
                 'hg -R %s update --clean .' % self.path,
             )
+
+        in_the_way = _UNTRACKED.findall(said)
+        if in_the_way:
+            raise UnpreparedError(
+                'untracked files are where the changeset has its own: %s'
+                % _shown(in_the_way),
+                'move them away, they are in %s' % self.path,
+            )
+
+
+def _shown(names: Sequence[bytes]) -> str:
+    shown = [ascii(os.fsdecode(name)) for name in names[:_SHOWN]]
+    return ', '.join(shown + ['...'] * (len(names) > _SHOWN))
 
 
 def _say(text: str) -> None:

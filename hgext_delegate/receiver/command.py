@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator
 
@@ -19,6 +20,7 @@ from . import authorized_keys, clone, server, supervisor
 
 _STATE = '~/.local/state/hg-delegate'
 _TIMEOUT = b'1h'
+_VARIABLE = re.compile('([A-Za-z_][A-Za-z0-9_]*)=([^\0]*)', re.DOTALL)
 
 # of the session, or of whatever hg runs in; HGRCPATH may be the account's own
 _FOREIGN = ('SSH_', 'HG', 'LC_', 'LANG')
@@ -35,7 +37,7 @@ def run(ui, opts) -> int:
 
 
 def _install(ui, opts) -> None:
-    others = ('clone', 'source', 'run', 'timeout', 'state')
+    others = ('clone', 'source', 'run', 'timeout', 'state', 'env')
     if any(opts[name] for name in others):
         raise error.InputError(_(b'--install takes no other option'))
     try:
@@ -59,7 +61,18 @@ def _work(ui, opts) -> supervisor.Work:
         clone=_clone(ui, opts['clone'], opts['source']),
         script=_script(opts['run']),
         timeout=_timeout(opts['timeout'] or _TIMEOUT),
+        environ=dict(_variable(value) for value in opts['env']),
     )
+
+
+def _variable(value: bytes) -> tuple[str, str]:
+    match = _VARIABLE.fullmatch(os.fsdecode(value))
+    if not match:
+        raise error.InputError(
+            _(b"--env: '%s' is not NAME=VALUE") % value,
+            hint=_(b'a NAME has letters, digits and underscores'),
+        )
+    return match[1], match[2]
 
 
 def _clone(ui, path: bytes, source: bytes) -> clone.Clone:

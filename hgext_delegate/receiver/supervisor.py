@@ -18,7 +18,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import errors, protocol
@@ -47,11 +47,15 @@ class EndedError(errors.DelegateError):
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    '''what the deploy account wants done; ``timeout`` in seconds'''
+    '''what the deploy account wants done; ``timeout`` in seconds
+
+    ``environ`` is more of the script's environment.
+    '''
 
     clone: clonemod.Clone
     script: Sequence[str]
     timeout: float
+    environ: Mapping[str, str]
 
 
 class Supervisor:
@@ -210,13 +214,14 @@ class Supervisor:
     def _run_script(self, row: delegation.Delegation) -> int:
         script = self._work.script
         path = self._runs.object(row.id)
-        environ = request.environment(request.variables(self._deploy, path))
+        told = request.variables(self._deploy, path)
+        environ = request.environment({**self._work.environ, **told})
         try:
             # First: an id whose script may have begun is never run again.
             claimed = self._runs.claim(row, self._deploy.previous)
         except (OSError, journal.JournalError) as exc:
-            told = run.explain(exc, self._runs.folder)
-            raise EndedError(run.EXIT_UNPREPARED, *told) from None
+            why = run.explain(exc, self._runs.folder)
+            raise EndedError(run.EXIT_UNPREPARED, *why) from None
         if claimed is None:
             raise _cancelled()
         try:
@@ -265,9 +270,23 @@ def signal_number(name: str) -> int:
 
 def _remedy(program: str, folder: str, exc: OSError) -> str:
     '''what to do where ``program`` cannot be run in ``folder``'''
-    if os.path.exists(os.path.join(folder, program)):
-        if isinstance(exc, FileNotFoundError):
-            return 'what its first line names after #! is not there'
+    path = os.path.join(folder, program)
+    if os.path.isdir(path):
+        return 'it is a folder; --run names a program'
+    if os.path.isfile(path):
         if isinstance(exc, PermissionError):
             return 'make it executable: chmod +x, commit and push'
+        if _ends_with_cr(path):
+            return 'its first line ends with CR: save it with LF at the ends'
+        if isinstance(exc, FileNotFoundError):
+            return 'what its first line names after #! is not there'
+    elif program.startswith('./'):
+        return 'it is not in this changeset'
     return 'it must begin with #!; one that is committed is ./NAME'
+
+
+def _ends_with_cr(path: str) -> bool:
+    '''whether the first line does, as editors of Windows write it'''
+    with contextlib.suppress(OSError), open(path, 'rb') as file:
+        return file.readline(256).endswith(b'\r\n')
+    return False

@@ -27,10 +27,10 @@ def receiver(world: World, repository: Repository) -> Receiver:
     return Receiver(world, repository)
 
 
-def test_it_has_ten_lines() -> None:
+def test_it_has_few_lines() -> None:
     text = SCRIPT.read_text().replace('\\\n', '')
     lines = [line for line in text.splitlines() if not line.startswith('#')]
-    assert len(lines) <= 10
+    assert len(lines) <= 16
 
 
 def test_it_runs_the_script_with_what_it_was_told(receiver: Receiver) -> None:
@@ -114,3 +114,20 @@ def test_a_lost_connection_stops_nothing_and_the_next_waits(
     assert receiver.runs() == [NODE, '1' * 40]
     logs = (receiver.account.home / 'deploys').glob('*/log')
     assert all(log.read_bytes() == said for log in logs)
+
+
+def test_a_filter_that_holds_lines_loses_none(receiver: Receiver) -> None:
+    receiver.todo(
+        '(sleep 1; echo one; sleep 1; echo two) & echo first; exit 5\n'
+    )
+    ended = receiver.ask(*protocols.deploy(NODE))
+    assert (ended.returncode, ended.stdout) == (5, b'first\none\ntwo\n')
+
+
+def test_what_a_script_leaves_running_holds_nobody_up(
+    receiver: Receiver,
+) -> None:
+    receiver.todo('(until [ -e ~/go ]; do sleep 0.1; done) & echo first\n')
+    ended = receiver.ask(*protocols.deploy(NODE))
+    assert (ended.returncode, ended.stdout) == (0, b'first\n')
+    receiver.account.write('go', '')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import protocols
 import pytest
 from receivers import Receiver, commit, new_id, read_until
@@ -72,6 +74,23 @@ def test_a_script_finds_its_variables_and_nothing_of_the_session(
 
 
 @pytest.mark.once
+def test_its_line_can_set_more_variables(
+    receiver: Receiver, clone: Clone
+) -> None:
+    line = ('--env', 'STAGE=a b=$c', '--env', 'PATH=/bin', '--env', 'HG_NODE=x')
+    receiver.account.authorize(
+        receiver.world.key(receiver.world.server),
+        'exec ' + shlex.join([*receiver.command(), *line]),
+    )
+    node = commit(clone)
+    assert receiver.deploy(node).returncode == 0
+    environ = receiver.environment()
+    assert (environ['STAGE'], environ['PATH']) == ('a b=$c', '/bin')
+    # which the server tells
+    assert environ['HG_NODE'] == node
+
+
+@pytest.mark.once
 def test_what_is_not_known_is_an_empty_variable(
     receiver: Receiver, clone: Clone
 ) -> None:
@@ -118,8 +137,9 @@ def test_a_script_comes_from_the_changeset(
             127,
             None,
             '',
-            'it must begin with #!; one that is committed is ./NAME',
+            'it is not in this changeset',
         ),
+        (127, 0o755, '#!/bin/sh\r\n', 'its first line ends with CR: '),
         (126, 0o644, '#!/bin/sh\n', 'make it executable: chmod +x'),
         (126, 0o755, 'no interpreter\n', 'it must begin with #!'),
         (127, 0o755, '#!/no/such/program\n', 'what its first line names'),
@@ -142,6 +162,16 @@ def test_a_script_that_cannot_run_is_named(
         b'delegate-receive: cannot run ./deploy.sh: '
     )
     assert f'\n({remedy}' in ended.stdout.decode()
+
+
+@pytest.mark.once
+def test_a_script_that_is_a_folder_is_named(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.install(run='./tools')
+    ended = receiver.deploy(commit(clone, {'tools/a': 'a'}))
+    assert ended.returncode == 126
+    assert b'\n(it is a folder; --run names a program)\n' in ended.stdout
 
 
 @pytest.mark.once
@@ -261,6 +291,7 @@ def test_a_folder_that_cannot_be_used_is_named(receiver: Receiver) -> None:
         ({'run': '"'}, b'abort: --run: no closing quotation'),
         ({'timeout': '0'}, b"abort: '0' is not a duration"),
         ({'timeout': '1 day'}, b"abort: '1 day' is not a duration"),
+        ({'env': 'A-B=c'}, b"abort: --env: 'A-B=c' is not NAME=VALUE"),
         ({'install': 'x'}, b'abort: --install takes no other option'),
     ],
 )

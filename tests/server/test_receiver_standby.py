@@ -70,12 +70,14 @@ def test_it_deploys_what_its_object_names(
     assert len(receiver.all_runs()) == 2
 
 
+@pytest.mark.once
 def test_without_an_object_it_ends_without_a_word(receiver: Receiver) -> None:
     assert send(stand_by(receiver), b'') == (0, b'')
     assert not receiver.state.exists() and not receiver.clone.exists()
     assert receiver.all_runs() == []
 
 
+@pytest.mark.once
 def test_it_does_not_outlive_its_connection(receiver: Receiver) -> None:
     waiting = stand_by(receiver)
     waiting.kill()
@@ -87,6 +89,7 @@ def test_it_does_not_outlive_its_connection(receiver: Receiver) -> None:
     assert not receiver.state.exists()
 
 
+@pytest.mark.once
 def test_it_keeps_nobody_waiting(receiver: Receiver, clone: Clone) -> None:
     first = commit(clone)
     assert receiver.deploy(first).returncode == 0
@@ -119,6 +122,7 @@ def test_what_it_runs_outlives_its_connection(
     assert receiver.all_runs() == [node]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ('data', 'said'),
     [
@@ -137,6 +141,7 @@ def test_an_object_of_another_kind_is_refused(
     assert not receiver.state.exists()
 
 
+@pytest.mark.once
 def test_to_wait_in_vain_is_no_success(receiver: Receiver) -> None:
     receiver.install(timeout='1s')
     waiting = receiver.start(REQUEST)
