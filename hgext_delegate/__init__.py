@@ -42,6 +42,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from mercurial import (
     commands as hgcommands,
@@ -118,10 +119,10 @@ def _help(orig, ui, *names, **opts):
 def _is_web_server() -> bool:
     '''whether hgweb runs in this process, as under a WSGI server
 
-    In every hg process its modules stand in sys.modules, but as placeholders of
-    Mercurial's lazy imports. Here hgweb has loaded us, so one of its two
-    modules has been executed and has the class of its own name. Only the
-    module's own dictionary is looked at: any other access would load it.
+    In every hg process its modules stand in sys.modules, but not loaded, since
+    imports are lazy. If hgweb has loaded this extension, one of its two modules
+    is loaded, and has the class of its own name. Only the module's own
+    dictionary is looked at: any other access would load it.
     '''
     return any(
         name in object.__getattribute__(module, '__dict__')
@@ -136,14 +137,19 @@ def _serve(orig, ui, repo, **opts):
     return orig(ui, repo, **opts)
 
 
+_installing = threading.Lock()
+
+
 def _begin_early(over_http: bool) -> None:
     with imports.complete():
         from .extension import early_login
-    early_login.install()
+    with _installing:
+        early_login.install()
     if over_http:
         with imports.complete():
             from .extension import http_reply
-        http_reply.install()
+        with _installing:
+            http_reply.install()
 
 
 def reposetup(ui, repo) -> None:
@@ -211,7 +217,7 @@ def delegate(ui, repo, *targets, **opts):
         ),
         (b'l', b'limit', b'', _(b'limit number of delegations'), _(b'NUM')),
         (b'f', b'follow', None, _(b'show the output of a running delegation')),
-        (b'T', b'template', b'', _(b'display with template'), _(b'TEMPLATE')),
+        *hgcommands.formatteropts,
     ],
     _(b'[ID] [-t TARGET] [-l NUM] [--follow]'),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -367,7 +373,7 @@ def delegate_receive(ui, **opts):
             _(b'the forced command (default: hg delegate-receive)'),
             _(b'COMMAND'),
         ),
-        (b'T', b'template', b'', _(b'display with template'), _(b'TEMPLATE')),
+        *hgcommands.formatteropts,
     ],
     _(
         b'[--command COMMAND] [--accept-host-key FINGERPRINT]\n'
@@ -412,7 +418,7 @@ def delegate_setup(ui, repo, target, url, **opts):
 
 @command(
     b'delegate-check',
-    [(b'T', b'template', b'', _(b'display with template'), _(b'TEMPLATE'))],
+    hgcommands.formatteropts,
     _(b'[TARGET]...'),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )

@@ -8,6 +8,8 @@ dispatcher     what one repository has to delegate
 launcher       who delegates it: threads here, or a process of its own
 worker         one target: waits for its turn, runs a session, records the end
 queue          what waits for a target, and which of it runs now
+attempt        one session, and what came of it
+abandoned      delegations whose process is gone
 history        what a worker may ask of the repository's history
 connection     the login, which may begin early
 remote_cancel  the end of what our receiver runs

@@ -4,14 +4,13 @@
 # GNU General Public License version 2 or any later version.
 '''one session of a delegation, and what came of it
 
-It sends the object, brings both streams through the sanitizer into the log,
-and says which state the delegation is in then. It records nothing but that
-the exec request is sent: the worker does the rest.
+It sends the object, writes both streams, made safe, into the log, and returns
+the state that the delegation is in then. It records only that the exec request
+is sent; the worker records the rest.
 '''
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -21,41 +20,33 @@ from .. import protocol, sanitizer
 from ..config import targets as targetsmod
 from ..push import outbox
 from ..ssh import session
-from ..state import delegation, files, journal as journalmod, output_log
-from . import remote_cancel
+from ..state import delegation, journal as journalmod, output_log
+from . import queue, remote_cancel
 
 # How long a partial line is held before it is shown, in seconds.
 _PATIENCE = 0.5
 
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    '''the state after an attempt, the fields to record, and whether another
-    attempt may come further'''
-
-    state: str
-    fields: dict[str, Any]
-    may_retry: bool
+# a state of the journal, and the other fields to record
+Outcome = tuple[str, dict[str, Any]]
 
 
 class Attempt:
-    '''the next session of ``row``; ``news`` is set when there is output'''
+    '''the next session of ``row``, which was claimed for ``task``
 
-    def __init__(
-        self,
-        target: targetsmod.Target,
-        paths: files.Paths,
-        journal: journalmod.Journal,
-        row: delegation.Delegation,
-        news: threading.Event,
-    ):
-        self._target = target
-        self._paths = paths
-        self._journal = journal
+    ``may_retry`` says, after it, whether another attempt may come further.
+    '''
+
+    def __init__(self, task: queue.Task, row: delegation.Delegation):
+        self.may_retry = True
+        self._target = task.target
+        self._paths = task.paths
+        self._journal = task.journal
+        self._news = task.news
         self._row = row
-        self._news = news
-        # what a cancelled delegation may have left on the far side
+        # what a cancelled delegation may have left on the far side, and when
+        # the receiver was told to end it
         self._left_behind = ''
+        self._told_at = 0.0
 
     def run(self, connect: Callable[[], session.Session]) -> Outcome:
         '''delegate over the session that ``connect`` makes'''
@@ -63,14 +54,14 @@ class Attempt:
             self._paths.log(self._row.id),
             self._target.output_limit,
             self._paths.mode,
-            # A receiver tells an attempt after the first all of it again.
+            # at a later attempt a receiver sends all of the output again
             anew=self._target.receiver,
         )
         output = _Output(log, self._target, self._news)
         began = time.monotonic()
         broken: session.SessionError | None = None
         try:
-            state, fields = _verdict(self._session(connect, output))
+            state, fields = _ended(self._session(connect, output))
         except session.SessionError as exc:
             broken = exc
             state, fields = self._broken(exc)
@@ -90,26 +81,27 @@ class Attempt:
             fields['reason'] = 'cancelled by %s' % cancelled_by
             fields['remedy'] = self._left_behind
         fields['seconds'] = time.monotonic() - began
-        fatal = isinstance(broken, session.ConfigurationError)
-        return Outcome(state, fields, may_retry=not fatal)
+        self.may_retry = not isinstance(broken, session.ConfigurationError)
+        return state, fields
 
     def _session(
         self, connect: Callable[[], session.Session], output: _Output
     ) -> session.End:
         target, row = self._target, self._row
-        request = protocol.command(target, row.node)
-        data = self._object()
+        box = outbox.read_file(self._paths.outbox)
+        pushes = outbox.pushes(box, self._journal.carried(row.number))
+        repository = {'name': self._paths.name, 'root': self._paths.root}
+        data = protocol.compose(repository, row, pushes)
         with connect() as opened:
-            canceller = _Canceller(self, opened)
 
             def tick() -> None:
                 output.tick()
                 if self._cancelled_by():
-                    self._left_behind = canceller.tick() or self._left_behind
+                    self._cancel(opened)
 
             self._journal.note_exec(row.number)
             return opened.execute(
-                request,
+                protocol.command(target, row.node),
                 data,
                 output.receive,
                 tick,
@@ -117,14 +109,20 @@ class Attempt:
                 timeout=target.timeout,
             )
 
-    def _object(self) -> bytes:
-        box = outbox.read_file(self._paths.outbox)
-        rows = self._journal.carried(self._row.number)
-        repository = {'name': self._paths.name, 'root': self._paths.root}
-        pushes = outbox.pushes(box, rows)
-        return protocol.compose(repository, self._row, pushes)
+    def _cancel(self, opened: session.Session) -> None:
+        '''end the delegation: through the receiver, else by hanging up'''
+        if not self._target.receiver:
+            opened.cancel()
+            self._left_behind = delegation.GOES_ON
+        elif not self._told_at:
+            self._told_at = time.monotonic()
+            # if it cannot be told, the channel is closed later
+            remote_cancel.end(self._target, self._journal, self._row)
+        elif time.monotonic() - self._told_at > remote_cancel.GRACE:
+            opened.cancel()
+            self._left_behind = delegation.NOT_ENDED
 
-    def _broken(self, exc: session.SessionError) -> tuple[str, dict[str, Any]]:
+    def _broken(self, exc: session.SessionError) -> Outcome:
         fields: dict[str, Any] = {
             'reason': exc.reason,
             'remedy': exc.remedy,
@@ -136,16 +134,12 @@ class Attempt:
             return delegation.PENDING, fields
         if isinstance(exc, session.Expired):
             return delegation.FAILED, fields
-        # The receiver answers for an id that it has seen; a script would run
-        # it twice.
-        if self._target.receiver:
-            return delegation.PENDING, fields
-        return delegation.LOST, fields
+        # A receiver knows the ids that it has seen. A script would run twice.
+        waits = self._target.receiver
+        return delegation.PENDING if waits else delegation.LOST, fields
 
-    def _end_there(
-        self, state: str, fields: dict[str, Any]
-    ) -> tuple[str, dict[str, Any]]:
-        '''end what the receiver goes on with without us; what came of it'''
+    def _end_there(self, state: str, fields: dict[str, Any]) -> Outcome:
+        '''end what the receiver would go on with; what came of it'''
         if not self._target.receiver:
             return state, fields
         begun = bool(fields.get('exec_sent_at', True))
@@ -165,32 +159,6 @@ class Attempt:
         return current.cancelled_by if current else None
 
 
-class _Canceller:
-    '''ends a running delegation: through the receiver, else by hanging up'''
-
-    def __init__(self, attempt: Attempt, opened: session.Session):
-        self._attempt = attempt
-        self._session = opened
-        self._told_at = 0.0
-
-    def tick(self) -> str:
-        '''do what comes next; what may be left on the far side, if anything'''
-        target = self._attempt._target
-        if not target.receiver:
-            self._session.cancel()
-            return delegation.GOES_ON
-        if not self._told_at:
-            self._told_at = time.monotonic()
-            # Where it cannot be told, the channel is closed later.
-            remote_cancel.end(
-                target, self._attempt._journal, self._attempt._row
-            )
-        elif time.monotonic() - self._told_at > remote_cancel.GRACE:
-            self._session.cancel()
-            return delegation.NOT_ENDED
-        return ''
-
-
 class _Output:
     '''both streams of a session, through their sanitizers, into the log'''
 
@@ -202,8 +170,8 @@ class _Output:
     ):
         self._log = log
         self._news = news
-        # What comes is bounded as well as what is shown: to make a flood safe
-        # takes time even if nothing of it can be seen.
+        # The input is bounded as well: making a flood safe takes time, even if
+        # none of it is shown.
         self._room = 2 * target.output_limit
         self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
         self._held: dict[int, float] = {}
@@ -234,7 +202,7 @@ class _Output:
             self._news.set()
 
 
-def _verdict(end: session.End) -> tuple[str, dict[str, Any]]:
+def _ended(end: session.End) -> Outcome:
     fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
     if end.status == 0:
         return delegation.SUCCEEDED, fields

@@ -4,8 +4,8 @@
 # GNU General Public License version 2 or any later version.
 '''a connection that is made before it is needed
 
-While a push is still received, checked and written, nothing is to be said to
-the deploy side; but logging in takes as long as the delegation's own part.
+Nothing may be sent to the deploy side before the push is accepted. But logging
+in takes as long as all that follows, and can be done meanwhile.
 '''
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def connect(
     deadline: deadline_socket.Deadline | None = None,
     address: str | None = None,
 ) -> session.Session:
-    '''log in to ``target``, until ``limit`` is over; all of its addresses are
-    tried, or just ``address``. Raises SessionError'''
+    '''log in to ``target``, before ``deadline``, at one of its addresses or
+    at ``address``. Raises SessionError'''
     return session.open(
         target.host,
         port=target.port,
@@ -39,7 +39,7 @@ def connect(
 class EarlyConnection(threading.Thread):
     '''logs in to ``target``; then its one owner takes or drops the session
 
-    A daemon, so that a process ends without waiting for a host.
+    It is a daemon thread: no process waits for a host at its end.
     '''
 
     def __init__(self, target: targets.Target):
@@ -58,8 +58,8 @@ class EarlyConnection(threading.Thread):
         except session.SessionError as error:
             self._error = error
         except Exception:  # noqa: BLE001
-            # A bug, which Python would print to the pusher. The worker comes
-            # to it again, and can report it.
+            # A bug, which Python would print to the pusher. The worker meets
+            # it again, and reports it.
             self._deadline.stop('internal error')
         finally:
             self._ready.set()

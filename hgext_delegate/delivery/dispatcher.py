@@ -4,14 +4,16 @@
 # GNU General Public License version 2 or any later version.
 '''what one repository has to delegate to which target
 
-Here pushes in the outbox become delegations in the journal. This is where
-Mercurial's objects end: what comes next gets values.
+Here pushes in the outbox become delegations in the journal. What runs later
+gets values, and no object of Mercurial's.
 '''
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
@@ -23,22 +25,19 @@ from . import history
 Jobs = Sequence[tuple[targetsmod.Target, int]]
 
 
+@dataclasses.dataclass(eq=False)
 class Dispatcher:
     '''decides what ``repo`` delegates; ``printer`` says what is wrong'''
 
-    def __init__(
-        self,
-        printer: printermod.Printer,
-        repo,
-        paths: files.Paths,
-        journal: journalmod.Journal,
-    ):
-        self.printer = printer
-        self.repo = repo
-        self.paths = paths
-        self.journal = journal
+    printer: printermod.Printer
+    repo: Any
+    paths: files.Paths
+    journal: journalmod.Journal
+
+    def __post_init__(self) -> None:
+        repo = self.repo
         self.history = history.History(repo)
-        self.config_errors = config_errors.Reporter(printer, repo)
+        self.config_errors = config_errors.Reporter(self.printer, repo)
         self.targets, wrong = targetsmod.read(repo.ui, policy.refused(repo))
         for each in wrong:
             self.config_errors.report(each)
@@ -51,7 +50,7 @@ class Dispatcher:
             self.journal.last_error = None
 
     def jobs(self, entry: outbox.Entry) -> Jobs:
-        '''record ``entry`` and what waits before it; what to run for it
+        '''record ``entry`` and what waits before it; the jobs of ``entry``
 
         Raises JournalError.
         '''
@@ -60,7 +59,7 @@ class Dispatcher:
         except journalmod.JournalError as exc:
             if not exc.damaged:
                 raise
-            # It was set aside, and the outbox says what there is to do.
+            # it was set aside; the outbox says what there is to do
             self.printer.warn(*wording.of_error(exc))
             self.journal.close()
             self.journal = journalmod.open(self.paths.journal, self.paths.mode)
@@ -77,8 +76,8 @@ class Dispatcher:
     def _record(self, box: outbox.Outbox, until: int) -> None:
         '''make a delegation of each push up to the sequence ``until``
 
-        Those after it are left to their own hooks: their changesets may not
-        be there yet.
+        The changesets of a later push may not be there yet: its own hook
+        records it.
         '''
         for entry in box.entries:
             if entry.sequence > until:
@@ -97,44 +96,44 @@ class Dispatcher:
         )
         if pushed is None:
             return
-        try:
-            node = selection.newest(self.repo, target.when, pushed)
-        except selection.REVSET_ERRORS as exc:
-            self.config_errors.report_revset(target.name, exc)
-            return
+        node = self._newest(target, pushed)
         if node is None:
             self.journal.unmatched(target.name, entry.txn)
-            return
-        pusher = entry.push['pusher']
-        self.journal.record(
-            target.name, node, pusher, entry.txn, entry.sequence
-        )
+        elif node:
+            who = entry.push['pusher']
+            push = (entry.txn, entry.sequence)
+            self.journal.record(target.name, node, who, *push)
 
     def newest(self, target: targetsmod.Target) -> str | None:
         '''the newest changeset of the repository that is for ``target``
 
         None if there is none, '' if its revset is wrong, which is said.
         '''
+        revs = selection.eligible(self.repo, target.trigger)
+        return self._newest(target, revs)
+
+    def _newest(
+        self, target: targetsmod.Target, revs: Iterable[int] | None
+    ) -> str | None:
         try:
-            revs = selection.eligible(self.repo, target.trigger)
             return selection.newest(self.repo, target.when, revs)
         except selection.REVSET_ERRORS as exc:
             self.config_errors.report_revset(target.name, exc)
             return ''
 
     def waiting(self, target: targetsmod.Target) -> int | None:
-        '''what to run for ``target``: the newest, which takes the others'''
+        '''what to run for ``target``: the newest, which takes all along'''
         rows = self.journal.pending(target.name)
         for row in reversed(rows):
             if self.history.exists(row.node):
                 return row.number
-        # its turn will say that it is gone
+        # its worker will say that it is gone
         return rows[-1].number if rows else None
 
     def unrecorded(
         self, name: str | None
     ) -> Iterator[tuple[str, outbox.Entry]]:
-        '''the targets and pushes that no hook has looked at, newest first'''
+        '''the targets and pushes that no hook has recorded, newest first'''
         for entry in reversed(outbox.read(self.repo).entries):
             known = self.journal.known(entry.txn)
             for target in entry.targets:
@@ -154,10 +153,6 @@ class Dispatcher:
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''
         keep = parsers.keep(policy.setting(self.repo, b'keep'))
-        pruning.prune(
-            self.journal,
-            self.paths,
-            [target.name for target in self.targets],
-            keep,
-            outbox.read(self.repo),
-        )
+        names = [target.name for target in self.targets]
+        box = outbox.read(self.repo)
+        pruning.prune(self.journal, self.paths, names, keep, box)

@@ -15,16 +15,16 @@ from mercurial.node import bin
 from ..config import targets
 from ..push import outbox, selection
 
-# A repository object is made with all its extensions; one at a time, since
-# Mercurial's lazy imports are not made for threads.
+# Making a repository object runs its extensions. One thread at a time: lazy
+# imports are not safe among threads.
 _OPENING = threading.Lock()
 
 
 class History:
-    '''answers from what the hook has seen, else from a repository of its own
+    '''answers from what it has learned, else from a new repository object
 
-    The object that the hook got is as old as its transaction, and other
-    pushes have come since.
+    The hook's own object does not see the pushes that came later. Nodes are
+    40 hex digits.
     '''
 
     def __init__(self, repo):
@@ -33,14 +33,15 @@ class History:
         self._known: dict[tuple[str, str], bool] = {}
 
     def learn(self, repo, node: str, other: str) -> None:
-        '''keep what ``repo`` knows of the two, where it knows both'''
+        '''keep whether ``node`` is an ancestor, if ``repo`` has both'''
         with contextlib.suppress(error.LookupError):
             self._known[node, other] = _is_ancestor(repo, node, other)
 
     def exists(self, node: str) -> bool:
         '''whether ``node`` is there, now, for whoever pulls'''
         with _OPENING:
-            return _is_served(self._open(), node)
+            served = self._open().filtered(b'served')
+            return served.changelog.hasnode(bin(node))
 
     def is_ancestor(self, node: str, other: str) -> bool:
         '''whether ``node`` is ``other`` or an ancestor of it'''
@@ -49,13 +50,13 @@ class History:
                 try:
                     known = _is_ancestor(self._open(), node, other)
                 except error.LookupError:
-                    # one of them was stripped: nothing can be older or newer
+                    # one of them was stripped
                     known = False
             self._known[node, other] = known
         return self._known[node, other]
 
     def newest(self, target: targets.Target, entry: outbox.Entry) -> str | None:
-        '''the newest changeset of a push for ``target``, if any is left'''
+        '''the newest changeset of a push for ``target`` that is still there'''
         with _OPENING, contextlib.suppress(*selection.REVSET_ERRORS):
             repo = self._open()
             pushed = selection.brought(
@@ -67,17 +68,9 @@ class History:
 
     def _open(self):
         ui = self._ui.copy()
-        # what it has to say has been said by the hook's own repository
+        # the hook's own repository object has printed the same warnings
         ui.pushbuffer(error=True)
         return hg.repository(ui, self._root).unfiltered()
-
-
-def _is_served(repo, node: str) -> bool:
-    try:
-        repo.filtered(b'served').changelog.rev(bin(node))
-    except error.LookupError:
-        return False
-    return True
 
 
 def _is_ancestor(repo, node: str, other: str) -> bool:

@@ -19,16 +19,12 @@ from mercurial import error, extensions, ui as uimod
 
 from .. import imports
 from ..config import targets as targetsmod
-from ..report import (
-    follower as followermod,
-    printer as printermod,
-    wording,
-)
+from ..report import follower as followermod, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod
-from . import dispatcher as dispatchermod
+from . import dispatcher as dispatchermod, queue
 
 if TYPE_CHECKING:
-    # it brings paramiko, which only a delegation needs
+    # it imports paramiko, which only a delegation needs
     from . import worker as workermod
 
 # hg, with the modules that this process has found
@@ -37,7 +33,7 @@ _HG = (
     'import hgdemandimport; hgdemandimport.enable(); '
     'from mercurial import dispatch; dispatch.run()'
 )
-# what decides whether and where it delegates
+# the configuration that decides whether and where it delegates
 _SECTIONS = (b'extensions', b'revsetalias', b'trusted', targetsmod.SECTION)
 
 
@@ -61,24 +57,30 @@ class Launcher:
     def start(
         self, jobs: dispatchermod.Jobs, news: threading.Event
     ) -> list[followermod.Follower]:
-        '''start a worker for each of ``jobs``; none if that is impossible'''
+        '''start a worker for each of ``jobs``; [] without paramiko'''
         if not jobs or not self._can_log_in():
             return []
         from . import worker as workermod
 
+        dispatcher = self.dispatcher
+        journal = dispatcher.journal
         for target, number in jobs:
-            self._prepare(target, number)
-            self.workers.append(
-                workermod.Worker(
-                    target,
-                    number,
-                    self.dispatcher.paths,
-                    self.dispatcher.journal,
-                    self.dispatcher.history,
-                    news,
-                    self._early.pop(target.name, None),
-                )
+            row = journal.get(number)
+            last = journal.last(target.name, delegation.SUCCEEDED)
+            if row:
+                # answer now what the worker will ask
+                node = last.node if last else row.node
+                dispatcher.history.learn(dispatcher.repo, row.node, node)
+            task = queue.Task(
+                target,
+                number,
+                dispatcher.paths,
+                journal,
+                dispatcher.history,
+                news,
             )
+            early = self._early.pop(target.name, None)
+            self.workers.append(workermod.Worker(task, early))
         followers = [
             self._follower(target, number, worker.is_alive)
             for (target, number), worker in zip(jobs, self.workers)
@@ -106,16 +108,16 @@ class Launcher:
         if not jobs or not self._can_log_in():
             return
         process = _detach(self.dispatcher.repo, jobs)
-        # A server process would keep what is left of it.
+        # or it would stay a zombie of a server process
         threading.Thread(target=process.wait, daemon=True).start()
         for target, number in jobs:
-            line = wording.of(target.name, wording.handed_over(number))
+            line = wording.of(target.name, wording.HANDED_OVER % number)
             self.dispatcher.printer.say(line)
 
     def close(self) -> None:
         '''wait for the workers, which need the journal, and close it
 
-        Also when this process was told to end: what runs goes on to its end.
+        They are not cut short when this process is told to end.
         '''
         for worker in self.workers:
             worker.leave()
@@ -128,7 +130,7 @@ class Launcher:
         self.dispatcher.journal.close()
 
     def _can_log_in(self) -> bool:
-        '''load what delegates; without paramiko that is said'''
+        '''load the workers; False, with a warning, without paramiko'''
         try:
             with imports.complete():
                 from . import worker  # noqa: F401
@@ -137,21 +139,17 @@ class Launcher:
             return False
         return True
 
-    def _prepare(self, target: targetsmod.Target, number: int) -> None:
-        '''answer now what a worker will want to know of the history'''
-        journal = self.dispatcher.journal
-        row = journal.get(number)
-        last = journal.last(target.name, delegation.SUCCEEDED)
-        if row:
-            other = last.node if last else row.node
-            self.dispatcher.history.learn(self.dispatcher.repo, row.node, other)
-
     def _follower(
         self, target: targetsmod.Target, number: int, works: Callable[[], bool]
     ) -> followermod.Follower:
-        made = self.dispatcher
+        dispatcher = self.dispatcher
         return followermod.Follower(
-            made.printer, made.journal, made.paths, target.name, number, works
+            dispatcher.printer,
+            dispatcher.journal,
+            dispatcher.paths,
+            target.name,
+            number,
+            works,
         )
 
     def _follow(
@@ -172,11 +170,11 @@ def open(ui, repo) -> Iterator[Launcher]:
     journal = journalmod.open(paths.journal, paths.mode)
     try:
         printer = printermod.Printer(ui)
-        made = dispatchermod.Dispatcher(printer, repo, paths, journal)
+        dispatcher = dispatchermod.Dispatcher(printer, repo, paths, journal)
     except BaseException:
         journal.close()
         raise
-    launcher = Launcher(made)
+    launcher = Launcher(dispatcher)
     try:
         yield launcher
     finally:
@@ -186,8 +184,7 @@ def open(ui, repo) -> Iterator[Launcher]:
 def _detach(repo, jobs: dispatchermod.Jobs) -> subprocess.Popen[bytes]:
     '''start a process of the server account that delegates ``jobs``
 
-    It shares no file with this one, so that nothing of it keeps a pusher's
-    connection open.
+    It inherits no file, which would keep a pusher's connection open.
     '''
     names = [target.name for target, _number in jobs]
     return subprocess.Popen(
@@ -213,16 +210,17 @@ def _python() -> str:
 
 
 def _overrides(ui, baseui) -> Iterator[str]:
-    '''what was given with --config or in a web server's own file, and that
-    this extension is enabled, which the classic hook line does without
+    '''the options for what no file says that a new hg reads
 
-    ``ui`` is ``baseui`` with what the repository's own files say.
+    That is what was given with --config or in a web server's own file, and
+    the extension itself, which the classic hook line does not enable. ``ui``
+    is ``baseui`` with what the repository's own files say.
     '''
     again = uimod.ui.load()
     for section in _SECTIONS:
         known = dict(again.configitems(section))
         for key, value in baseui.configitems(section):
-            # where the repository says otherwise, that counts there as here
+            # what the repository's own files say is read there as well
             if known.get(key) != value == ui.config(section, key):
                 yield from _config(section, key, value)
     ours = imports.extension()

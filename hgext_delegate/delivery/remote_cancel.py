@@ -1,8 +1,8 @@
-# remote_cancel.py - what our receiver goes on with, without us
+# remote_cancel.py - end a delegation on the far side
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''what our receiver goes on with when nobody listens, and its end'''
+'''end a delegation on the far side, also after its connection was lost'''
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..ssh import session
 from ..state import delegation, journal as journalmod
 from . import connection
 
-# How long ending it may take there, in seconds.
+# How long the receiver may take to end it, in seconds.
 GRACE = 10.0
 
 
@@ -22,10 +22,10 @@ def end(
     row: delegation.Delegation,
     begun: bool = True,
 ) -> str:
-    '''let our receiver end ``row``, if it has ``begun``, and what that takes
+    '''let our receiver end ``row``, if it has ``begun``, and what is merged
+    into it
 
-    What became of ``row``, one of the journal's states; '' where something
-    may still go on.
+    The state that ``row`` is in then; '' if something may still go on.
     '''
     said = {
         each.number: _tell_receiver(target, each)
@@ -40,8 +40,8 @@ def end(
 def _tell_receiver(target: targets.Target, row: delegation.Delegation) -> str:
     '''let our receiver end the process group of ``row``
 
-    What it says became of that, one of the journal's states; '' if it cannot
-    be told, or has not ended it.
+    The state that the receiver answers; '' if it cannot be told, or has not
+    ended it.
     '''
     request, data = protocol.compose_cancel(row.target, row.id)
     said: list[bytes] = []

@@ -5,8 +5,8 @@
 '''the thread that delegates to one target: it waits for the target's turn, runs
 what the queue says, and records the end
 
-A worker has values only, never ``repo`` or ``ui``: it runs next to other
-workers and to whoever prints, and it goes on when the pusher is gone.
+A worker has values only, never ``repo`` or ``ui``: other threads use those, and
+it goes on when the pusher is gone.
 '''
 
 from __future__ import annotations
@@ -16,141 +16,111 @@ import os
 import threading
 import traceback
 
-from ..config import targets as targetsmod
 from ..ssh import session
-from ..state import delegation, files, journal as journalmod, target_lock
-from . import attempt, connection, queue
+from ..state import delegation, journal as journalmod, target_lock
+from . import attempt as attemptmod, connection, queue
 
 
 class Worker(threading.Thread):
-    '''delegates what waits for ``target``, until ``number`` is dealt with
+    '''delegates what waits for the target of ``task``, until that is done
 
-    ``news`` is set whenever there is something new to read, and ``early`` is
-    a login that was begun early, which is ours now. The thread is no daemon:
-    a process that is told to end waits for it.
+    ``early`` is a login that was begun early, which is ours now. The thread is
+    no daemon: a process that is told to end waits for it.
     '''
 
     def __init__(
-        self,
-        target: targetsmod.Target,
-        number: int,
-        paths: files.Paths,
-        journal: journalmod.Journal,
-        history: queue.History,
-        news: threading.Event,
-        early: connection.EarlyConnection | None = None,
+        self, task: queue.Task, early: connection.EarlyConnection | None = None
     ):
-        super().__init__(name='delegate-' + target.name, daemon=False)
-        self.target = target
-        self.number = number
-        self.paths = paths
-        self.journal = journal
-        self.news = news
-        self._queue = queue.Queue(target, paths, journal, history)
+        super().__init__(name='delegate-' + task.target.name, daemon=False)
+        self._task = task
         self._early = early
         self._leaving = threading.Event()
-        row = journal.get(number)
+        row = task.journal.get(task.number)
         self._attempts_before = row.attempt if row else 0
 
     def start(self) -> None:
         try:
             super().start()
         except RuntimeError:
-            # It stays pending, and the other targets go on.
+            # it stays pending; the other targets go on
             self._drop_early()
-            self.journal.last_error = journalmod.JournalError(
+            self._task.journal.last_error = journalmod.JournalError(
                 'no thread can be started',
                 'see how many processes the server account may have',
             )
 
     def leave(self) -> None:
-        '''begin nothing any more; what runs goes on to its end'''
+        '''start nothing more; what runs goes on to its end'''
         self._leaving.set()
 
     def run(self) -> None:
+        task = self._task
         try:
-            # whoever runs now, and whoever takes all that waits after that
-            patience = 2 * self.target.timeout + 60
+            # first the one that runs now, then the one that takes all others
+            patience = 2 * task.target.timeout + 60
             with target_lock.turn(
-                self.paths, self.target.name, patience, self._is_waiting
+                task.paths, task.target.name, patience, self._is_waiting
             ) as mine:
                 if mine:
-                    self._close_abandoned()
                     self._deliver()
         except journalmod.JournalError as exc:
-            self.journal.last_error = exc
+            task.journal.last_error = exc
         except target_lock.LockError as exc:
-            self.journal.last_error = journalmod.JournalError(
+            task.journal.last_error = journalmod.JournalError(
                 exc.reason, exc.remedy
             )
         except Exception as exc:  # noqa: BLE001
-            # Nobody is above a thread, and Python would print it to the
-            # pusher.
-            self.journal.last_error = self._internal(exc)
+            # Python would print it to the pusher.
+            task.journal.last_error = internal_error(task.paths.folder, exc)
         finally:
             self._drop_early()
-            self.news.set()
-
-    def _internal(self, exc: Exception) -> journalmod.JournalError:
-        with contextlib.suppress(OSError):
-            path = os.path.join(self.paths.folder, 'traceback')
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            with open(os.open(path, flags, 0o600), 'wb') as out:
-                out.write(traceback.format_exc().encode('utf-8', 'replace'))
-        return journalmod.JournalError(
-            'internal error: %s' % type(exc).__name__,
-            'please report it, with .hg/delegate/traceback',
-        )
+            task.news.set()
 
     def _is_waiting(self) -> bool:
-        # It may be long until our turn, and the host is not to wait for us.
+        # the turn may come late, and no host should keep a login for us
         self._drop_early()
         if self._leaving.is_set() or not threading.main_thread().is_alive():
             return False
-        row = self.journal.get(self.number)
+        row = self._task.journal.get(self._task.number)
         return row is not None and row.state in delegation.OPEN
 
     def _deliver(self) -> None:
+        target, journal = self._task.target, self._task.journal
+        journal.close_abandoned(target.name, target.receiver)
+        reason = 'internal error'
         try:
             self._attempts()
-        except journalmod.JournalError as exc:
-            self._close_abandoned(reason=exc.reason)
+        except BaseException as exc:
+            if isinstance(exc, journalmod.JournalError):
+                reason = exc.reason
+            journal.close_abandoned(target.name, target.receiver, reason)
             raise
-        except BaseException:
-            self._close_abandoned(reason='internal error')
-            raise
-
-    def _close_abandoned(self, **reason: str) -> None:
-        self.journal.close_abandoned(
-            self.target.name, self.target.receiver, **reason
-        )
 
     def _attempts(self) -> None:
-        '''try until it begins on the far side, :retries times more at most
+        '''try until it begins on the far side, at most :retries times more
 
-        Those who waited meanwhile were taken along in each attempt, which
-        counts for them as well: a dead target costs all of them that once.
+        An attempt counts for all that is merged into it as well. So a target
+        that is down costs the retries once, and not once for each push.
         '''
-        pause = 1.0
-        mine = self.journal.get(self.number)
+        task = self._task
+        mine = task.journal.get(task.number)
         if mine is None:
             return
-        left = self.target.retries - (mine.attempt - self._attempts_before)
+        pause = 1.0
+        left = task.target.retries - (mine.attempt - self._attempts_before)
         while left >= 0:
-            row = self._queue.claim(self.number)
+            row = queue.claim(task)
             if row is None:
                 return
-            outcome = attempt.Attempt(
-                self.target, self.paths, self.journal, row, self.news
-            ).run(self._connect)
-            again = outcome.state == delegation.PENDING and outcome.may_retry
-            if not again or not left or self._leaving.is_set():
-                self.journal.end(row.number, outcome.state, **outcome.fields)
-                return
-            outcome.fields['reason'] += delegation.TRYING_AGAIN % pause
-            self.journal.end(row.number, outcome.state, **outcome.fields)
-            self.news.set()
-            if self._leaving.wait(pause):
+            attempt = attemptmod.Attempt(task, row)
+            state, fields = attempt.run(self._connect)
+            again = state == delegation.PENDING and attempt.may_retry
+            again = again and left > 0 and not self._leaving.is_set()
+            if again:
+                fields['reason'] += delegation.TRYING_AGAIN % pause
+            task.journal.end(row.number, state, **fields)
+            task.news.set()
+            if not again or self._leaving.wait(pause):
                 return
             pause *= 2
             left -= 1
@@ -158,9 +128,22 @@ class Worker(threading.Thread):
     def _connect(self) -> session.Session:
         '''the session that was begun early, once; else a new one'''
         early, self._early = self._early, None
-        return (early and early.take()) or connection.connect(self.target)
+        return (early and early.take()) or connection.connect(self._task.target)
 
     def _drop_early(self) -> None:
         if self._early:
             self._early.drop()
             self._early = None
+
+
+def internal_error(folder: str, exc: Exception) -> journalmod.JournalError:
+    '''``exc``, a bug; its traceback is written into ``folder``'''
+    with contextlib.suppress(OSError):
+        path = os.path.join(folder, 'traceback')
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with open(os.open(path, flags, 0o600), 'wb') as out:
+            out.write(traceback.format_exc().encode('utf-8', 'replace'))
+    return journalmod.JournalError(
+        'internal error: %s' % type(exc).__name__,
+        'please report it, with .hg/delegate/traceback',
+    )

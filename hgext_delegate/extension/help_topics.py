@@ -10,6 +10,7 @@ alone is the command. The manual in docs/ and the man page have them too.
 
 from __future__ import annotations
 
+import functools
 import os
 
 from mercurial import help as helpmod
@@ -29,14 +30,11 @@ TOPICS = (
 def install() -> None:
     '''let ``hg help`` know the topics'''
     helpmod.subtopics[b'delegate'] = [
-        ([name], header, _loader(name)) for name, header in TOPICS
+        ([name], header, functools.partial(_load, name))
+        for name, header in TOPICS
     ]
 
 
-def _loader(name: bytes):
-    def load(ui) -> bytes:
-        path = os.path.join(os.fsencode(_FOLDER), name + b'.txt')
-        with open(path, 'rb') as file:
-            return gettext(file.read())
-
-    return load
+def _load(name: bytes, ui) -> bytes:
+    with open(os.path.join(os.fsencode(_FOLDER), name + b'.txt'), 'rb') as file:
+        return gettext(file.read())

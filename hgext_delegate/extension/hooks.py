@@ -4,8 +4,8 @@
 # GNU General Public License version 2 or any later version.
 '''the hooks: one inside the push's transaction, the others after it
 
-Every command has them installed, so nothing else is imported before one of
-them is called for a push.
+Every command installs them, so the rest is imported only when one of them is
+called for a push.
 '''
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def has_targets(repo) -> bool:
 
 
 def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
-    '''say, under --debug, why nothing is delegated'''
+    '''say with --debug why nothing is delegated'''
     if source not in SOURCES:
         what = source or txnname or hooktype
         ui.debug(b'delegate: not delegating: %s is not a push\n' % what)
@@ -53,7 +53,7 @@ def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
 
 
 def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
-    '''pretxnclose: leave the push in the outbox, in its own transaction'''
+    '''pretxnclose: write the push into the outbox, in its own transaction'''
     if source not in SOURCES:
         return explain(ui, repo, hooktype, source, txnname)
     _push_hooks().note(ui, repo, dict(kwargs, source=source))
@@ -61,7 +61,7 @@ def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
 
 
 def move(ui, repo, hooktype, source=None, node=None, **kwargs) -> bool:
-    '''txnclose: delegate a push that has moved bookmarks or phases only'''
+    '''txnclose: delegate a push that has only moved bookmarks or phases'''
     if source not in SOURCES or node:
         return False
     hookargs = dict(kwargs, source=source)
@@ -69,7 +69,7 @@ def move(ui, repo, hooktype, source=None, node=None, **kwargs) -> bool:
 
 
 def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
-    '''changegroup: delegate what was pushed, and whatever still waits
+    '''changegroup: delegate what was pushed, and what still waits
 
     True, which Mercurial mentions and otherwise ignores, if something went
     wrong. The push has succeeded in any case.

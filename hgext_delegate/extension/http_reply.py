@@ -6,46 +6,44 @@
 
 hgweb collects what hooks print and sends it at the end. But the reply to a
 push is a bundle that is made while it is sent, and may have any number of
-``output`` parts: so the hook only begins, and what comes after it is said in
-the reply, a small part for each few lines. Stock clients show each at once.
+``output`` parts. So the hook only starts the delegation. What is said later
+goes into the reply, a part for a few lines; stock clients show each at once.
 '''
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from mercurial import bundle2, exchange, extensions, wireprotoserver
 
 from .. import errors
 from ..report import follower as followermod, printer, wording
 
-# Proxies give up on a reply that is silent for too long (nginx after a
-# minute), and only sending something tells that the client is gone.
+if TYPE_CHECKING:
+    # only a push needs it
+    from ..delivery import dispatcher as dispatchermod
+
+# A proxy ends a reply that is silent for too long (nginx after a minute), and
+# only a failed write tells that the client is gone.
 HEARTBEAT = 10.0
 
-_installing = threading.Lock()
-_installed = False
 
-
+@functools.cache
 def install() -> None:
-    '''let the replies of this process be live; once is enough'''
-    global _installed
-    with _installing:
-        if not _installed:
-            _installed = True
-            extensions.wrapfunction(exchange, 'unbundle', _unbundle)
-            extensions.wrapfunction(
-                wireprotoserver, 'handlewsgirequest', _handle
-            )
+    '''send the replies of this process while they are made; only once'''
+    extensions.wrapfunction(exchange, 'unbundle', _unbundle)
+    extensions.wrapfunction(wireprotoserver, 'handlewsgirequest', _handle)
 
 
 def _handle(orig, rctx, req, res, checkperm) -> Any:
     if req.qsparams.get(b'cmd') == b'unbundle':
-        # nginx would collect the reply, and others would compress it
+        # nginx would buffer the reply, and other proxies would compress it
         res.headers[b'X-Accel-Buffering'] = b'no'
         res.headers[b'Cache-Control'] = b'no-transform'
     return orig(rctx, req, res, checkperm)
@@ -56,14 +54,14 @@ def _unbundle(orig, repo, cg, heads, source, url) -> Any:
     if not over_http or not isinstance(cg, bundle2.unbundle20):
         return orig(repo, cg, heads, source, url)
     repo = repo.unfiltered()
-    # Whoever begins a delegation now leaves here how to follow it.
+    # The hook adds the delegations that it starts.
     broadcasts: list[Broadcast] = []
     repo._delegate_broadcasts = broadcasts
     try:
         reply = orig(repo, cg, heads, source, url)
     finally:
         del repo._delegate_broadcasts
-    # A client may want no reply; its delegations run all the same.
+    # Some clients want no reply.
     if hasattr(reply, 'addpart'):
         for broadcast in broadcasts:
             reply.addpart(_LivePart(broadcast))
@@ -71,71 +69,58 @@ def _unbundle(orig, repo, cg, heads, source, url) -> Any:
 
 
 class Broadcast:
-    '''what is said of some delegations, as text, when it is asked for
+    '''what is said of some delegations, as text, while the reply is sent
 
-    It takes the place of ``ui`` for a Printer. When all of them have ended and
-    been told, ``finish`` is called, which may still speak. If nobody listens
-    to the end, that is left out: the workers go on alone. ``begun`` is set
-    when somebody begins to listen, and ``told`` when nobody does any more.
+    A Printer writes to its ``ui``. ``begun`` is true once the reply is sent,
+    and ``told`` is set at its end. A client that goes away ends it early: then
+    the workers go on alone.
     '''
 
-    def __init__(self, ui):
-        self.quiet = ui.quiet
-        self.verbose = ui.verbose
+    def __init__(self, ui, dispatcher: dispatchermod.Dispatcher):
+        self.ui = ui.copy()
+        # what a Printer flushes is not the output of the server
+        self.ui.fout = self.ui.ferr = io.BytesIO()
+        self.ui.pushbuffer(error=True)
         self.followers: list[followermod.Follower] = []
         self.news = threading.Event()
         self.begun = False
         self.told = threading.Event()
-        self.finish: Callable[[], None] = lambda: None
-        self._said: list[bytes] = []
-
-    # The options of ui, such as label, are for a terminal.
-
-    def status(self, *messages: bytes, **options: Any) -> None:
-        if not self.quiet:
-            self._said.extend(messages)
-
-    def note(self, *messages: bytes, **options: Any) -> None:
-        if self.verbose:
-            self._said.extend(messages)
-
-    def warn(self, *messages: bytes, **options: Any) -> None:
-        self._said.extend(messages)
-
-    def flush(self) -> None:
-        '''for a Printer; what was said is sent as soon as it is asked for'''
+        self._dispatcher = dispatcher
 
     def texts(self) -> Iterator[bytes]:
-        '''whole lines, as they come; nothing, now and then'''
+        '''whole lines, as they come; empty ones as a heartbeat'''
         self.begun = True
         spoke = time.monotonic()
         try:
             with self._warning():
                 for _left in followermod.rounds(self.followers, self.news):
-                    if self._said or time.monotonic() - spoke > HEARTBEAT:
-                        yield self._taken()
+                    text = self._taken()
+                    if text or time.monotonic() - spoke > HEARTBEAT:
+                        yield text
                         spoke = time.monotonic()
             with self._warning():
-                self.finish()
+                self._dispatcher.report_journal()
+                self._dispatcher.prune()
             yield self._taken()
         finally:
             self.told.set()
 
     @contextlib.contextmanager
     def _warning(self) -> Iterator[None]:
-        '''say what is wrong with the journal: the reply must come to its end'''
+        '''say what is wrong with the journal: the reply must be complete'''
         try:
             yield
         except (errors.DelegateError, OSError) as exc:
-            printer.Printer(self).warn(*wording.of_error(exc))
+            printer.Printer(self.ui).warn(*wording.of_error(exc))
 
     def _taken(self) -> bytes:
-        said, self._said = self._said, []
-        return b''.join(said)
+        text = self.ui.popbuffer()
+        self.ui.pushbuffer(error=True)
+        return text
 
 
 class _LivePart:
-    '''stands for the ``output`` parts of a bundle that are not there yet'''
+    '''in a bundle, the ``output`` parts that are still to come'''
 
     type = b'output'
 
@@ -148,5 +133,5 @@ class _LivePart:
         for count, text in enumerate(self._broadcast.texts()):
             part = bundle2.bundlepart(b'output', data=text, mandatory=False)
             part.id = self.id + count
-            # One chunk is one write, and none is ever half a part.
+            # one chunk is one write, so no part is ever sent half
             yield b''.join(part.getchunks(ui))

@@ -12,21 +12,16 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from mercurial import (
-    encoding,
-    error,
-    pycompat,
-)
+from mercurial import encoding, error, pycompat
 from mercurial.i18n import _
 from mercurial.node import bin
-from mercurial.utils import stringutil
 
 from .. import imports
 from ..config import parsers, policy, targets
-from ..delivery import dispatcher, launcher as launchermod
+from ..delivery import dispatcher as dispatchermod, launcher as launchermod
 from ..push import outbox, push, selection
 from ..report import printer as printermod, wording
 from ..state import delegation, files, journal
@@ -50,7 +45,7 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
         return
     pushed = _push(ui, repo, first, last, hookargs)
     try:
-        box = _pruned(repo, outbox.read(repo))
+        box = _with_push(repo, names, pushed, moved)
     except OSError as exc:
         # Any other exception here would be a traceback to the pusher.
         raise error.Abort(
@@ -58,7 +53,7 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
             % encoding.strtolocal(exc.strerror or ''),
             hint=_(b'see who may read .hg/store/delegate-outbox'),
         ) from None
-    outbox.write_with(transaction, _extended(box, names, pushed, moved))
+    outbox.write_with(transaction, box)
 
 
 def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
@@ -66,9 +61,9 @@ def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
 
 
 def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
-    '''the targets that ``moves`` concern, and that the pusher lets have them
+    '''the targets that ``moves`` concern, without those the pusher skips
 
-    Raises error.Abort for a wish that cannot be followed.
+    Raises error.Abort if ``--pushvars DELEGATE=...`` is not understood.
     '''
     names = _concerned(repo, moves)
     wish = hookargs.get('USERVAR_DELEGATE')
@@ -80,11 +75,8 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
     wanted = parsers.words(listed)
     known = targets.names(repo.ui)
     if only != b'only' or not wanted or not set(wanted) <= set(known):
-        raise error.Abort(
-            _(b"delegate: DELEGATE=%s is not understood")
-            % stringutil.escapestr(wish[:100]),
-            hint=_(b"use skip, or only: and some of %s") % b','.join(known),
-        )
+        line, hint = wording.bad_wish(wish, known)
+        raise error.Abort(line, hint=hint)
     return [name for name in names if name in wanted]
 
 
@@ -94,12 +86,13 @@ def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
     return push.make(repo, first, last, hookargs, who)
 
 
-def _extended(
-    box: outbox.Outbox, names, pushed: push.Push, moved, suffix: str = ''
+def _with_push(
+    repo, names, pushed: push.Push, moved, mark: str = ''
 ) -> outbox.Outbox:
+    '''the outbox, pruned, with ``pushed`` at its end'''
     return outbox.extended(
-        box,
-        pushed.transaction + suffix,
+        _pruned(repo, outbox.read(repo)),
+        pushed.transaction + mark,
         map(pycompat.sysstr, names),
         dataclasses.asdict(pushed),
         moved,
@@ -109,13 +102,13 @@ def _extended(
 def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
     '''``box`` without what the journal has settled and what was stripped
 
-    Where the journal cannot be read, all of it stays.
+    If the journal cannot be read, all of it stays.
     '''
-    path = os.path.join(repo.sharedpath, b'delegate', b'journal')
+    path = files.paths(repo).journal
     settled = set()
     if box.entries and os.path.exists(path):
         try:
-            with contextlib.closing(journal.peek(os.fsdecode(path))) as opened:
+            with contextlib.closing(journal.peek(path)) as opened:
                 settled = opened.settled(entry.txn for entry in box.entries)
         except journal.JournalError:
             return box
@@ -126,7 +119,7 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
             entry
             for entry in box.entries
             if any((entry.txn, name) not in settled for name in entry.targets)
-            # stripped is what has none of them any more
+            # a push is stripped when none of its nodes is there
             and any(hasnode(bin(node)) for node in entry.nodes)
         ),
     )
@@ -138,7 +131,7 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
     entry = None
     try:
         entry = _noted(ui, repo, hookargs)
-        # The classic line and the extension's own hook may both be there.
+        # The classic hook line and our own hook may both be there.
         txn = entry.txn if entry else pycompat.sysstr(hookargs['txnid'])
         done = getattr(repo, '_delegated', None) == txn
         repo._delegated = txn
@@ -147,7 +140,7 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
         if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
             moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
             if _concerned(repo, moves):
-                printer.say(wording.skipped())
+                printer.say(wording.SKIPPED)
         return True
     except (files.FolderError, journal.JournalError) as exc:
         # The push stays in the outbox, and is delegated by the next one.
@@ -162,74 +155,56 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
 def _delegate(ui, repo, entry: outbox.Entry) -> bool:
     with contextlib.ExitStack() as stack:
         launcher = stack.enter_context(launchermod.open(ui, repo))
-        jobs = _ready(launcher, entry)
+        dispatcher = launcher.dispatcher
+        jobs = dispatcher.jobs(entry)
+        for target, _number in jobs:
+            _remind(dispatcher, target.name)
+        # nobody waits for these
+        launcher.hand_over([job for job in jobs if not job[0].wait])
+        jobs = [job for job in jobs if job[0].wait]
         broadcasts = getattr(repo, '_delegate_broadcasts', None)
-        if broadcasts is None:
-            return _serve(launcher, entry, jobs)
-        closing = stack.pop_all()
-        try:
-            broadcasts.append(_serve_live(ui, launcher, jobs, closing.close))
-        except BaseException:
-            closing.close()
-            raise
-        return not launcher.dispatcher.config_errors.found
+        if broadcasts is not None:
+            broadcasts.append(_broadcast(ui, launcher, jobs, stack))
+            return not dispatcher.config_errors.found
+        by_path = entry.push['source'] == 'push'
+        good = launcher.run_detached(jobs) if by_path else launcher.run(jobs)
+        dispatcher.prune()
+        return good and not dispatcher.config_errors.found
 
 
-def _ready(
-    launcher: launchermod.Launcher, entry: outbox.Entry
-) -> dispatcher.Jobs:
-    '''hand over what nobody waits for; the rest'''
-    jobs = launcher.dispatcher.jobs(entry)
-    for target, _number in jobs:
-        _remind(launcher.dispatcher, target.name)
-    launcher.hand_over([job for job in jobs if not job[0].wait])
-    return [job for job in jobs if job[0].wait]
-
-
-def _remind(made: dispatcher.Dispatcher, target: str) -> None:
+def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:
     '''say that the last delegation to ``target`` went wrong, if it did'''
-    row = made.journal.last(target, *delegation.RUN)
+    row = dispatcher.journal.last(target, *delegation.RUN)
     if row and row.state != delegation.SUCCEEDED:
         line, hints = wording.recollection(row)
-        made.printer.warn(wording.of(target, line), *hints)
+        dispatcher.printer.warn(wording.of(target, line), *hints)
 
 
-def _serve(
-    launcher: launchermod.Launcher, entry: outbox.Entry, jobs: dispatcher.Jobs
-) -> bool:
-    by_path = entry.push['source'] == 'push'
-    good = launcher.run_detached(jobs) if by_path else launcher.run(jobs)
-    launcher.dispatcher.prune()
-    return good and not launcher.dispatcher.config_errors.found
-
-
-def _serve_live(
+def _broadcast(
     ui,
     launcher: launchermod.Launcher,
-    jobs: dispatcher.Jobs,
-    close: Callable[[], None],
+    jobs: dispatchermod.Jobs,
+    stack: contextlib.ExitStack,
 ) -> Any:
-    '''begin, and let the reply tell the rest: see http_reply.Broadcast'''
-    made = launcher.dispatcher
+    '''begin; the reply tells the rest, see http_reply.Broadcast
 
-    def finish() -> None:
-        made.report_journal()
-        made.prune()
-
+    What is open in ``stack`` is closed later, by a thread of its own: a pusher
+    may go away before the reply has begun.
+    '''
     with imports.complete():
         from . import http_reply
-    broadcast = http_reply.Broadcast(ui)
+    broadcast = http_reply.Broadcast(ui, launcher.dispatcher)
     broadcast.followers = launcher.start(jobs, broadcast.news)
-    broadcast.finish = finish
-    made.printer.speak_to(broadcast)
-    # Not left to the reply: a pusher may go away before it has begun.
+    launcher.dispatcher.printer.speak_to(broadcast.ui)
+    left_open = stack.pop_all()
     closing = threading.Thread(
-        target=_close, args=(launcher.workers, broadcast, close)
+        target=_close, args=(launcher.workers, broadcast, left_open)
     )
     try:
         closing.start()
     except RuntimeError as exc:
-        # no more threads are to be had
+        # no thread can be started
+        left_open.close()
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from exc
     return broadcast
 
@@ -237,33 +212,32 @@ def _serve_live(
 def _close(
     workers: Iterable[threading.Thread],
     broadcast: Any,
-    close: Callable[[], None],
+    stack: contextlib.ExitStack,
 ) -> None:
-    '''let go of what the workers need, once they have ended'''
+    '''close what the workers use, once they and the reply have ended'''
     for worker in workers:
         # not one that could not be started
         if worker.is_alive():
             worker.join()
-    # Whoever reads what became of them needs it as well, however slowly; but
-    # the reply may never have begun.
+    # The reply may be slow, or never begin.
     give_up = time.monotonic() + _PATIENCE
     while broadcast.begun or time.monotonic() < give_up:
         gone = not threading.main_thread().is_alive()
         if broadcast.told.wait(0.5) or gone:
             break
-    close()
+    stack.close()
 
 
 def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
-    '''the outbox's entry of this push; with the classic hook line alone
-    there was no hook in the transaction, and it is made now'''
+    '''the outbox's entry of this push; it is made now with the classic hook
+    line alone, where no hook ran in the transaction'''
     txn = pycompat.sysstr(hookargs['txnid'])
     box = outbox.read(repo)
     if 'node' not in hookargs:
         return box.find(txn)
-    # A bundle may have several changegroups, and then each has its own hook.
-    suffix = outbox.MARK + pycompat.sysstr(hookargs['node_last'])
-    entry = box.find(txn) or box.find(txn + suffix)
+    # A bundle may have several changegroups, each with a hook of its own.
+    mark = outbox.MARK + pycompat.sysstr(hookargs['node_last'])
+    entry = box.find(txn) or box.find(txn + mark)
     if entry:
         return entry
     try:
@@ -278,7 +252,6 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     first, last = (rev(bin(hookargs[end])) for end in ('node', 'node_last'))
     pushed = _push(ui, repo, first, last, hookargs)
     with repo.lock():
-        box = _pruned(repo, outbox.read(repo))
-        box = _extended(box, names, pushed, {}, suffix)
+        box = _with_push(repo, names, pushed, {}, mark)
         outbox.write_now(repo, box)
     return box.entries[-1]

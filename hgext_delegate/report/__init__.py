@@ -5,6 +5,6 @@
 '''what people read
 
 wording    a delegation in words
-printer    whole lines to a pusher, until nobody listens
-follower   a delegation told while it runs
+printer    whole lines to a pusher, until they are gone
+follower   a delegation, told while it runs
 '''

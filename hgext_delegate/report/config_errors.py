@@ -15,7 +15,7 @@ from . import printer as printermod, wording
 
 
 class Reporter:
-    '''tells ``printer`` of errors; ``found`` is whether there were any'''
+    '''tells ``printer`` of errors; ``found`` says whether there were any'''
 
     def __init__(self, printer: printermod.Printer, repo):
         self.found = False
@@ -43,7 +43,7 @@ class Reporter:
         self.report(targetsmod.ConfigError(item, source, problem, remedy))
 
     def _shown(self, source: bytes) -> bytes:
-        # A pusher may learn which file it is, but not where it lies.
+        '''the file ``source`` without its folder, which no pusher may know'''
         for folder in (self._repo.root, self._repo.sharedpath):
             if source.startswith(folder + b'/'):
                 return source[len(folder) + 1 :]

@@ -1,23 +1,25 @@
-# printer.py - whole lines for whoever listens
+# printer.py - whole lines to a pusher
 #
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
-'''whole lines for whoever listens, each at once'''
+'''whole lines to a pusher, each written at once'''
 
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from mercurial import error
 
+_Write = Callable[..., None]
+
 
 class Printer:
-    '''whole lines to ``ui``, each at once, until nobody hears them
+    '''whole lines to ``ui``, each at once, until the pusher is gone
 
-    Only flushed output gets to a pusher over ssh, whose hg puts ``remote: ``
-    before each line. What is written at once is as much as a pipe takes
-    whole: so no line is torn here, and a flood costs a fraction.
+    Only flushed output reaches a pusher over ssh, whose hg puts ``remote: ``
+    before each line. Many lines are written at once, but no more than a pipe
+    takes as a whole: this tears no line, and a flood costs less.
     '''
 
     def __init__(self, ui):
@@ -26,11 +28,11 @@ class Printer:
         self._insists = False
 
     def speak_to(self, ui) -> None:
-        '''let what is said from now on go to ``ui``'''
+        '''write to ``ui`` from now on'''
         self._ui = ui
 
     def insist(self) -> None:
-        '''relay under --quiet too: it is what the user has asked for'''
+        '''relay under --quiet too: the user has asked for the output'''
         self._insists = True
 
     def note(self, line: bytes) -> None:
@@ -39,19 +41,17 @@ class Printer:
 
     def say(self, line: bytes, *hints: bytes, label: bytes = b'') -> None:
         '''something of ours that is not an error'''
-        self._print(self._ui.status, b'delegate: %s\n' % line, label)
-        self._hint(self._ui.status, hints)
+        self._tell(self._ui.status, line, hints, label)
 
     def warn(self, line: bytes, *hints: bytes, label: bytes = b'') -> None:
-        self._print(self._ui.warn, b'delegate: %s\n' % line, label)
-        self._hint(self._ui.warn, hints)
+        self._tell(self._ui.warn, line, hints, label)
 
     def progress(self, topic: bytes):
         '''Mercurial's progress bar, which any line that is printed clears'''
         return self._ui.makeprogress(topic, unit=b's')
 
     def relay(self, target: bytes, lines: list[bytes]) -> None:
-        '''what the deploy side printed; the prefix shows who speaks'''
+        '''what the deploy side printed, with the target before each line'''
         write = self._ui.write if self._insists else self._ui.status
         piece = b''
         for line in lines:
@@ -63,26 +63,22 @@ class Printer:
         if piece:
             self._print(write, piece)
 
-    def _hint(self, write, hints: Sequence[bytes]) -> None:
-        for hint in hints:
-            if hint:
-                self._print(write, b'(%s)\n' % hint, b'delegate.hint')
-
-    def _print(self, write, line: bytes, label: bytes = b'') -> None:
-        if self._gone:
-            return
-        try:
-            # since 6.9 a line would stand behind the bar, not in its place
-            write(line, label=label, keepprogressbar=False)
-        except (error.StdioError, OSError):
-            self._gone = True
-        self.flush()
-
     def flush(self) -> None:
-        '''let what Mercurial has said so far be seen as well'''
+        '''show what Mercurial has said so far as well'''
+        self._print(self._ui.status, b'')
+
+    def _tell(self, write: _Write, line: bytes, hints, label: bytes) -> None:
+        self._print(write, b'delegate: %s\n' % line, label)
+        for hint in filter(None, hints):
+            self._print(write, b'(%s)\n' % hint, b'delegate.hint')
+
+    def _print(self, write: _Write, line: bytes, label: bytes = b'') -> None:
         if self._gone:
             return
         try:
+            if line:
+                # since 6.9 a line would stand behind the bar, not in its place
+                write(line, label=label, keepprogressbar=False)
             self._ui.flush()
         except (error.StdioError, OSError):
             self._gone = True

@@ -4,15 +4,16 @@
 # GNU General Public License version 2 or any later version.
 '''what a pusher reads of delegations, in one place
 
-Bytes in the user's language, without the ``delegate: `` that the printer puts
-before them, and safe to print. Why a session failed is worded in ``ssh``, and
-what is wrong with a value in ``config``.
+All is bytes in the user's language, safe to print, without the ``delegate: ``
+that the printer puts before them. The reasons why a session failed stand in
+``ssh``, and what is wrong with a value stands in ``config``.
 '''
 
 from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 from mercurial import encoding, error, pycompat
 from mercurial.i18n import _
@@ -29,46 +30,33 @@ def verdict(row: delegation.Delegation) -> Verdict:
     return _VERDICTS[row.state](row)
 
 
-def _succeeded(row: delegation.Delegation) -> Verdict:
-    return _(b'deployed %s in %.1f s') % (short(row.node), row.seconds or 0), ()
-
-
-def _failed(row: delegation.Delegation) -> Verdict:
-    line = _(b'failed: %s after %.1f s') % (text(row.reason), row.seconds or 0)
-    return line, (text(row.remedy), _more(row), _again(row))
-
-
-def _cancelled(row: delegation.Delegation) -> Verdict:
-    line = _(b'failed: %s') % text(row.reason)
-    return line, (text(row.remedy), _again(row))
-
-
-def _lost(row: delegation.Delegation) -> Verdict:
-    line = _(b'lost: %s after %.1f s') % (text(row.reason), row.seconds or 0)
-    return line, (_(b'nobody knows whether it was deployed'), _again(row))
-
-
-def _superseded(row: delegation.Delegation) -> Verdict:
-    return _(b'superseded'), ()
-
-
-def _pending(row: delegation.Delegation) -> Verdict:
-    reason = row.reason or pycompat.sysstr(_(b'it has not begun'))
-    return pending(row.target, reason, row.remedy)
-
-
-def _running(row: delegation.Delegation) -> Verdict:
-    return _(b'running: the process that runs it cannot be seen'), (_more(row),)
-
-
-_VERDICTS = {
-    delegation.PENDING: _pending,
-    delegation.RUNNING: _running,
-    delegation.SUCCEEDED: _succeeded,
-    delegation.FAILED: _failed,
-    delegation.LOST: _lost,
-    delegation.SUPERSEDED: _superseded,
-    delegation.CANCELLED: _cancelled,
+_VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
+    delegation.PENDING: lambda row: pending(
+        row.target,
+        row.reason or pycompat.sysstr(_(b'it has not begun')),
+        row.remedy,
+    ),
+    delegation.RUNNING: lambda row: (
+        _(b'running: the process that runs it cannot be seen'),
+        (_more(row),),
+    ),
+    delegation.SUCCEEDED: lambda row: (
+        _(b'deployed %s in %.1f s') % (short(row.node), row.seconds or 0),
+        (),
+    ),
+    delegation.FAILED: lambda row: (
+        _(b'failed: %s after %.1f s') % (text(row.reason), row.seconds or 0),
+        (text(row.remedy), _more(row), _again(row)),
+    ),
+    delegation.LOST: lambda row: (
+        _(b'lost: %s after %.1f s') % (text(row.reason), row.seconds or 0),
+        (_(b'nobody knows whether it was deployed'), _again(row)),
+    ),
+    delegation.SUPERSEDED: lambda row: (_(b'superseded'), ()),
+    delegation.CANCELLED: lambda row: (
+        _(b'failed: %s') % text(row.reason),
+        (text(row.remedy), _again(row)),
+    ),
 }
 
 
@@ -104,7 +92,7 @@ def whom(row: delegation.Delegation) -> bytes:
 
 
 def recollection(row: delegation.Delegation) -> Verdict:
-    '''that an earlier one went wrong, and where there is more'''
+    '''that the last one went wrong, and where to see more'''
     moment = time.gmtime(row.ended or row.created)
     when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
     lost = row.state == delegation.LOST
@@ -118,6 +106,10 @@ def recollection(row: delegation.Delegation) -> Verdict:
     more = _(b"on %s; 'hg delegate-log %d' on the server shows more")
     return line, (more % (when, row.number),)
 
+
+HANDED_OVER = _(b'handed over as delegation %d')
+RECORD_GONE = _(b'its record is gone')
+SKIPPED = _(b'not delegated: DELEGATE=skip')
 
 # while a pusher waits
 
@@ -144,14 +136,6 @@ def attempt(row: delegation.Delegation, waited: float) -> bytes:
 
 def trying_again(pause: str) -> bytes:
     return _(b'trying again in %s') % text(pause)
-
-
-def handed_over(number: int) -> bytes:
-    return _(b'handed over as delegation %d') % number
-
-
-def record_gone() -> bytes:
-    return _(b'its record is gone')
 
 
 # what is wrong with the configuration, the journal or the host
@@ -184,16 +168,12 @@ def of_error(exc: errors.DelegateError | OSError) -> tuple[bytes, bytes]:
 
 
 def of_import(exc: ImportError) -> tuple[bytes, bytes]:
-    '''what is wrong; its own text may name folders of the server'''
+    '''what is wrong; not in the words of ``exc``, which may name folders'''
     why = '%s cannot be imported' % (exc.name or 'paramiko')
     return (
         _(b'cannot log in anywhere: %s') % text(why),
         _(b'install paramiko for the Python that runs hg'),
     )
-
-
-def skipped() -> bytes:
-    return _(b'not delegated: DELEGATE=skip')
 
 
 def bad_wish(wish: bytes, known: list[bytes]) -> tuple[bytes, bytes]:
