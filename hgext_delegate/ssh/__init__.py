@@ -4,18 +4,23 @@
 # GNU General Public License version 2 or any later version.
 '''one guarded SSH session, and what it stands on
 
-session      connects and logs in; the only file that imports paramiko
-connection   what is logged in, and the one command that it runs
-route        the way there, jump hosts included
-sshconfig    what ~/.ssh/config says of a host
-configtext   its text, as the reader of ssh_config takes it
-hostkey      which host key is right, and why another is not
-knownhosts   known_hosts, read as OpenSSH reads it
-identity     private keys and certificates, read as OpenSSH reads them
-wire         the bytes, under one limit of time
-guard        what paramiko leaves open to the other side, closed
-inbox        what the other side says on a channel, kept within bounds
-channel      one command on one channel
-probe        what a login may do besides running a command
-failure      what is told of an error
+session           what the rest of the extension uses of this folder
+connection        what is logged in, and the one command that it runs
+link              the way of bytes to a host, from dialling to closing
+deadline_socket   the socket, under one limit of time
+programs          programs that are run: ssh, ssh-keygen, a ProxyCommand
+library           paramiko, imported so that it works inside hg
+hardening         what paramiko leaves open to the other side, closed
+config            where a host name leads, as ssh -G says
+tokens, proxy     what ssh -G leaves to be expanded; the program to run
+hostkeys          which host key is right, and why another is not
+knownhosts        known_hosts, read as OpenSSH reads it
+revocation        host keys that RevokedHostKeys names
+identity          private keys and certificates
+channel           one command on one channel
+channel_receiver  what the other side says there, kept within bounds
+probe             what a login may do besides running a command
+addresses         from where a host sees us
+rfc4251           strings and numbers as SSH writes them
+errors, diagnosis why a session failed, and what that means
 '''

@@ -16,6 +16,7 @@ from typing import Any
 from . import (
     channel,
     channel_receiver,
+    deadline_socket,
     errors,
     hardening,
     knownhosts,
@@ -84,45 +85,22 @@ class Session:
         output, both received. Raises SessionError: Expired after
         ``idle_timeout`` seconds without output and after ``timeout`` seconds.
         '''
-        link = self._link
-        text = command.encode('utf-8', 'surrogateescape')
-        if b'\0' in text or len(text) > _LONGEST_COMMAND:
-            # sshd drops the connection at the one, execve fails at the other.
-            raise errors.ConfigurationError(
-                'the command has a NUL or is too long'
-            )
+        text = _checked(command)
         if not self._channel:
             self.prepare()
-        opened, inbox = self._channel, self._inbox
+        link, opened, inbox = self._link, self._channel, self._inbox
         self._channel = None
-        ending = time.monotonic() + timeout
-
-        def await_output() -> None:
-            left = ending - time.monotonic()
-            if left < idle_timeout:
-                link.deadline.set(left, f'not finished after {timeout:g} s')
-            else:
-                link.deadline.set(
-                    idle_timeout, f'no output for {idle_timeout:g} s'
-                )
+        if inbox.closed or not self.is_alive():
+            # what was prepared is gone again, and was asked for nothing
+            raise errors.SessionError(f'session refused by {link.host}')
+        await_output = _output_limit(link.deadline, idle_timeout, timeout)
 
         def hand_on(stream: int, data: bytes) -> None:
             await_output()
             receive(stream, data)
 
-        def send(message: bytes) -> None:
-            try:
-                link.transport.send(message)
-            except library.ERRORS:
-                # The far side may have said all before it went: it is heard
-                # to its end, which then comes.
-                link.shut()
-
-        if inbox.closed or not self.is_alive():
-            # what was prepared is gone again, and was asked for nothing
-            raise errors.SessionError(f'session refused by {link.host}')
         largest = min(opened.out_max_packet_size, hardening.PACKET)
-        run = channel.Command(inbox, send, opened.remote_chanid, largest)
+        run = channel.Command(inbox, self._send, opened.remote_chanid, largest)
         await_output()
         link.step = errors.RUNNING
         run.run(text, stdin, hand_on, tick)
@@ -186,6 +164,14 @@ class Session:
         '''end the connection and all that belongs to it; never raises'''
         self._link.close()
 
+    def _send(self, message: bytes) -> None:
+        try:
+            self._link.transport.send(message)
+        except library.ERRORS:
+            # The far side may have said all before it went: it is heard to
+            # its end, which then comes.
+            self._link.shut()
+
     def _end(
         self, inbox: channel_receiver.ChannelReceiver
     ) -> channel_receiver.End:
@@ -204,3 +190,27 @@ class Session:
                 'open'
             )
         raise error
+
+
+def _checked(command: str) -> bytes:
+    text = command.encode('utf-8', 'surrogateescape')
+    if b'\0' in text or len(text) > _LONGEST_COMMAND:
+        # sshd drops the connection at the one, execve fails at the other.
+        raise errors.ConfigurationError('the command has a NUL or is too long')
+    return text
+
+
+def _output_limit(
+    deadline: deadline_socket.Deadline, idle_timeout: float, timeout: float
+) -> Callable[[], None]:
+    '''what to call at each output: it sets the deadline for the next'''
+    ending = time.monotonic() + timeout
+
+    def await_output() -> None:
+        left = ending - time.monotonic()
+        if left < idle_timeout:
+            deadline.set(left, f'not finished after {timeout:g} s')
+        else:
+            deadline.set(idle_timeout, f'no output for {idle_timeout:g} s')
+
+    return await_output

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
 import io
 import os
 import re
@@ -23,7 +24,13 @@ _PEM = re.compile(
     rb'\s*-----BEGIN ([A-Z ]*)PRIVATE KEY-----\r?\n(.*?)-----END', re.DOTALL
 )
 _CERTIFICATE = re.compile(r'\s*[a-z0-9-]+-cert-v01@openssh\.com\s+[\w+/]+=*')
-_PEM_TYPES = {b'RSA ': 'ssh-rsa', b'EC ': 'ecdsa', b'DSA ': 'ssh-dss'}
+_PKCS8 = 'PKCS#8'
+_PEM_TYPES = {
+    b'RSA ': 'ssh-rsa',
+    b'EC ': 'ecdsa',
+    b'DSA ': 'ssh-dss',
+    b'': _PKCS8,
+}
 _KINDS = {
     'ssh-ed25519': library.Ed25519Key,
     'ssh-rsa': library.RSAKey,
@@ -93,6 +100,12 @@ def _parse(path: str, type_: str, text: str) -> library.PKey:
     with contextlib.suppress(*library.ERRORS, AssertionError):
         if kind:
             return kind.from_private_key(io.StringIO(text))
+        if type_ == _PKCS8:
+            key = library.load_pem_private_key(text.encode('latin-1'), None)
+            if isinstance(key, library.RSAPrivateKey):
+                return library.RSAKey(key=key)
+            if isinstance(key, library.EllipticCurvePrivateKey):
+                return library.ECDSAKey(vals=(key, key.public_key()))
     raise _trouble(
         path,
         f'holds no usable key (its type is {type_})',
@@ -107,7 +120,7 @@ def _certified(host: config.Destination, path: str) -> list[library.PKey]:
         raise _trouble(path, 'has fewer bits than RequiredRSASize')
     found = []
     for text in _certificates(path, host.certificates):
-        certified = load(path)
+        certified = copy.copy(key)
         with contextlib.suppress(*library.ERRORS, AssertionError):
             certified.load_certificate(text)
             blob = certified.public_blob.key_blob
@@ -168,7 +181,7 @@ def _kind(content: bytes) -> tuple[str, bool]:
     label, body = match.groups()
     if label != b'OPENSSH ':
         encrypted = label == b'ENCRYPTED ' or b'4,ENCRYPTED' in body
-        return _PEM_TYPES.get(label, 'PKCS#8' if not label else ''), encrypted
+        return _PEM_TYPES.get(label, ''), encrypted
     try:
         blob = base64.b64decode(body)
         # PROTOCOL.key: magic, cipher, kdf, its options, count, public key, ...

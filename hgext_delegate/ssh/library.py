@@ -30,6 +30,15 @@ with demandimport.deactivated():
             # on what some releases of cryptography mean to drop: not news
             # for a pusher's terminal
             warnings.simplefilter('ignore')
+            from cryptography.hazmat.primitives.asymmetric.ec import (
+                EllipticCurvePrivateKey,
+            )
+            from cryptography.hazmat.primitives.asymmetric.rsa import (
+                RSAPrivateKey,
+            )
+            from cryptography.hazmat.primitives.serialization import (
+                load_pem_private_key,
+            )
             from paramiko import (
                 AuthenticationException,
                 ChannelException,
@@ -53,13 +62,16 @@ __all__ = (
     'ChannelException',
     'ECDSAKey',
     'Ed25519Key',
+    'EllipticCurvePrivateKey',
     'IncompatiblePeer',
     'Message',
     'PKey',
     'Packetizer',
     'RSAKey',
+    'RSAPrivateKey',
     'SSHException',
     'Transport',
+    'load_pem_private_key',
 )
 
 # What paramiko raises for what the other side sent or did, and what we do;

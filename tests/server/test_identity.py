@@ -48,6 +48,14 @@ def test_an_identity_that_was_asked_for_is_the_only_one_tried(
     )
 
 
+# by openssl genpkey -algorithm ed25519
+ED25519_IN_PKCS8 = b'''\
+-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIIIcFoGc0CwyNRnN2FrXJy48+vnOrlTYEW5ZpiBoUFb0
+-----END PRIVATE KEY-----
+'''
+
+
 def key_trouble(path: Path) -> Any:
     """What is said of a key, for which nobody may be connected to."""
     error = sshhome.failure('127.0.0.1', port=1, identity=str(path))
@@ -141,7 +149,10 @@ def test_a_key_that_is_damaged_anywhere_is_refused(
 
 
 def test_a_key_of_an_unusable_type_is_refused(home: Path) -> None:
-    path = loopback.keygen(home / 'key', 'rsa', '-m', 'PKCS8')
+    path = home / 'key'
+    path.write_bytes(ED25519_IN_PKCS8)
+    path.chmod(0o600)
+    # as with ssh
     error = key_trouble(path)
     assert error.reason == (
         'identity file key holds no usable key (its type is PKCS#8)'

@@ -44,11 +44,12 @@ def test_every_type_of_key_logs_in(
     assert end.status == 0
 
 
-@pytest.mark.parametrize('options', [('-t', 'rsa'), ('-t', 'ecdsa')])
-def test_keys_in_pem_form_log_in(
-    sshd: loopback.Sshd, tmp_path: Path, options: tuple[str, str]
+@pytest.mark.parametrize('type_', ['rsa', 'ecdsa'])
+@pytest.mark.parametrize('form', ['PEM', 'PKCS8'])
+def test_keys_in_other_forms_log_in(
+    sshd: loopback.Sshd, tmp_path: Path, type_: str, form: str
 ) -> None:
-    key = loopback.keygen(tmp_path / 'key', options[1], '-m', 'PEM')
+    key = loopback.keygen(tmp_path / 'key', type_, '-m', form)
     sshd.authorize(loopback.public(key))
     try:
         end, _output = sessions.run(sshd, 'true', identity=str(key))

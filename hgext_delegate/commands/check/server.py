@@ -56,11 +56,11 @@ def check(ui, repo, target: targets.Target) -> Findings:
     '''keys, server, boundary and account of ``target``'''
     try:
         host = session.find(target.host, target.port, target.user)
+        yield from unused(target, host)
     except session.SessionError as error:
         about = finding.About(pycompat.sysbytes(target.name), b'server')
         yield about.error(*worded(error))
         return
-    yield from unused(target, host)
     paths = identities(target, host)
     of_keys = keys(paths, target)
     yield from of_keys
