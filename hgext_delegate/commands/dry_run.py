@@ -9,6 +9,7 @@ The caller rolls back what is done to the journal.
 
 from __future__ import annotations
 
+import threading
 import types
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from mercurial.i18n import _
 
 from .. import protocol
 from ..config import targets as targetsmod
-from ..delivery import dispatcher as dispatchermod, queue as queuemod
+from ..delivery import dispatcher as dispatchermod, queue
 from ..push import outbox
 from ..report import wording
 from ..state import delegation
@@ -30,8 +31,9 @@ def lines(
 ) -> Iterator[bytes]:
     '''what the delegation ``number`` to ``target`` would send'''
     paths, journal = dispatcher.paths, dispatcher.journal
-    queue = queuemod.Queue(target, paths, journal, dispatcher.history)
-    claimed = queue.claim(number)
+    history, news = dispatcher.history, threading.Event()
+    task = queue.Task(target, number, paths, journal, history, news)
+    claimed = queue.claim(task)
     row = journal.get(number)
     last = row and row.merged_into and journal.get(row.merged_into)
     if row and last and row.state == delegation.SUPERSEDED:

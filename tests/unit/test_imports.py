@@ -29,7 +29,7 @@ FOLDERS = [
 # What is dear to load, or is to be found in one place.
 ONLY = {
     'paramiko': {'ssh.library'},
-    'cryptography': set(),
+    'cryptography': {'ssh.library'},
     'sqlite3': {'state.sqlite_file'},
 }
 PURE = {'errors', 'metadata', 'protocol', 'sanitizer'}
