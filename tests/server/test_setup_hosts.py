@@ -60,10 +60,11 @@ def test_where_a_jump_host_leads_no_source_address_is_named(
     # Not as root, the line of any account counts for all of them.
     world.deploy.write('.ssh/authorized_keys', '')
     world.pusher.write('.ssh/authorized_keys', world.key(world.server), 0o600)
+    key = f'  IdentityFile {world.server.home}/.ssh/id_ed25519\n'
     world.server.write(
         '.ssh/config',
         f'Host jump\n  HostName localhost\n  Port {world.port}\n'
-        f'  User {world.pusher.name}\n  IdentityFile ~/.ssh/id_ed25519\n'
+        f'  User {world.pusher.name}\n{key}'
         'Host localhost\n  ProxyJump jump\n',
     )
     config = world.server.read('.ssh/config')
@@ -76,7 +77,7 @@ def test_where_a_jump_host_leads_no_source_address_is_named(
     clone.commit()
     assert verdict.last(clone.push()).state == 'deployed'
     # Without a key of its own the jump host must take that of the target.
-    config = config.replace('  IdentityFile ~/.ssh/id_ed25519\n', '')
+    config = config.replace(key, '')
     world.server.write('.ssh/config', config)
     said = refused(setup(world, repository, check=False))
     where = f'localhost port {world.port}'
