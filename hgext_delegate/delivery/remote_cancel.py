@@ -27,9 +27,10 @@ def end(
 
     The state that ``row`` is in then; '' if something may still go on.
     '''
+    # The newest first: it waits for those before it, and begins once they end.
     said = {
         each.number: _tell_receiver(target, each)
-        for each in journal.carried(row.number)
+        for each in reversed(journal.carried(row.number))
         if (begun if each.number == row.number else each.exec_sent_at)
     }
     if not all(said.values()):
