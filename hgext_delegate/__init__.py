@@ -1,7 +1,4 @@
-# hgext_delegate - push to deploy through an unprivileged account
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hand each push over to an unprivileged deploy account, live
 
 A push should deploy something, and the script that does it comes from the

@@ -1,7 +1,4 @@
-# errors.py - an error with a reason and a remedy
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''an error with a reason and a remedy, the base class of all of ours'''
 
 from __future__ import annotations

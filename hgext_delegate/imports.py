@@ -1,7 +1,4 @@
-# imports.py - imports that are complete when they return
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''imports that are complete when they return
 
 Inside hg every import is lazy: a module is loaded when it is first used. Two

@@ -1,7 +1,4 @@
-# protocol.py - what the two accounts say to each other
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''protocol 1: exec requests, the object on standard input, and the answers
 
 Both directions: the server composes what the receiver parses, and the other

@@ -1,7 +1,4 @@
-# sanitizer.py - bytes from a deploy script in, safe whole lines out
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''bytes from a deploy script in, safe whole lines out
 
 What the script prints reaches the pusher's terminal, so this file is a

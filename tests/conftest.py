@@ -108,9 +108,7 @@ def surroundings() -> tuple[dict[str, str], str]:
 
 
 @pytest.fixture(scope='module')
-def server(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[loopback.Sshd]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[loopback.Sshd]:
     """OpenSSH's sshd for this process's own account."""
     server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
     yield server

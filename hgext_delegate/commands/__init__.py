@@ -1,7 +1,4 @@
-# commands - what a person types: one file for each command
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a person types: one file for each command
 
 delegate   delegate now, another revision, or what is pending

@@ -1,7 +1,4 @@
-# cancel.py - hg delegate-cancel
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-cancel: end what runs or waits, on both sides'''
 
 from __future__ import annotations

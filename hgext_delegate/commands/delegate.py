@@ -1,7 +1,4 @@
-# delegate.py - hg delegate
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate: delegate now, another revision, or what is pending'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# dry_run.py - hg delegate --dry-run
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate --dry-run: what would be sent
 
 The caller rolls back what is done to the journal.
@@ -25,9 +22,7 @@ from ..state import delegation
 
 
 def lines(
-    dispatcher: dispatchermod.Dispatcher,
-    target: targetsmod.Target,
-    number: int,
+    dispatcher: dispatchermod.Dispatcher, target: targetsmod.Target, number: int
 ) -> Iterator[bytes]:
     '''what the delegation ``number`` to ``target`` would send'''
     paths, journal = dispatcher.paths, dispatcher.journal

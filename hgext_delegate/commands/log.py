@@ -1,7 +1,4 @@
-# log.py - hg delegate-log
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-log: what was delegated, what became of it, what it printed'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# opened.py - what each command begins with
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what each command begins with: targets, outbox and journal, opened'''
 
 from __future__ import annotations

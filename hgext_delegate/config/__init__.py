@@ -1,7 +1,4 @@
-# config - what the configuration says
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what the configuration says
 
 targets   the targets, and what is wrong with one

@@ -1,7 +1,4 @@
-# parsers.py - how the values of [delegate] are read
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''how the values of [delegate] are read, and what is wrong with one
 
 Each reader gets the bytes of a value and raises InvalidValue.

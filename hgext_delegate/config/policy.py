@@ -1,7 +1,4 @@
-# policy.py - what a repository's own hgrc may say
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a repository's own hgrc may say, on a host that others share
 
 Who may write a repository's hgrc is not always who may decide where the

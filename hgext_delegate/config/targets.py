@@ -1,7 +1,4 @@
-# targets.py - where a push is delegated to, read from [delegate]
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the targets of a repository, and what is wrong with one
 
 Nothing here opens a socket or a key file: only the words are checked.

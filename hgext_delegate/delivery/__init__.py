@@ -1,7 +1,4 @@
-# delivery - a push on its way to its targets
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''a push on its way to its targets
 
 dispatcher     what one repository has to delegate

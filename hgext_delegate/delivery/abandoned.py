@@ -1,7 +1,4 @@
-# abandoned.py - delegations whose process is gone
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''delegations that still run in the journal, though their process is gone
 
 The worker of a delegation holds its target's lock. If that is free, its process

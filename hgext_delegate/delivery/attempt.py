@@ -1,7 +1,4 @@
-# attempt.py - one session of a delegation, and what came of it
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one session of a delegation, and what came of it
 
 It sends the object, writes both streams, made safe, into the log, and returns

@@ -1,7 +1,4 @@
-# connection.py - a connection that is made before it is needed
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''a connection that is made before it is needed
 
 Nothing may be sent to the deploy side before the push is accepted. But logging

@@ -1,7 +1,4 @@
-# dispatcher.py - what one repository has to delegate
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what one repository has to delegate to which target
 
 Here pushes in the outbox become delegations in the journal. What runs later

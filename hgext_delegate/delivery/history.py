@@ -1,7 +1,4 @@
-# history.py - what a worker may ask of the repository's history
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the history of a repository, for workers that must not touch ``repo``'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# launcher.py - begin to delegate, here or in a process of its own
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''begin to delegate, here or in a process of its own, and follow it'''
 
 from __future__ import annotations

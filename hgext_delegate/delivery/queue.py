@@ -1,7 +1,4 @@
-# queue.py - what waits for a target, and which of it runs now
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what waits for a target, and which of it runs now
 
 The newest runs, and the others are merged into it. Nothing goes back to an

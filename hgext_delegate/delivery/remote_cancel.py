@@ -1,7 +1,4 @@
-# remote_cancel.py - end a delegation on the far side
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''end a delegation on the far side, also after its connection was lost'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# worker.py - the thread that delegates to one target
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the thread that delegates to one target: it waits for the target's turn, runs
 what the queue says, and records the end
 

@@ -1,7 +1,4 @@
-# early_login.py - begin with the slow part while a push arrives
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the import of paramiko and the login, begun while a push arrives
 
 Most of a delegation's time goes into importing paramiko and into logging in.

@@ -1,7 +1,4 @@
-# help_topics.py - hg help delegate.TOPIC
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg help delegate.TOPIC: the texts of the folder help/
 
 They are subtopics, as Mercurial's own ``internals`` are, since 'delegate'

@@ -1,7 +1,4 @@
-# hooks.py - what Mercurial calls when something was pushed
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the hooks: one inside the push's transaction, the others after it
 
 Every command installs them, so the rest is imported only when one of them is

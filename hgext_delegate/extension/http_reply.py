@@ -1,7 +1,4 @@
-# http_reply.py - how a pusher over HTTP hears a delegation
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''how a pusher over HTTP hears a delegation: in the reply, while it is sent
 
 hgweb collects what hooks print and sends it at the end. But the reply to a

@@ -1,7 +1,4 @@
-# push_hooks.py - from a hook's arguments to a delegation
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''note a push in the outbox, and delegate it'''
 
 from __future__ import annotations

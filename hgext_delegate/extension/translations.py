@@ -1,7 +1,4 @@
-# translations.py - messages in the language of the server
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''messages in the language of the server, from a catalogue beside the code
 
 Each hg loads it with the extension, and the pusher's own LANG may choose it:

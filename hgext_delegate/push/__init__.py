@@ -1,7 +1,4 @@
-# push - what one push brought
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what one push brought
 
 push       as values that outlive the repository object

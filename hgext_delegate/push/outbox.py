@@ -1,7 +1,4 @@
-# outbox.py - the pushes that are still to be delegated
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the pushes that wait, written by Mercurial's own transaction
 
 The outbox is one file in the store. Its first line says which sequence

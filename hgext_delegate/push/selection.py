@@ -1,7 +1,4 @@
-# selection.py - which changesets of a push are for a target
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''which changesets a push moved, and which of them are for a target'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# receiver - hg delegate-receive
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-receive: the receiver, a forced command for the deploy account
 
 command          the options on its command line

@@ -1,7 +1,4 @@
-# authorized_keys.py - one line in an account's authorized_keys
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''put the line that delegate-setup prints into this account's authorized_keys
 
 The line is held to what such a line has: it must not give more to the server

@@ -1,7 +1,4 @@
-# clone.py - the receiver's own clone, brought to a changeset
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the receiver's own clone, brought to a changeset
 
 A working copy that has changes is left as it is, and so is a folder that is

@@ -1,7 +1,4 @@
-# command.py - hg delegate-receive
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-receive: what the deploy account has set on its command line'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# process.py - a process, and all that it starts
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''a process, in a session of its own, and the end of all that it starts
 
 Either a program, or a function of ours in a child that is only forked: that

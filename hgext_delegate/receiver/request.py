@@ -1,7 +1,4 @@
-# request.py - what a script is told of the request
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a script is told of the request: its environment
 
 What a pusher chose is data there, and bounded. Pure, but for what the account

@@ -1,7 +1,4 @@
-# run.py - what a receiver keeps of each id that it has seen
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a receiver keeps of each id that it has seen, in a folder for each clone
 
     journal     the states, as the server keeps them: see state/journal.py

@@ -1,7 +1,4 @@
-# server.py - one session with the server account
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one session with the server account: what it asks for, and the answer
 
 A deploy is done by a supervisor, a process of its own, whose log this one

@@ -1,7 +1,4 @@
-# supervisor.py - the process that sees one run through
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the process that sees one run through, whatever becomes of its connection
 
 It has nothing of the SSH session that asked for it, so that a connection

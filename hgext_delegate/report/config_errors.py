@@ -1,7 +1,4 @@
-# config_errors.py - what is wrong with the configuration, told
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what is wrong with the configuration of a repository, told once each'''
 
 from __future__ import annotations

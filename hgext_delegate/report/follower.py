@@ -1,7 +1,4 @@
-# follower.py - how the pusher hears a delegation
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''how the pusher hears a delegation: its lines as they come, then its end
 
 It reads the log and the journal, which the worker writes. The worker does not

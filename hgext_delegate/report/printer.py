@@ -1,7 +1,4 @@
-# printer.py - whole lines to a pusher
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''whole lines to a pusher, each written at once'''
 
 from __future__ import annotations

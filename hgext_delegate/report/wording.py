@@ -1,7 +1,4 @@
-# wording.py - what a pusher reads
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a pusher reads of delegations, in one place
 
 All is bytes in the user's language, safe to print, without the ``delegate: ``

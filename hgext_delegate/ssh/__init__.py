@@ -1,7 +1,4 @@
-# ssh - one guarded SSH session, and what it stands on
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one guarded SSH session, and what it stands on
 
 session           what the rest of the extension uses of this folder

@@ -1,7 +1,4 @@
-# addresses.py - from where a host sees us
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''from where a host sees us, and whether it is this machine'''
 
 from __future__ import annotations

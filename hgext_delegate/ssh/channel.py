@@ -1,7 +1,4 @@
-# channel.py - running one command on one session channel
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''running one command on one session channel (RFC 4254 6.5)
 
 The thread that runs the command alone sends; what the far side says comes to

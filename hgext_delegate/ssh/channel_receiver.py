@@ -1,7 +1,4 @@
-# channel_receiver.py - what the far side says on one session channel
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what the far side says on one session channel: in order, and bounded
 
 The connection's thread hands in channel messages (RFC 4254), which are read

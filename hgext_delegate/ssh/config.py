@@ -1,7 +1,4 @@
-# config.py - where a host name leads, as OpenSSH says
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''where a host name leads, as OpenSSH says
 
 ``ssh -G`` tells what the ssh_config files mean for a host. This file reads

@@ -1,7 +1,4 @@
-# connection.py - one logged-in connection, and the command that it runs
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one logged-in connection, and the one command that it runs'''
 
 from __future__ import annotations

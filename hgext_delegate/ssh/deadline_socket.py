@@ -1,7 +1,4 @@
-# deadline_socket.py - the bytes to the other side, and the limit of all waiting
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the way to the other side: a socket under one limit of time
 
 Whoever waits in an SSH library waits in ``recv`` or ``send`` in the end, in

@@ -1,7 +1,4 @@
-# diagnosis.py - what an error means, in words that a pusher may read
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what an error means, in words that a pusher may read
 
 The texts of paramiko's errors are not used: they quote the other side.

@@ -1,7 +1,4 @@
-# errors.py - why a session failed
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''why a session failed, in words that may be shown to a pusher
 
 Nothing raw of the other side is in them.

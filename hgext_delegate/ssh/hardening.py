@@ -1,7 +1,4 @@
-# hardening.py - what paramiko leaves open, closed
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what paramiko leaves open to the other side of a connection, closed
 
 Its Packetizer and its Transport, of 2.12 to 5.1. The other side is not
@@ -146,9 +143,7 @@ class Transport(library.Transport):
         policy: hostkeys.HostKeyPolicy,
     ):
         super().__init__(
-            line,
-            default_window_size=WINDOW,
-            default_max_packet_size=PACKET,
+            line, default_window_size=WINDOW, default_max_packet_size=PACKET
         )
         self.packetizer = Packets(line)
         self.set_log_channel(_LOG)

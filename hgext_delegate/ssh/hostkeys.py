@@ -1,7 +1,4 @@
-# hostkeys.py - whether a host is the one it should be
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''whether a host is the one it should be, and what to say if it is not'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# identity.py - the private keys to log in with
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the private keys to log in with, and their certificates
 
 What cannot be used is refused in clear words: by owner, mode and form.

@@ -1,7 +1,4 @@
-# knownhosts.py - judging host keys by known_hosts text
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''host keys judged by known_hosts text, as OpenSSH judges them
 
 The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT". A line that

@@ -1,7 +1,4 @@
-# library.py - paramiko, imported so that it works inside hg
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''paramiko, imported so that it works inside hg
 
 The only file that imports it. Packets, cryptography, key exchange and login

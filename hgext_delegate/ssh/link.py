@@ -1,7 +1,4 @@
-# link.py - the one way of bytes to a host, from dialling to closing
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the one way of bytes to a host, from dialling to closing
 
 A socket, or a program that leads there; the transport on it; and one deadline

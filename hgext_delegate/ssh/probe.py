@@ -1,7 +1,4 @@
-# probe.py - what a login may have besides a command
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a login may have besides a command, found out by asking for it
 
 With ``restrict`` in authorized_keys sshd refuses all of it. Nothing is asked

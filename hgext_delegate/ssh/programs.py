@@ -1,7 +1,4 @@
-# programs.py - the programs of OpenSSH, and a ProxyCommand
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''programs that are run for a connection: those of OpenSSH, a ProxyCommand
 
 Each runs in a session of its own, so it has no terminal to ask at, and ends

@@ -1,7 +1,4 @@
-# proxy.py - the programs that lead to a host: ProxyCommand and ssh -W
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the programs that lead to a host: a ProxyCommand, and ssh -W for ProxyJump
 
 Pure: they are made here, and run elsewhere.

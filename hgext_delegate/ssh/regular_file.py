@@ -1,7 +1,4 @@
-# regular_file.py - reading a file that may be anything
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''reading a file that may be anything: a FIFO, a folder, endless'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# revocation.py - host keys that RevokedHostKeys names
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''host keys that a file of RevokedHostKeys names (ssh_config(5))
 
 Such a file is a list of keys, or a KRL, of which ssh-keygen is asked. One that

@@ -1,7 +1,4 @@
-# rfc4251.py - strings and numbers as SSH writes them
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''strings and numbers as SSH writes them (RFC 4251 5)
 
 Keys, certificates and messages are made of them.

@@ -1,7 +1,4 @@
-# session.py - one guarded SSH session
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one guarded SSH session with an other side that is not trusted
 
 What the rest of the extension uses of this folder.

@@ -1,7 +1,4 @@
-# tokens.py - what ssh -G leaves to be expanded
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what ``ssh -G`` leaves to be expanded: %-tokens, ${VARIABLES} and ~
 
 See ssh_config(5), TOKENS and ENVIRONMENT VARIABLES.

@@ -1,7 +1,4 @@
-# state - what is on disk
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what is on disk
 
 files        where it lies

@@ -1,7 +1,4 @@
-# delegation.py - one handing-over to one target, and its states
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one handing-over of one or more pushes to one target, and its states'''
 
 from __future__ import annotations

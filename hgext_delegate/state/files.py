@@ -1,7 +1,4 @@
-# files.py - the files of one repository that are ours
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the files of one repository that are ours, and their folder'''
 
 from __future__ import annotations

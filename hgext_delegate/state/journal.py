@@ -1,7 +1,4 @@
-# journal.py - what was delegated and what became of it
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the record, per repository, of delegations and what became of them
 
 The outbox is the truth about what was pushed, the journal about what was
@@ -261,8 +258,8 @@ class Journal:
         with self.db.writing() as db:
             done = db.execute(
                 "UPDATE delegation SET state = 'cancelled', ended = ?, "
-                "reason = ? WHERE number = ? AND state = 'pending' "
-                'AND merged_into IS NULL',
+                "reason = ?, remedy = '' WHERE number = ? "
+                "AND state = 'pending' AND merged_into IS NULL",
                 (time.time(), 'cancelled by %s' % cancelled_by, number),
             ).rowcount
             db.execute(

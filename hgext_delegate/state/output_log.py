@@ -1,7 +1,4 @@
-# output_log.py - what a delegation printed
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what a delegation printed: a file that one writes and others follow
 
 The worker appends whole, safe lines. Each pusher reads the same file at their

@@ -1,7 +1,4 @@
-# pruning.py - forget the oldest delegations
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''forget the oldest delegations, and what they printed'''
 
 from __future__ import annotations

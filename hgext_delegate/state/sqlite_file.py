@@ -1,7 +1,4 @@
-# sqlite_file.py - the sqlite file of the journal
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the sqlite file of the journal: made, versioned, set aside if damaged'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# target_lock.py - one process at a time delegates to a target
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the turn of a target: one process at a time delegates to it'''
 
 from __future__ import annotations

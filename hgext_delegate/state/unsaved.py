@@ -1,7 +1,4 @@
-# unsaved.py - what could not be written into the journal yet
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the ends of delegations, kept until the journal can be written
 
 A pusher who waits for a delegation must hear how it ended, also while the disk

@@ -126,8 +126,7 @@ def test_a_repository_of_another_account_is_a_warning(
 
 
 @pytest.mark.parametrize(
-    ('when', 'good'),
-    [('branch(soon)', True), ('branch(', False), (')', False)],
+    ('when', 'good'), [('branch(soon)', True), ('branch(', False), (')', False)]
 )
 def test_before_the_first_push_only_the_grammar_of_a_revset_is_looked_at(
     ui: Any, repo: Any, when: str, good: bool
@@ -176,15 +175,9 @@ def of_account(ui: Any, repo: Any, *keys: Path) -> list[finding.Finding]:
 @pytest.mark.parametrize(
     ('what', 'said'),
     [
-        (
-            {'shell': '/usr/sbin/nologin'},
-            b'the shell of hg-blog, /usr',
-        ),
+        ({'shell': '/usr/sbin/nologin'}, b'the shell of hg-blog, /usr'),
         ({'shell': '/no/shell'}, b'the shell of hg-blog, /no/shell, runs no'),
-        (
-            {'home': '/nonexistent'},
-            b'the home of hg-blog, /none',
-        ),
+        ({'home': '/nonexistent'}, b'the home of hg-blog, /none'),
     ],
 )
 def test_an_account_in_which_nothing_can_run_is_named(
@@ -364,10 +357,7 @@ def test_a_delegation_whose_process_is_gone_is_named(
     journal = running(record)
     before = files(record)
     assert levels(of_journal(repo)) == [
-        (
-            finding.WARNING,
-            b'delegation 1 is abandoned: its process is gone',
-        )
+        (finding.WARNING, b'delegation 1 is abandoned: its process is gone')
     ]
     # what waits beside the file for the next to open it is left there
     assert files(record) == before

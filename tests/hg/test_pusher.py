@@ -186,10 +186,7 @@ def test_the_variables_of_the_process_do_not_count_over_http() -> None:
 
 
 @given(
-    st.dictionaries(
-        st.sampled_from(VARIABLES),
-        st.binary(max_size=3000),
-    ),
+    st.dictionaries(st.sampled_from(VARIABLES), st.binary(max_size=3000)),
     st.none() | st.text(max_size=3000) | st.binary(max_size=3000),
 )
 def test_whatever_the_variables_hold_is_a_bounded_name_or_none(

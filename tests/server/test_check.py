@@ -143,8 +143,7 @@ def test_mistakes_and_what_the_policy_refuses_are_named(
     url = f'ssh://{world.deploy.name}@localhost:{world.port}'
     options = 'when timeout'
     host_says(
-        world,
-        f'allow-targets = {url}\nallow-repository-config = {options}\n',
+        world, f'allow-targets = {url}\nallow-repository-config = {options}\n'
     )
     repository.hgrc(
         f'[delegate]\nslow = {url}\nslow:timeout = soon\n'
@@ -189,10 +188,7 @@ def test_an_hgrc_that_others_may_write_is_named(
     findings, status = check(repository)
     assert status == 1
     found = one(findings, 'can be written by others')
-    assert (found['target'], found['remedy']) == (
-        'blog',
-        'chmod go-w .hg/hgrc',
-    )
+    assert (found['target'], found['remedy']) == ('blog', 'chmod go-w .hg/hgrc')
     assert not said(findings, topic='server')
 
 

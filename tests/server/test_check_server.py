@@ -132,11 +132,7 @@ def test_what_sshd_does_not_say_is_not_known(
     ],
 )
 def test_each_word_that_gives_something_back_is_named(
-    sshd: loopback.Sshd,
-    tmp_path: Path,
-    word: str,
-    settings: str,
-    granted: str,
+    sshd: loopback.Sshd, tmp_path: Path, word: str, settings: str, granted: str
 ) -> None:
     ran = tmp_path / 'ran'
     options = f'restrict,{word},command="touch {ran}"'
@@ -402,9 +398,7 @@ def keys(*paths: Path, asked: Path | None = None) -> list[finding.Finding]:
     return server.keys([str(path) for path in paths], checked)
 
 
-def test_a_good_key_is_named_with_its_fingerprint_and_mode(
-    home: Path,
-) -> None:
+def test_a_good_key_is_named_with_its_fingerprint_and_mode(home: Path) -> None:
     key = loopback.keygen(home / 'key')
     (line,) = keys(key, asked=key)
     public = knownhosts.parse_key(loopback.public(key).encode())
@@ -448,10 +442,7 @@ def test_a_key_that_cannot_be_used_is_an_error_unless_there_is_another(
     assert said in bad.message and os.fsencode(path) in bad.message
     assert bad.remedy
     good = loopback.keygen(home / 'good')
-    assert [f.level for f in keys(path, good)] == [
-        finding.OK,
-        finding.WARNING,
-    ]
+    assert [f.level for f in keys(path, good)] == [finding.OK, finding.WARNING]
 
 
 def test_a_key_of_another_account_is_a_warning(

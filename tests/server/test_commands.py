@@ -84,9 +84,7 @@ def test_an_unknown_target_is_refused_with_the_known_ones(
     assert "abort: target 'blog' cannot be used as it is configured\n" in said
 
 
-def test_without_any_target_the_manual_is_named(
-    repository: Repository,
-) -> None:
+def test_without_any_target_the_manual_is_named(repository: Repository) -> None:
     said = refused(repository, 'delegate')
     assert said == (
         'abort: no target is configured\n(see \'hg help delegate.config\')\n'

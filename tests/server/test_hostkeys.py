@@ -104,10 +104,7 @@ def test_of_several_keys_that_which_is_known_is_pinned(
 def test_a_host_may_have_one_key_of_any_type(
     sshd: loopback.Sshd, home: Path, type_: str
 ) -> None:
-    names = {
-        'ecdsa': 'ecdsa-sha2-nistp256',
-        'rsa': 'rsa-sha2-256,rsa-sha2-512',
-    }
+    names = {'ecdsa': 'ecdsa-sha2-nistp256', 'rsa': 'rsa-sha2-256,rsa-sha2-512'}
     sshd.settings = f'HostKeyAlgorithms {names[type_]}\n'
     key = sshd.hostkey(type_)
     assert meet(sshd) == (key, [key])

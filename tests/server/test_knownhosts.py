@@ -208,9 +208,7 @@ def test_a_key_revoked_for_the_plain_name_is_so_on_every_port(
     assert state(text, 'plain', 2222, keys['a']) == 'revoked'
 
 
-def test_a_key_revoked_for_another_host_is_known(
-    keys: dict[str, str],
-) -> None:
+def test_a_key_revoked_for_another_host_is_known(keys: dict[str, str]) -> None:
     text = f'@revoked other {keys["a"]}\nplain {keys["a"]}\n'
     assert state(text, 'plain', 22, keys['a']) == 'known'
 

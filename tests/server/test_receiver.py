@@ -133,12 +133,7 @@ def test_a_script_comes_from_the_changeset(
 @pytest.mark.parametrize(
     ('status', 'mode', 'text', 'remedy'),
     [
-        (
-            127,
-            None,
-            '',
-            'it is not in this changeset',
-        ),
+        (127, None, '', 'it is not in this changeset'),
         (127, 0o755, '#!/bin/sh\r\n', 'its first line ends with CR: '),
         (126, 0o644, '#!/bin/sh\n', 'make it executable: chmod +x'),
         (126, 0o755, 'no interpreter\n', 'it must begin with #!'),

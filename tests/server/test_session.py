@@ -76,12 +76,9 @@ def test_the_command_arrives_verbatim_in_a_forced_command(
         assert name not in sessions.text(output, 2)
 
 
-def test_much_output_on_both_streams_arrives_whole(
-    sshd: loopback.Sshd,
-) -> None:
+def test_much_output_on_both_streams_arrives_whole(sshd: loopback.Sshd) -> None:
     end, output = sessions.run(
-        sshd,
-        'head -c 9000000 /dev/zero & head -c 9000000 /dev/zero >&2; wait',
+        sshd, 'head -c 9000000 /dev/zero & head -c 9000000 /dev/zero >&2; wait'
     )
     assert end.status == 0
     assert (
@@ -157,9 +154,7 @@ def test_the_caller_is_called_back_while_much_comes(
     assert len(ticks) >= 3
 
 
-def test_several_commands_run_one_after_the_other(
-    sshd: loopback.Sshd,
-) -> None:
+def test_several_commands_run_one_after_the_other(sshd: loopback.Sshd) -> None:
     seen: sessions.Output = []
     with sessions.connect(sshd) as opened:
         for number in range(3):
@@ -175,9 +170,7 @@ def test_several_commands_run_one_after_the_other(
     assert seen == [(1, b'0\n'), (1, b'1\n'), (1, b'2\n')]
 
 
-def test_an_error_of_the_caller_is_the_callers_own(
-    sshd: loopback.Sshd,
-) -> None:
+def test_an_error_of_the_caller_is_the_callers_own(sshd: loopback.Sshd) -> None:
     def receive(stream: int, data: bytes) -> None:
         raise OSError(28, 'no space left on device')
 

@@ -161,9 +161,7 @@ def test_nothing_is_logged_to_standard_error(
     assert result.stderr == b''
 
 
-def test_no_thread_outlives_a_login_that_is_not_answered(
-    folder: Path,
-) -> None:
+def test_no_thread_outlives_a_login_that_is_not_answered(folder: Path) -> None:
     asked, stop = threading.Event(), threading.Event()
 
     def stall(username: str, key: Any) -> int:

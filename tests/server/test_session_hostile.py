@@ -123,9 +123,7 @@ def test_a_forged_packet_ends_the_login(folder: Path) -> None:
     assert not caught.value.started
 
 
-def test_a_host_key_that_changes_midway_ends_the_session(
-    folder: Path,
-) -> None:
+def test_a_host_key_that_changes_midway_ends_the_session(folder: Path) -> None:
     def behave(transport: Any, channel: Any) -> None:
         # The server has answered the request once it reads the input.
         channel.recv(1)
@@ -227,9 +225,7 @@ def test_questions_without_end_are_too_many(folder: Path) -> None:
     assert 'too many requests' in error.reason
 
 
-def test_what_comes_after_the_end_of_file_is_not_heard(
-    folder: Path,
-) -> None:
+def test_what_comes_after_the_end_of_file_is_not_heard(folder: Path) -> None:
     seen = []
 
     def behave(transport: Any, channel: Any) -> None:

@@ -91,9 +91,7 @@ def test_an_acl_counts_instead_of_the_group(
     assert rights.allowed(OTHER, shown, acl(*entries)) == rights_
 
 
-def test_a_file_is_read_by_its_mode_and_only_past_folders(
-    folder: Path,
-) -> None:
+def test_a_file_is_read_by_its_mode_and_only_past_folders(folder: Path) -> None:
     key = make(folder / 'ssh' / 'key', 0o604)
     assert rights.hole(OTHER, key, rights.READ) == key
     (folder / 'ssh').chmod(0o700)

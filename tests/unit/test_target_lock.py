@@ -128,9 +128,7 @@ def test_one_process_at_a_time_and_none_is_left_by_kill(
 
 @pytest.mark.parametrize('script', [FORK, EXEC], ids=['fork', 'exec'])
 def test_a_child_does_not_inherit_it(
-    paths: files.Paths,
-    started: list[subprocess.Popen[bytes]],
-    script: str,
+    paths: files.Paths, started: list[subprocess.Popen[bytes]], script: str
 ) -> None:
     process = start(paths, script)
     started.append(process)

@@ -1,7 +1,4 @@
-# check - hg delegate-check
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-check: whether a push would be delegated, and the boundary
 
 command    the list of facts, and how they are shown

@@ -1,7 +1,4 @@
-# account.py - what the deploy account may do on the server's machine
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''whether the deploy account, on the server's own machine, is kept out
 
 It must be another account, read no private key of the server account, and

@@ -1,7 +1,4 @@
-# command.py - hg delegate-check
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-check: the list of findings, and how they are shown
 
 It logs in, and asks for what must be refused. It runs nothing on the deploy

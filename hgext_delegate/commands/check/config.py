@@ -1,7 +1,4 @@
-# config.py - where the configuration comes from, and what is wrong with it
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''where the configuration comes from, and what is wrong with it'''
 
 from __future__ import annotations
@@ -48,8 +45,7 @@ def general(ui, repo) -> Iterator[finding.Finding]:
         yield _enabled(ui, about)
     if not targets.names(ui):
         yield about.error(
-            _(b'no target is configured'),
-            _(b"see 'hg help delegate.config'"),
+            _(b'no target is configured'), _(b"see 'hg help delegate.config'")
         )
     owner, me = _owner(repo.path), util.username(os.geteuid())
     if owner != me:

@@ -1,7 +1,4 @@
-# finding.py - one finding of hg delegate-check
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''one finding of ``hg delegate-check``, and how bad it is'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# records.py - whether outbox and journal are in order
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''whether outbox and journal are in order; nothing is written to find out'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# rights.py - what an account may do with a file
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what another account may do with a file, by owner, mode, groups and ACL
 
 This is computed, since the kernel answers access(2) for our own account only.

@@ -1,7 +1,4 @@
-# server.py - whether a target's account can be logged in to, and how
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''whether a target's account can be logged in to, with what, and what that
 login may do; nothing is asked to run'''
 
@@ -11,10 +8,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 
-from mercurial import (
-    pycompat,
-    util,
-)
+from mercurial import pycompat, util
 from mercurial.i18n import _
 
 from ...config import targets
@@ -161,9 +155,7 @@ def _attempt(target: targets.Target, way: addresses.Way | None) -> Attempt:
 
 
 def login(
-    target: targets.Target,
-    host: config.Destination,
-    made: Sequence[Attempt],
+    target: targets.Target, host: config.Destination, made: Sequence[Attempt]
 ) -> Findings:
     '''which addresses take the login
 

@@ -1,7 +1,4 @@
-# setup - hg delegate-setup
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-setup: what a new target needs
 
 command     the command, and what it prints

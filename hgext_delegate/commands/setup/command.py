@@ -1,7 +1,4 @@
-# command.py - hg delegate-setup
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''hg delegate-setup: what a new target needs, made or printed
 
 The key pair and the record of host keys are all that it writes. The lines
@@ -18,13 +15,7 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from mercurial import (
-    error,
-    extensions,
-    pycompat,
-    ui as uimod,
-    util,
-)
+from mercurial import error, extensions, pycompat, ui as uimod, util
 from mercurial.i18n import _
 from mercurial.utils import procutil
 

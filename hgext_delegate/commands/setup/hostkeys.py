@@ -1,7 +1,4 @@
-# hostkeys.py - getting to know a host by its key
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''getting to know a host: which key is its own, and who says so'''
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-# keypair.py - a key pair for one repository and one target
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''a key pair for one repository and one target, made once
 
 So a deploy account that loses its key's secret, or a repository's owner who

@@ -1,7 +1,4 @@
-# private.py - files that are this account's alone
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''the folder of this account's configuration, and safe writing in it
 
 All is done below one descriptor of the folder, so that nobody can exchange it

@@ -1,7 +1,4 @@
-# snippets.py - the lines that let the server account in
-#
-# This software may be used and distributed according to the terms of the
-# GNU General Public License version 2 or any later version.
+# SPDX-License-Identifier: GPL-2.0-or-later
 '''what is pasted into an authorized_keys and an hgrc
 
 Pure. Whatever stands in a value, these lines mean what they should: a value
