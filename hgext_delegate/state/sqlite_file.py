@@ -243,12 +243,7 @@ def _connect(path: str, readonly: bool) -> sqlite3.Connection:
     uri = 'file:' + urllib.parse.quote(os.fsencode(path), safe='')
     if readonly:
         uri += '?mode=ro'
-        with open(path, 'rb') as file:
-            # "The SQLite Database File Format" 1.3: 2 is WAL
-            in_wal_mode = file.read(20)[18:19] == b'\2'
-        if in_wal_mode and not os.path.exists(path + '-wal'):
-            # Nobody has it open, so all is in the file itself. Otherwise
-            # sqlite makes files beside it, which needs the right to.
+        if _is_idle(path):
             uri += '&immutable=1'
     return sqlite3.connect(
         uri,
@@ -257,6 +252,20 @@ def _connect(path: str, readonly: bool) -> sqlite3.Connection:
         check_same_thread=False,
         uri=True,
     )
+
+
+def _is_idle(path: str) -> bool:
+    '''whether nobody has the file open, so that all is in the file itself
+
+    It is then read as it is. Otherwise sqlite makes files beside it, which
+    needs the right to.
+    '''
+    if threading.active_count() > 1 or os.path.exists(path + '-wal'):
+        # see _MAKING: another thread may have it open
+        return False
+    with open(path, 'rb') as file:
+        # "The SQLite Database File Format" 1.3: 2 is WAL
+        return file.read(20)[18:19] == b'\2'
 
 
 # Closing a file drops the locks that sqlite, in another thread, has on it
