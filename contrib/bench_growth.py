@@ -43,10 +43,10 @@ class Session:
     def __exit__(self, *error):
         pass
 
-    def is_alive(self):
+    def is_ready(self):
         return True
 
-    prepare = cancel = close = lambda self: None
+    prepare = cancel = close = lambda self, *args: None
 
 def open_session(*args, **kwargs):
     return Session()

@@ -51,13 +51,15 @@ def command(target, node: str) -> str:
     return target.command or _request(target.name, node)
 
 
-def compose_standby(target: str) -> str:
+def standby(target) -> str:
     '''the exec request for a receiver that waits for the object of a deploy
 
-    Where its input ends without one there is nothing to do. For our receiver
-    alone, as cancel and status are: a plain script runs for whatever is asked.
+    Where its input ends without one there is nothing to do. '' where there is
+    no receiver: a plain script runs for whatever is asked.
     '''
-    return _request(target, STANDBY)
+    if not target.receiver or target.command:
+        return ''
+    return _request(target.name, STANDBY)
 
 
 def compose_cancel(target: str, id: str) -> tuple[str, bytes]:

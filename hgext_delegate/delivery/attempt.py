@@ -201,6 +201,8 @@ class _Output:
 
 def _ended(end: session.End) -> Outcome:
     fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
+    if end.is_kept_open:
+        fields['remedy'] = delegation.KEPT_OPEN
     if end.status == 0:
         return delegation.SUCCEEDED, fields
     if end.signal is not None:

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 '''a connection that is made before it is needed
 
-Nothing may be sent to the deploy side before the push is accepted. But logging
-in takes as long as all that follows, and can be done meanwhile.
+Nothing may be deployed before the push is accepted. But logging in takes as
+long as all that follows, and can be done meanwhile. A receiver is asked to
+stand by: it starts, and waits for the object.
 '''
 
 from __future__ import annotations
 
 import threading
 
+from .. import protocol
 from ..config import targets
 from ..ssh import deadline_socket, session
 
@@ -51,7 +53,7 @@ class EarlyConnection(threading.Thread):
     def run(self) -> None:
         try:
             self._session = connect(self._target, self._deadline)
-            self._session.prepare()
+            self._session.prepare(protocol.standby(self._target))
         except session.SessionError as error:
             self._error = error
         except Exception:  # noqa: BLE001
@@ -67,7 +69,7 @@ class EarlyConnection(threading.Thread):
     def take(self) -> session.Session | None:
         '''the session; None if it is gone again. Raises SessionError'''
         self._ready.wait()
-        gone = self._session and not self._session.is_alive()
+        gone = self._session and not self._session.is_ready()
         if self._session and not self._error and not gone:
             taken, self._session = self._session, None
             self._decided.set()

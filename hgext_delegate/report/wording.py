@@ -39,7 +39,7 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.SUCCEEDED: lambda row: (
         _(b'deployed %s in %.1f s') % (short(row.node), row.seconds or 0),
-        (),
+        (text(row.remedy),),
     ),
     delegation.FAILED: lambda row: (
         _(b'failed: %s after %.1f s') % (text(row.reason), row.seconds or 0),

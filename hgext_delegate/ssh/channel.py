@@ -13,6 +13,11 @@ from collections.abc import Callable
 from . import channel_receiver, rfc4251
 
 TICK = 0.25
+# What a command has left running may keep its output open. Its exit status
+# counts once nothing came for the first of these, and at the latest after the
+# second, in seconds.
+SILENCE = 2.0
+LONGEST = 5.0
 
 
 class Command:
@@ -20,7 +25,10 @@ class Command:
 
     ``send`` sends a message; ``number`` is the far side's for the channel,
     and ``largest`` the most data that it takes in one message.
+    ``is_kept_open`` is set if the output had no end of file.
     '''
+
+    is_kept_open = False
 
     def __init__(
         self,
@@ -34,24 +42,26 @@ class Command:
         self._number = number
         self._largest = largest
 
+    def ask(self, command: bytes) -> None:
+        '''send the exec request for ``command``'''
+        self._request(b'exec', rfc4251.pack(command))
+
     def run(
         self,
-        command: bytes,
         stdin: bytes,
         receive: Callable[[int, bytes], None],
         tick: Callable[[], None],
     ) -> None:
-        '''ask for ``command``, send ``stdin``, and drain it to its end
+        '''send ``stdin``, and drain the output to its end
 
         ``receive`` gets the output as it comes, and ``tick`` is called about
         every TICK seconds whatever comes.
         '''
         inbox = self._inbox
-        request = rfc4251.pack(b'exec') + b'\1' + rfc4251.pack(command)
-        self._say(channel_receiver.REQUEST, request)
+        silence = _Silence()
         unsent: memoryview | None = memoryview(stdin)
         due = time.monotonic() + TICK
-        while not inbox.over():
+        while not inbox.over() and not self.is_kept_open:
             # A message at a time: what it makes the far side say is taken
             # before the next.
             before, unsent = unsent, self._feed(unsent)
@@ -60,6 +70,14 @@ class Command:
                 receive(stream, data)
                 self._grant(len(data))
                 due = _tick(tick, due)
+                silence.heard()
+            if inbox.end and silence.is_over():
+                # The connection may be dead, and more output on its way.
+                self.is_kept_open = silence.asked and inbox.has_answered()
+                if not silence.asked:
+                    silence.asked = True
+                    inbox.expect_answer()
+                    self._request(b'keepalive@openssh.com')
             for _ in range(inbox.answer()):
                 self._say(channel_receiver.FAILURE)
             due = _tick(tick, due)
@@ -85,9 +103,38 @@ class Command:
             more = rfc4251.pack_number(grant)
             self._say(channel_receiver.WINDOW_ADJUST, more)
 
+    def _request(self, name: bytes, body: bytes = b'') -> None:
+        '''send a channel request that wants a reply'''
+        self._say(channel_receiver.REQUEST, rfc4251.pack(name) + b'\1' + body)
+
     def _say(self, message: int, body: bytes = b'') -> None:
         number = rfc4251.pack_number(self._number)
         self._send(bytes([message]) + number + body)
+
+
+class _Silence:
+    '''since when a command that has ended says nothing more
+
+    ``asked`` says whether the far side was asked since then if it is there.
+    '''
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._quiet = self._latest = 0.0
+
+    def heard(self) -> None:
+        '''some output has come'''
+        now = time.monotonic()
+        self._quiet = now + SILENCE
+        if now < self._latest:
+            self.asked = False
+
+    def is_over(self) -> bool:
+        '''whether it was long enough; first asked when the status has come'''
+        now = time.monotonic()
+        if not self._latest:
+            self._quiet, self._latest = now + SILENCE, now + LONGEST
+        return now >= min(self._quiet, self._latest)
 
 
 def _tick(tick: Callable[[], None], due: float) -> float:

@@ -45,11 +45,13 @@ class End:
     '''how the remote command ended
 
     Either ``status`` (0 to 2**32-1) is given, or ``signal``: its name
-    without SIG.
+    without SIG. ``is_kept_open``: something that it has left running keeps
+    its output open.
     '''
 
     status: int | None
     signal: str | None
+    is_kept_open: bool = False
 
 
 class Listener(Protocol):
@@ -76,6 +78,7 @@ class ChannelReceiver:
         self.unanswered = 0
         self._changed = threading.Condition()
         self._accepted = self._news = False
+        self._questions = 0
         self._window = window
         self._spent = 0
         self._credit_at = window // 4
@@ -125,6 +128,12 @@ class ChannelReceiver:
             self._data, self._runs = bytearray(), array.array('i')
         return _cut(data, runs)
 
+    def is_waiting(self) -> bool:
+        '''whether what runs there, if anything, has not ended'''
+        with self._changed:
+            over = self.end or self.eof or self.closed
+            return not (over or self.refused or self.lost)
+
     def over(self) -> bool:
         '''whether all has been heard and taken'''
         with self._changed:
@@ -154,6 +163,16 @@ class ChannelReceiver:
         with self._changed:
             count, self.unanswered = self.unanswered, 0
             return count
+
+    def expect_answer(self) -> None:
+        '''a request that wants a reply is sent, besides the exec request'''
+        with self._changed:
+            self._questions += 1
+
+    def has_answered(self) -> bool:
+        '''whether all of these were answered, whatever the answer'''
+        with self._changed:
+            return not self._questions
 
     def _adjusted(self, body: bytes) -> None:
         self.room += rfc4251.number(body)
@@ -190,15 +209,19 @@ class ChannelReceiver:
         self.closed = True
 
     def _succeeded(self, body: bytes) -> None:
+        if self._accepted and self._questions:
+            self._questions -= 1
         self._accepted = True
 
     def _refused(self, body: bytes) -> None:
-        # The exec request is the only one of ours that wants a reply. What
-        # has been seen to run cannot be refused any more: it would be run
-        # again.
-        if self._accepted:
+        if self._accepted and self._questions:
+            self._questions -= 1
+        elif self._accepted:
+            # What has been seen to run cannot be refused any more: it would
+            # be run again.
             raise ViolationError('a refusal of what it had accepted')
-        self.refused = True
+        else:
+            self.refused = True
 
     def _request(self, body: bytes) -> None:
         name, rest = rfc4251.split(body)

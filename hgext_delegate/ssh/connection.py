@@ -44,6 +44,8 @@ class Session:
         self._link = link
         self._inbox: channel_receiver.ChannelReceiver
         self._channel: Any = None
+        self._command: channel.Command
+        self._standby = ''
 
     def __enter__(self) -> Session:
         return self
@@ -51,17 +53,27 @@ class Session:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def prepare(self) -> None:
+    def prepare(self, standby: str = '') -> None:
         '''open the channel for execute(), which is half of its time
 
-        Nothing is run. Raises SessionError.
+        Nothing is run but ``standby``: a command that waits for the input of
+        execute(), and is then the one that is run. Raises SessionError.
         '''
         link = self._link
         self._inbox = channel_receiver.ChannelReceiver(hardening.WINDOW)
         link.step = errors.OPENING
         link.await_connection()
         with link.worded():
-            self._channel = link.transport.open_command(self._inbox)
+            self._channel = opened = link.transport.open_command(self._inbox)
+        self._command = channel.Command(
+            self._inbox,
+            self._send,
+            opened.remote_chanid,
+            min(opened.out_max_packet_size, hardening.PACKET),
+        )
+        self._standby = standby
+        if standby:
+            self._command.ask(_checked(standby))
         link.deadline.set(_LONGEST_WAIT, 'not used')
 
     def execute(
@@ -79,31 +91,32 @@ class Session:
         ``receive(1 or 2, data)`` gets standard output and error in the order
         of their arrival, and ``tick()`` is called about every 0.25 s, both in
         this thread. An end is the exit status (or signal) and the end of all
-        output, both received. Raises SessionError: Expired after
+        output, both received; or, where something keeps the output open, the
+        silence after the status. Raises SessionError: Expired after
         ``idle_timeout`` seconds without output and after ``timeout`` seconds.
         '''
         text = _checked(command)
         if not self._channel:
             self.prepare()
-        link, opened, inbox = self._link, self._channel, self._inbox
-        self._channel = None
-        if inbox.closed or not self.is_alive():
-            # what was prepared is gone again, and was asked for nothing
+        link, opened, run = self._link, self._channel, self._command
+        if not self.is_ready():
+            # what was prepared is gone again, and has got nothing
             raise errors.SessionError(f'session refused by {link.host}')
+        self._channel = None
         await_output = _output_limit(link.deadline, idle_timeout, timeout)
 
         def hand_on(stream: int, data: bytes) -> None:
             await_output()
             receive(stream, data)
 
-        largest = min(opened.out_max_packet_size, hardening.PACKET)
-        run = channel.Command(inbox, self._send, opened.remote_chanid, largest)
         await_output()
         link.step = errors.RUNNING
-        run.run(text, stdin, hand_on, tick)
+        if not self._standby:
+            run.ask(text)
+        run.run(stdin, hand_on, tick)
         link.transport.forget(opened)
         link.deadline.set(math.inf, '')
-        return self._end(inbox)
+        return self._end(run.is_kept_open)
 
     def agreed(self) -> Agreed:
         '''with what the connection was made'''
@@ -149,9 +162,9 @@ class Session:
             words += options.split()
         return b'command' in words if found else None
 
-    def is_alive(self) -> bool:
-        '''whether the connection is still there, as far as is known'''
-        return self._link.transport.is_active()
+    def is_ready(self) -> bool:
+        '''whether what was prepared is still there, as far as is known'''
+        return self._link.transport.is_active() and self._inbox.is_waiting()
 
     def cancel(self) -> None:
         '''end what is being done; from any thread'''
@@ -169,12 +182,10 @@ class Session:
             # its end, which then comes.
             self._link.shut()
 
-    def _end(
-        self, inbox: channel_receiver.ChannelReceiver
-    ) -> channel_receiver.End:
-        link = self._link
-        if inbox.end and (inbox.eof or inbox.closed):
-            return inbox.end
+    def _end(self, is_kept_open: bool) -> channel_receiver.End:
+        link, inbox = self._link, self._inbox
+        if inbox.end and (inbox.eof or inbox.closed or is_kept_open):
+            return dataclasses.replace(inbox.end, is_kept_open=is_kept_open)
         if inbox.refused:
             raise errors.SessionError(f'session refused by {link.host}')
         if inbox.closed:

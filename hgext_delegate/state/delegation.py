@@ -23,6 +23,11 @@ RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
 # the end of the reason of one that waits for its next attempt; in seconds
 TRYING_AGAIN = '; trying again in %d s'
 
+# the remedy where a command has ended, and not all that it has started
+KEPT_OPEN = (
+    'what it has left running keeps its output open; start that with its '
+    "output elsewhere: '>>FILE 2>&1 &'"
+)
 # the remedy of one that was cancelled while the receiver was out of reach
 NOT_ENDED = 'the receiver has not ended it, it may go on: cancel it again'
 # and of one without our receiver

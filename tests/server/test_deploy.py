@@ -6,6 +6,7 @@ import pytest
 import verdict
 from hgrc import targets
 from repositories import Clone, Repository
+from waiting import until
 from world import World
 
 
@@ -334,3 +335,27 @@ def test_devel_warnings_are_silent(
     for args in (['delegate'], ['delegate-log'], ['delegate', '--dry-run']):
         said = repository.hg(*args)
         assert b'devel-warn' not in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize('status', [0, 3])
+def test_what_a_script_leaves_running_holds_nobody_up(
+    world: World, ready: Clone, status: int
+) -> None:
+    world.forced_command(
+        '. ./record\n'
+        '(until [ -e go ]; do sleep 0.05; done; echo >gone) &\n'
+        f'(sleep 0.5; echo late) &\necho started\nexit {status}\n'
+    )
+    node = ready.commit()
+    push = ready.push()
+    said = [line for line in push.remote if b'blog| ' in line]
+    assert said == [b'blog| started', b'blog| late']
+    wanted = (
+        verdict.failed('exit status 3') if status else verdict.deployed(node)
+    )
+    assert verdict.among(push.remote) == [wanted]
+    hints = [line for line in push.remote if b'keeps its output open' in line]
+    assert len(hints) == 1 and hints[0].startswith(b'(what it has left ')
+    # and it goes on
+    world.deploy.write('go', '')
+    until((world.deploy.home / 'gone').exists)

@@ -12,9 +12,7 @@ from receivers import WAIT, Receiver, commit, new_id, read_until
 from repositories import Clone, Repository
 from world import World
 
-from hgext_delegate import protocol
-
-REQUEST = protocol.compose_standby('blog')
+REQUEST = 'hg-delegate 1 blog standby'
 
 
 @pytest.fixture

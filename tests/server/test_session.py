@@ -324,7 +324,8 @@ def test_a_process_that_ends_with_a_session_open_says_nothing(
         'port, identity, hostkey = sys.argv[1:]\n'
         'opened = session.open("127.0.0.1", port=int(port),\n'
         '    identity=identity, hostkeys=[hostkey], config_path="none")\n'
-        'print(opened.is_alive())\n'
+        'opened.prepare()\n'
+        'print(opened.is_ready())\n'
     )
     done = subprocess.run(
         [

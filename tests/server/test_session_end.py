@@ -183,3 +183,66 @@ def test_no_answer_to_the_command_is_a_limit_too(folder: Path) -> None:
     )
     assert isinstance(error, session.Expired)
     assert error.started
+
+
+# with what a command has left running, which keeps its output open
+
+
+def test_silence_after_the_status_is_an_end(folder: Path) -> None:
+    def behave(transport: Any, channel: Any) -> None:
+        hostile.say(
+            transport, channel, (hostile.DATA, b'early '), hostile.status(3)
+        )
+        time.sleep(1)
+        hostile.say(transport, channel, (hostile.DATA, b'late'))
+        while transport.is_active():
+            time.sleep(0.01)
+
+    heard: list[bytes] = []
+    end = hostile.run(folder, behave, lambda stream, data: heard.append(data))
+    assert end == session.End(3, None, is_kept_open=True)
+    assert b''.join(heard) == b'early late'
+
+
+def test_what_never_falls_silent_is_not_waited_for(folder: Path) -> None:
+    def behave(transport: Any, channel: Any) -> None:
+        hostile.say(transport, channel, hostile.status(0))
+        while transport.is_active():
+            hostile.say(transport, channel, (hostile.DATA, b'x'))
+            time.sleep(0.1)
+
+    end = hostile.run(folder, behave, timeout=30)
+    assert end == session.End(0, None, is_kept_open=True)
+
+
+def test_a_dead_connection_is_not_taken_for_silence(folder: Path) -> None:
+    def behave(transport: Any, channel: Any) -> None:
+        hostile.say(transport, channel, hostile.status(0))
+        # it hears nothing more, and answers nothing
+        transport._channel_handler_table = {
+            **transport._channel_handler_table,
+            hostile.REQUEST: lambda channel, message: None,
+        }
+        while transport.is_active():
+            time.sleep(0.01)
+
+    error = hostile.failure(folder, behave, idle_timeout=4)
+    assert isinstance(error, session.Expired)
+    assert error.remedy == (
+        'the command has ended, but what it started keeps its output open'
+    )
+
+
+def test_an_answer_that_nobody_has_asked_for_is_none(folder: Path) -> None:
+    def behave(transport: Any, channel: Any) -> None:
+        hostile.say(transport, channel, hostile.status(0), (hostile.SUCCESS,))
+        transport._channel_handler_table = {
+            **transport._channel_handler_table,
+            hostile.REQUEST: lambda channel, message: None,
+        }
+        while transport.is_active():
+            time.sleep(0.01)
+
+    assert isinstance(
+        hostile.failure(folder, behave, idle_timeout=4), session.Expired
+    )

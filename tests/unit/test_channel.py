@@ -120,7 +120,8 @@ class Server:
 
     def run(self, stdin: bytes, **how: Any) -> None:
         run = channel.Command(self.inbox, self.send, 7, 10)
-        run.run(b'command', stdin, how.get('receive', print), lambda: None)
+        run.ask(b'command')
+        run.run(stdin, how.get('receive', print), lambda: None)
 
     def data(self) -> list[bytes]:
         return [body[4:] for number, body in self.sent if number == 94]
@@ -176,7 +177,7 @@ def test_the_caller_is_called_back_between_pieces_of_output(
         clock[0] += 0.1
 
     run = channel.Command(server.inbox, server.send, 7, 10)
-    run.run(b'command', b'', receive, lambda: happened.append('called'))
+    run.run(b'', receive, lambda: happened.append('called'))
     assert happened.count('received') == 20
     assert 'called' in happened[:5]
     assert happened.count('called') >= 6
