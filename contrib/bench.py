@@ -1,10 +1,11 @@
 """What a push that is delegated costs, next to the classic shell hook.
 
-    bench.py [--rounds N] [--growth | --streaming | --fan-out | --idle]
+    bench.py [--rounds N] [--receiver | --growth | --streaming | ...]
 
 Pushes one changeset at a time over a real sshd to three repositories in turn:
 without a hook, with 'changegroup.autopush = ssh DEPLOY', with this extension.
 
+--receiver   the whole job, pull, update and ./deploy.sh, done by each
 --growth     the hook's own work as pushes and the journal get larger
 --streaming  a deploy that prints 10 MB; when a single line is seen
 --gigabyte   a deploy that prints 1 GB
@@ -35,11 +36,13 @@ import bench_compare
 import bench_fanout
 import bench_growth
 import bench_idle
+import bench_receiver
 import bench_streaming
 from bench_push import Bench
 from world import World
 
 RUNS = {
+    'receiver': bench_receiver.run,
     'growth': lambda bench, rounds: bench_growth.Growth(bench).run(rounds),
     'streaming': bench_streaming.run,
     'gigabyte': bench_streaming.gigabyte,

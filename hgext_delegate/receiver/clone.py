@@ -14,7 +14,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
 from mercurial import dispatch, encoding
@@ -75,16 +75,21 @@ class Clone:
                 'see %s' % (exc.filename or self.path),
             ) from None
 
-    def load(self) -> None:
+    def load(self, is_waiting: Callable[[], bool]) -> None:
         '''load what bring() needs, for a process that waits for its node
 
-        It reads the clone, if there is one of ours, and takes no lock.
+        Only while ``is_waiting()``. It reads the clone, if there is one of
+        ours, and takes no lock.
         '''
         self._enter({})
+        command = ['log', '-r', '.', '-T', '']
+        if os.path.isdir(self.source):
+            # at another host it would be a login
+            command = ['incoming', '--', self.source]
         # whatever fails here fails once more in bring(), which says so
         with contextlib.suppress(Exception):
-            if os.stat(self._join('')).st_uid == os.geteuid():
-                self._in('log', '-r', '.', '-T', '', out=io.BytesIO())
+            if os.stat(self._join('')).st_uid == os.geteuid() and is_waiting():
+                self._in(*command, out=io.BytesIO())
 
     def _enter(self, environ: Mapping[str, str]) -> None:
         os.environ.clear()

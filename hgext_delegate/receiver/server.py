@@ -8,7 +8,6 @@ follows. Either may end without the other.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import resource
 import select
@@ -16,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from typing import NoReturn
 
 from .. import errors, protocol
 from ..state import delegation, journal, output_log
@@ -47,7 +47,7 @@ def serve(folder: str, work: supervisor.Work) -> int:
         asked = os.environ.get('SSH_ORIGINAL_COMMAND', '')
         request = protocol.parse_request(asked)
         if request.verb == protocol.STANDBY:
-            work.clone.load()
+            work.clone.load(lambda: not select.select([0], [], [], 0)[0])
         data = _read_input(request, work)
         if request.verb == protocol.STANDBY and not data:
             return 0
@@ -123,7 +123,7 @@ def _deploy(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> int:
         with _opened(folder, work) as runs:
             row = _follow(runs, deploy)
         if row:
-            return _leave(row)
+            _leave(row)
     _say('the receiver is killed whenever it starts')
     return run.EXIT_LOST
 
@@ -134,7 +134,8 @@ def _begin(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> None:
     sqlite forbids a fork while a journal is open.
     '''
     with _opened(folder, work) as runs:
-        if not runs.find(deploy.id) and len(runs.held()) > WAITING:
+        known = runs.find(deploy.id)
+        if not known and len(runs.held()) > WAITING:
             raise BusyError(
                 '%d delegations wait for this clone already' % WAITING
             )
@@ -144,7 +145,8 @@ def _begin(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> None:
         lock = runs.acquire(deploy.id)
         if lock is None:
             return
-        runs.close_run(deploy.id)
+        if known:
+            runs.close_run(deploy.id)
         row = runs.record(deploy.id, deploy.target, deploy.node)
         begins = row.state == delegation.PENDING
         if begins:
@@ -213,10 +215,8 @@ def _copy(log: output_log.Reader) -> bool:
     return bool(data)
 
 
-def _leave(row: delegation.Delegation) -> int:
-    '''end as the script has: what to exit with, or by its signal'''
-    # or the interpreter looks through all modules before it ends
-    gc.freeze()
+def _leave(row: delegation.Delegation) -> NoReturn:
+    '''end as the script has: with its exit status, or by its signal'''
     if row.signal:
         # sshd then says which one it was; a core of ours would help nobody
         number = supervisor.signal_number(row.signal)
@@ -224,7 +224,10 @@ def _leave(row: delegation.Delegation) -> int:
         with contextlib.suppress(OSError):  # KILL has no handler
             signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
-    return run.EXIT_LOST if row.status is None else row.status
+    # not by way of the interpreter's own end, which takes as long as the rest
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(run.EXIT_LOST if row.status is None else row.status)
 
 
 def _cancel(runs: run.Runs, target: str, id: str) -> int:

@@ -128,6 +128,7 @@ class Transport(library.Transport):
     '''
 
     exchange = ''
+    _CLIENT_ID = 'hgext_delegate'
     _channel_handler_table: dict[int, Any]
     # one algorithm, and paramiko knows but its first name
     _kex_info = {  # noqa: RUF012 (paramiko's own)

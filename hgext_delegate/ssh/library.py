@@ -9,49 +9,77 @@ and what may be told of an error.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from mercurial import demandimport
 
 from . import channel_receiver, errors
 
-with demandimport.deactivated():
-    # A third of the time to import paramiko goes to invoke, which it needs
-    # for a part of its ssh_config alone.
-    _modules: dict[str, Any] = sys.modules
-    _hidden = _modules.setdefault('invoke', None) is None
+
+@contextlib.contextmanager
+def _lean() -> Iterator[None]:
+    '''import modules of paramiko without the package's own ``__init__``
+
+    That takes a third of the time, for SFTP, the agent and a version number.
+    Whoever wants more of the package still gets it. Another third goes to
+    invoke, which paramiko needs for a part of its ssh_config alone.
+    '''
+    modules: dict[str, Any] = sys.modules
+    found = importlib.util.find_spec('paramiko')
+    if 'paramiko' in modules or found is None:
+        yield
+        return
+    package = importlib.util.module_from_spec(found)
+    # what paramiko.transport builds the client's name from; we set our own
+    package.__dict__['__version__'] = ''
+
+    def complete(name: str) -> Any:
+        # PEP 562: the name is asked for and is not there yet
+        del package.__dict__['__getattr__']
+        assert found.loader
+        found.loader.exec_module(package)
+        return getattr(package, name)
+
+    modules['paramiko'] = package
+    hidden = modules.setdefault('invoke', None) is None
     try:
-        with warnings.catch_warnings():
-            # on what some releases of cryptography mean to drop: not news
-            # for a pusher's terminal
-            warnings.simplefilter('ignore')
-            from cryptography.hazmat.primitives.asymmetric.ec import (
-                EllipticCurvePrivateKey,
-            )
-            from cryptography.hazmat.primitives.asymmetric.rsa import (
-                RSAPrivateKey,
-            )
-            from cryptography.hazmat.primitives.serialization import (
-                load_pem_private_key,
-            )
-            from paramiko import (
-                AuthenticationException,
-                ChannelException,
-                ECDSAKey,
-                Ed25519Key,
-                Message,
-                PKey,
-                RSAKey,
-                SSHException,
-                Transport,
-            )
-            from paramiko.packet import Packetizer
-            from paramiko.ssh_exception import IncompatiblePeer
+        yield
     finally:
-        if _hidden:
-            del _modules['invoke']
+        if hidden:
+            del modules['invoke']
+        del package.__dict__['__version__']
+        package.__dict__['__getattr__'] = complete
+
+
+with demandimport.deactivated(), warnings.catch_warnings(), _lean():
+    # on what some releases of cryptography mean to drop: not news for a
+    # pusher's terminal
+    warnings.simplefilter('ignore')
+    from cryptography.hazmat.primitives.asymmetric.ec import (
+        EllipticCurvePrivateKey,
+    )
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import (
+        load_pem_private_key,
+    )
+    from paramiko.ecdsakey import ECDSAKey
+    from paramiko.ed25519key import Ed25519Key
+    from paramiko.message import Message
+    from paramiko.packet import Packetizer
+    from paramiko.pkey import PKey
+    from paramiko.rsakey import RSAKey
+    from paramiko.ssh_exception import (
+        AuthenticationException,
+        ChannelException,
+        IncompatiblePeer,
+        SSHException,
+    )
+    from paramiko.transport import Transport
 
 __all__ = (
     'ERRORS',

@@ -255,10 +255,14 @@ def test_paramiko_is_not_loaded(receiver: Receiver, clone: Clone) -> None:
     # the extension's own name, so that it is loaded last
     account.write(
         'guard.py',
-        'import atexit, sys\n'
+        'import os, sys\n'
         'def uisetup(ui):\n'
-        '    atexit.register(lambda: open("loaded", "w").write('
-        'str(sorted(sys.modules))))\n',
+        '    end = os._exit\n'
+        '    def note(status):\n'
+        '        with open(os.path.expanduser("~/loaded"), "a") as out:\n'
+        '            out.write(str(sorted(sys.modules)))\n'
+        '        end(status)\n'
+        '    os._exit = note\n',
     )
     guard = f'extensions.guard={account.home}/guard.py'
     receiver.install('--config', guard)
