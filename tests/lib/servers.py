@@ -26,7 +26,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitUserEnvironment no
 LogLevel VERBOSE
-MaxStartups 500
+MaxStartups {startups}
 MaxSessions 500
 """
 
@@ -35,16 +35,19 @@ class Sshd:
     """An sshd on a free port of the loopback addresses, in a clean
     environment, to which only ACCOUNTS can log in, by their own keys.
 
-    Its host keys, configuration, log and PID are in FOLDER.
+    Its host keys, configuration, log and PID are in FOLDER. STARTUPS is its
+    MaxStartups.
     """
 
-    def __init__(self, folder: Path, accounts: Sequence[Account]) -> None:
+    def __init__(
+        self, folder: Path, accounts: Sequence[Account], startups: str = '500'
+    ) -> None:
         self.folder = folder
         folder.mkdir(0o755)
         # A container may have no ::1.
         self.addresses = [host for host in LOOPBACK if _usable(host)]
         self.host_keys = [_host_key(folder / kind, kind) for kind in KEY_TYPES]
-        self._write_config(accounts)
+        self._write_config(accounts, startups)
         if ROOT:
             # Where the host's own sshd has never run, ours finds none.
             Path('/run/sshd').mkdir(0o755, exist_ok=True)
@@ -61,10 +64,11 @@ class Sshd:
         self.process.kill()
         self.process.wait()
 
-    def _write_config(self, accounts: Sequence[Account]) -> None:
+    def _write_config(self, accounts: Sequence[Account], startups: str) -> None:
         keys = '.ssh/authorized_keys'
         text = CONFIG.format(
             folder=self.folder,
+            startups=startups,
             users=' '.join({account.name for account in accounts}),
             # Not root: all three are one user, whose homes sshd knows nothing
             # of, and /var/tmp on the way to them is open to everybody.
