@@ -18,8 +18,10 @@ from typing import Any
 from ..state import delegation, files, journal as journalmod, output_log
 from . import printer as printermod, wording
 
-# How often a delegation in another process is polled, in seconds.
+# How often a delegation in another process is polled, in seconds; and how
+# often the journal is read at most where there is news but no output.
 GLANCE = 0.1
+_SHORTEST = 0.01
 
 # what TRYING_AGAIN begins with; the pause follows
 _AGAIN = delegation.TRYING_AGAIN.partition('%')[0]
@@ -69,8 +71,8 @@ class Follower:
     def poll(self) -> bool:
         '''tell what is new; True after the end was told'''
         works = self.works()
-        self._read()
-        if works and time.monotonic() - self._looked < GLANCE:
+        pause = GLANCE if self._read() else _SHORTEST
+        if works and time.monotonic() - self._looked < pause:
             return False
         row = self.journal.get(self.number)
         self._looked = time.monotonic()
@@ -121,13 +123,14 @@ class Follower:
             with contextlib.suppress(OSError):  # it may not have begun
                 self._read_from(output_log.Reader(self.paths.log(runs.id)))
 
-    def _read(self) -> None:
-        while self._reader:
-            lines = self._reader.read()
-            if not lines:
-                break
+    def _read(self) -> bool:
+        '''show the new lines; whether there were some'''
+        came = False
+        while self._reader and (lines := self._reader.read()):
+            came = True
             self._stop_waiting()
             self.printer.relay(self.target.encode('ascii'), lines)
+        return came
 
     def _explain(
         self, row: delegation.Delegation, runs: delegation.Delegation

@@ -40,14 +40,15 @@ class Log:
 
     def write(self, lines: list[bytes]) -> None:
         '''append ``lines``; those beyond the limit are counted'''
-        kept = 0
-        for line in lines:
-            if self._bytes or len(line) + 1 > self._room:
-                self.drop(line + b'\n')
-            else:
-                self._room -= len(line) + 1
-                kept += 1
-        self._append(b''.join(line + b'\n' for line in lines[:kept]))
+        kept = 0 if self._bytes else len(lines)
+        size = sum(map(len, lines[:kept])) + kept
+        while size > self._room:
+            kept -= 1
+            size -= len(lines[kept]) + 1
+        self._room -= size
+        for line in lines[kept:]:
+            self.drop(line + b'\n')
+        self._append(b''.join([line + b'\n' for line in lines[:kept]]))
 
     def write_data(self, data: bytes) -> None:
         '''append ``data``, which need not be whole lines; the same'''
