@@ -68,12 +68,12 @@ def compose_cancel(target: str, id: str) -> tuple[str, bytes]:
 
 
 def compose(
-    repository: dict[str, str], row, pushes: list[dict[str, Any]]
+    target, repository: dict[str, str], row, pushes: list[dict[str, Any]]
 ) -> bytes:
-    '''the object of protocol 1, one line of ASCII
+    '''the object of protocol 1 for ``target``, one line of ASCII
 
-    ``row`` has the journal's ``id``, ``target``, ``node``, ``previous`` and
-    ``attempt``. ``pushes`` are in push order; the newest that fit are sent,
+    ``row`` has the journal's ``id``, ``node``, ``previous`` and ``attempt``.
+    ``pushes`` are in push order; the newest that fit are sent,
     and ``omitted`` counts the others.
     '''
     sent: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ def compose(
     content = {
         'protocol': PROTOCOL,
         'id': row.id,
-        'target': row.target,
+        'target': target.name,
         'repository': {k: _valid(text) for k, text in repository.items()},
         'node': row.node,
         'previous': row.previous,

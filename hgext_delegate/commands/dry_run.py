@@ -48,4 +48,5 @@ def lines(
     line %= wording.short(claimed.node), pycompat.sysbytes(target.url)
     yield wording.of(target.name, line)
     yield _(b'command: %s\n') % request.encode('utf-8')
-    yield _(b'standard input: %s') % protocol.compose(repository, sent, pushes)
+    data = protocol.compose(target, repository, sent, pushes)
+    yield _(b'standard input: %s') % data

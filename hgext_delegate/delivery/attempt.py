@@ -88,7 +88,7 @@ class Attempt:
         box = outbox.read_file(self._paths.outbox)
         pushes = outbox.pushes(box, self._journal.carried(row.number))
         repository = {'name': self._paths.name, 'root': self._paths.root}
-        data = protocol.compose(repository, row, pushes)
+        data = protocol.compose(target, repository, row, pushes)
         with connect() as opened:
 
             def tick() -> None:

@@ -254,14 +254,11 @@ def test_any_push_is_bounded_and_what_is_left_out_is_counted(
     assert list(whole.bookmarks)[: len(cut.bookmarks)] == list(cut.bookmarks)
 
 
+BLOG = types.SimpleNamespace(name='blog')
+
+
 def row(**fields: Any) -> Any:
-    values = {
-        'id': 'x',
-        'target': 'blog',
-        'node': NODE,
-        'previous': None,
-        'attempt': 1,
-    }
+    values = {'id': 'x', 'node': NODE, 'previous': None, 'attempt': 1}
     return types.SimpleNamespace(**{**values, **fields})
 
 
@@ -270,7 +267,7 @@ def test_any_object_is_one_line_of_ascii(
     pushed: list[dict[str, Any]], root: str
 ) -> None:
     repository = {'name': 'a', 'root': root}
-    line = protocol.compose(repository, row(), pushed)
+    line = protocol.compose(BLOG, repository, row(), pushed)
     assert line.count(b'\n') == 1 and line.endswith(b'\n')
     read = json.loads(line.decode('ascii'))
     assert read['repository'] == repository
@@ -279,7 +276,7 @@ def test_any_object_is_one_line_of_ascii(
 
 def test_a_thousand_large_pushes_are_bounded_and_the_newest_are_kept() -> None:
     pushed = [{'n': n, 'x': 'é' * 10_000} for n in range(1000)]
-    line = protocol.compose({}, row(), pushed)
+    line = protocol.compose(BLOG, {}, row(), pushed)
     assert len(line) <= protocol.MAX_PUSHES + 1000
     read = json.loads(line)
     count = len(read['pushes'])
@@ -289,7 +286,7 @@ def test_a_thousand_large_pushes_are_bounded_and_the_newest_are_kept() -> None:
 
 def test_a_path_that_is_no_utf8_is_valid_json_all_the_same() -> None:
     root = b'/srv/\xff\xc3\xab'.decode('utf-8', 'surrogateescape')
-    line = protocol.compose({'name': 'a', 'root': root}, row(), [])
+    line = protocol.compose(BLOG, {'name': 'a', 'root': root}, row(), [])
     assert json.loads(line)['repository']['root'] == '/srv/\ufffdë'
 
 

@@ -82,22 +82,24 @@ def test_any_other_request_is_refused(text: str, reason: str) -> None:
 def test_what_the_server_side_composes_is_read() -> None:
     class Row:
         id = 'ab' * 16
-        target = 'blog'
+        name = 'blog'
         node = NODE
         previous = None
         attempt = 1
 
     place = {'name': 'r', 'root': '/srv/hg/\udcff'}
     pushes = [{**protocols.PUSH, 'pusher': n} for n in ('alice', 'bob')]
-    composed = protocol.compose(place, Row, pushes)
+    composed = protocol.compose(Row, place, Row, pushes)
     order = protocol.parse_deploy(composed, DEPLOY)
     assert (order.id, order.target, order.node) == (Row.id, 'blog', NODE)
     assert (order.previous, order.pusher) == (None, 'bob')
     assert order.data == composed
-    by_hand = protocol.parse_deploy(protocol.compose(place, Row, []), DEPLOY)
+    by_hand = protocol.parse_deploy(
+        protocol.compose(Row, place, Row, []), DEPLOY
+    )
     assert by_hand.pusher is None
     many = [{**protocols.PUSH, 'url': 'é' * 1000} for _ in range(1000)]
-    composed = protocol.compose(place, Row, many)
+    composed = protocol.compose(Row, place, Row, many)
     assert len(composed) > protocol.MAX_PUSHES // 2
     protocol.parse_deploy(composed, DEPLOY)
     text, named = protocol.compose_cancel('blog', Row.id)
