@@ -9,7 +9,12 @@ from mercurial import error, phases, pycompat, scmutil
 from mercurial.i18n import _
 
 from ..config import targets as targetsmod
-from ..delivery import dispatcher as dispatchermod, launcher as launchermod
+from ..delivery import (
+    detached,
+    dispatcher as dispatchermod,
+    launcher as launchermod,
+)
+from ..extension import early_login
 from ..report import wording
 from ..state import delegation
 from . import cancel, dry_run, opened
@@ -22,6 +27,13 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             _(b'cannot specify both --pending and --rev'),
             hint=_(b'what is pending says itself which changeset it is'),
         )
+    early = early_login.EarlyLogin(repo.unfiltered())
+    if opts['pending'] and names == (detached.STANDARD_INPUT,):
+        # a push is received, which may come to nothing
+        early.begin()
+        names = ui.fin.readline().split()
+        if not names:
+            return 0
     if opts['dry_run']:
         lines: list[bytes] = []
         with opened.to_read(ui, repo) as dispatcher:

@@ -4,34 +4,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import subprocess
-import sys
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mercurial import error, extensions, ui as uimod
+from mercurial import error
 
 from .. import imports
 from ..config import targets as targetsmod
 from ..report import follower as followermod, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod
-from . import dispatcher as dispatchermod, queue
+from . import detached, dispatcher as dispatchermod, queue
 
 if TYPE_CHECKING:
     # it imports paramiko, which only a delegation needs
     from . import worker as workermod
-
-# hg, with the modules that this process has found
-_HG = (
-    'import sys; sys.path[:] = %r; '
-    'import hgdemandimport; hgdemandimport.enable(); '
-    'from mercurial import dispatch; dispatch.run()'
-)
-# the configuration that decides whether and where it delegates
-_SECTIONS = (b'extensions', b'revsetalias', b'trusted', targetsmod.SECTION)
 
 
 class Launcher:
@@ -87,26 +75,30 @@ class Launcher:
         return followers
 
     def run_detached(self, jobs: dispatchermod.Jobs) -> bool:
-        '''delegate in a process of its own and follow it
+        '''delegate in a process of its own and follow it'''
+        followers = self.detach(jobs)
+        good = self._follow(followers, threading.Event())
+        return good and len(followers) == len(jobs)
 
-        For a push by path: its process ends when the pusher presses ^C.
+    def detach(self, jobs: dispatchermod.Jobs) -> list[followermod.Follower]:
+        '''delegate in a process of its own, where this one may end early
+
+        That is a push by path, which ends when the pusher presses ^C, and one
+        over HTTP, which ends with the web server's worker.
         '''
-        if not jobs or not self._can_log_in():
-            return not jobs
-        process = _detach(self.dispatcher.repo, jobs)
-        followers = [
+        if not jobs or not self._can_log_in(here=False):
+            return []
+        names = [target.name for target, _number in jobs]
+        process = detached.start(self.dispatcher.repo, names)
+        return [
             self._follower(target, number, lambda: process.poll() is None)
             for target, number in jobs
         ]
-        return self._follow(followers, threading.Event())
 
     def hand_over(self, jobs: dispatchermod.Jobs) -> None:
         '''let a process of its own delegate ``jobs``, and wait for nothing'''
-        if not jobs or not self._can_log_in():
+        if not self.detach(jobs):
             return
-        process = _detach(self.dispatcher.repo, jobs)
-        # or it would stay a zombie of a server process
-        threading.Thread(target=process.wait, daemon=True).start()
         for target, number in jobs:
             line = wording.of(target.name, wording.HANDED_OVER % number)
             self.dispatcher.printer.say(line)
@@ -126,11 +118,15 @@ class Launcher:
                     worker.join()
         self.dispatcher.journal.close()
 
-    def _can_log_in(self) -> bool:
-        '''load the workers; False, with a warning, without paramiko'''
+    def _can_log_in(self, here: bool = True) -> bool:
+        '''load the workers if it is ``here`` that they run; False, with a
+        warning, without paramiko'''
         try:
-            with imports.complete():
-                from . import worker  # noqa: F401
+            if here:
+                with imports.complete():
+                    from . import worker  # noqa: F401
+            elif importlib.util.find_spec('paramiko') is None:
+                raise ImportError(name='paramiko')
         except ImportError as exc:
             self.dispatcher.printer.warn(*wording.of_import(exc))
             return False
@@ -176,57 +172,3 @@ def open(ui, repo) -> Iterator[Launcher]:
         yield launcher
     finally:
         launcher.close()
-
-
-def _detach(repo, jobs: dispatchermod.Jobs) -> subprocess.Popen[bytes]:
-    '''start a process of the server account that delegates ``jobs``
-
-    It inherits no file, which would keep a pusher's connection open.
-    '''
-    names = [target.name for target, _number in jobs]
-    return subprocess.Popen(
-        [
-            *(_python(), '-c', _HG % sys.path),
-            *('-R', os.fsdecode(repo.root)),
-            *_overrides(repo.ui, repo.baseui),
-            *('delegate', '--pending', '--', *names),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
-def _python() -> str:
-    '''the interpreter of this process, also where a web server has it'''
-    if re.match('python|pypy', os.path.basename(sys.executable or '')):
-        return sys.executable
-    # uWSGI for one names itself there
-    return os.path.join(sys.prefix, 'bin', 'python3')
-
-
-def _overrides(ui, baseui) -> Iterator[str]:
-    '''the options for what no file says that a new hg reads
-
-    That is what was given with --config or in a web server's own file, and
-    the extension itself, which the classic hook line does not enable. ``ui``
-    is ``baseui`` with what the repository's own files say.
-    '''
-    again = uimod.ui.load()
-    for section in _SECTIONS:
-        known = dict(again.configitems(section))
-        for key, value in baseui.configitems(section):
-            # what the repository's own files say is read there as well
-            if known.get(key) != value == ui.config(section, key):
-                yield from _config(section, key, value)
-    ours = imports.extension()
-    name = next((n for n, m in extensions.extensions() if m is ours), None)
-    (folder,) = ours.__path__
-    if name is None or again.config(b'extensions', name) is None:
-        name = name or b'hgext_delegate'
-        yield from _config(b'extensions', name, os.fsencode(folder))
-
-
-def _config(section: bytes, key: bytes, value: bytes) -> tuple[str, str]:
-    return '--config', os.fsdecode(b'%s.%s=%s' % (section, key, value))

@@ -3,7 +3,8 @@
 
 Most of a delegation's time goes into importing paramiko and into logging in.
 Both can begin at the request ``unbundle``, which only a push makes: the import
-while the server waits for the bundle, the login while that is written.
+while the server waits for the bundle, the login while that is written. Over
+HTTP a process of its own does both, and then delegates.
 '''
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def _wrapped(orig: Callable) -> Callable:
     def unbundle(repo, proto, *args) -> Any:
         if not hooks.has_targets(repo):
             return orig(repo, proto, *args)
-        start = _Start(repo.unfiltered())
+        if proto.name == b'http-v1':
+            return _over_http(orig, repo, proto, *args)
+        start = EarlyLogin(repo.unfiltered())
         payload = proto.getpayload
         proto.getpayload = lambda: start.during(payload())
         try:
@@ -46,7 +49,18 @@ def _wrapped(orig: Callable) -> Callable:
     return unbundle
 
 
-class _Start:
+def _over_http(orig: Callable, repo, proto, *args) -> Any:
+    '''let a process of its own begin: a web server may end this one'''
+    with imports.complete():
+        from ..delivery import detached
+    detached.stand_by(repo.unfiltered())
+    try:
+        return orig(repo, proto, *args)
+    finally:
+        detached.let_go(repo.unfiltered())
+
+
+class EarlyLogin:
     '''what is begun for one push; the hook takes from ``repo`` what it wants'''
 
     def __init__(self, repo):
@@ -60,7 +74,7 @@ class _Start:
         The main thread does nothing else meanwhile: inside hg, two threads
         that first use a module at the same moment both fail.
         '''
-        importing = threading.Thread(target=self._begin, name='delegate-begin')
+        importing = threading.Thread(target=self.begin, name='delegate-begin')
         try:
             importing.start()
         except RuntimeError:
@@ -75,7 +89,8 @@ class _Start:
             yield first
             yield from payload
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        '''import all that is needed, and let the logins begin'''
         try:
             with imports.complete():
                 from ..config import policy, targets

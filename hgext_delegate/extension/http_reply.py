@@ -3,8 +3,9 @@
 
 hgweb collects what hooks print and sends it at the end. But the reply to a
 push is a bundle that is made while it is sent, and may have any number of
-``output`` parts. So the hook only starts the delegation. What is said later
-goes into the reply, a part for a few lines; stock clients show each at once.
+``output`` parts. So the hook only starts a process that delegates. What is
+said later goes into the reply, a part for a few lines; stock clients show each
+at once.
 '''
 
 from __future__ import annotations
@@ -14,17 +15,14 @@ import functools
 import io
 import threading
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from mercurial import bundle2, exchange, extensions, wireprotoserver
 
 from .. import errors
 from ..report import follower as followermod, printer, wording
-
-if TYPE_CHECKING:
-    # only a push needs it
-    from ..delivery import dispatcher as dispatchermod
+from ..state import files, journal
 
 # A proxy ends a reply that is silent for too long (nginx after a minute), and
 # only a failed write tells that the client is gone.
@@ -52,7 +50,7 @@ def _unbundle(orig, repo, cg, heads, source, url) -> Any:
         return orig(repo, cg, heads, source, url)
     repo = repo.unfiltered()
     # The hook adds the delegations that it starts.
-    broadcasts: list[Broadcast] = []
+    broadcasts: list[tuple[files.Paths, list[followermod.Follower]]] = []
     repo._delegate_broadcasts = broadcasts
     try:
         reply = orig(repo, cg, heads, source, url)
@@ -60,47 +58,49 @@ def _unbundle(orig, repo, cg, heads, source, url) -> Any:
         del repo._delegate_broadcasts
     # Some clients want no reply.
     if hasattr(reply, 'addpart'):
-        for broadcast in broadcasts:
-            reply.addpart(_LivePart(broadcast))
+        for paths, followers in broadcasts:
+            texts = Broadcast(repo.ui, paths, followers).texts()
+            reply.addpart(_LivePart(texts))
     return reply
 
 
 class Broadcast:
-    '''what is said of some delegations, as text, while the reply is sent
+    '''what ``followers`` tell, as text, while the reply is sent
 
-    A Printer writes to its ``ui``. ``begun`` is true once the reply is sent,
-    and ``told`` is set at its end. A client that goes away ends it early: then
-    the workers go on alone.
+    Nothing is opened before: a client that goes away at once asks for none.
     '''
 
-    def __init__(self, ui, dispatcher: dispatchermod.Dispatcher):
-        self.ui = ui.copy()
+    def __init__(
+        self, ui, paths: files.Paths, followers: Sequence[followermod.Follower]
+    ):
+        self._ui = ui.copy()
         # what a Printer flushes is not the output of the server
-        self.ui.fout = self.ui.ferr = io.BytesIO()
-        self.ui.pushbuffer(error=True)
-        self.followers: list[followermod.Follower] = []
-        self.news = threading.Event()
-        self.begun = False
-        self.told = threading.Event()
-        self._dispatcher = dispatcher
+        self._ui.fout = self._ui.ferr = io.BytesIO()
+        self._ui.pushbuffer(error=True)
+        self._paths = paths
+        self._followers = followers
 
     def texts(self) -> Iterator[bytes]:
         '''whole lines, as they come; empty ones as a heartbeat'''
-        self.begun = True
         spoke = time.monotonic()
-        try:
-            with self._warning():
-                for _left in followermod.rounds(self.followers, self.news):
-                    text = self._taken()
-                    if text or time.monotonic() - spoke > HEARTBEAT:
-                        yield text
-                        spoke = time.monotonic()
-            with self._warning():
-                self._dispatcher.report_journal()
-                self._dispatcher.prune()
-            yield self._taken()
-        finally:
-            self.told.set()
+        with self._warning(), self._opened():
+            for _left in followermod.rounds(self._followers, threading.Event()):
+                text = self._taken()
+                if text or time.monotonic() - spoke > HEARTBEAT:
+                    yield text
+                    spoke = time.monotonic()
+        yield self._taken()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        '''let the followers read the journal, and tell the reply'''
+        paths = self._paths
+        opened = journal.open(paths.journal, paths.mode)
+        with contextlib.closing(opened):
+            for follower in self._followers:
+                follower.journal = opened
+                follower.printer = printer.Printer(self._ui)
+            yield
 
     @contextlib.contextmanager
     def _warning(self) -> Iterator[None]:
@@ -108,11 +108,11 @@ class Broadcast:
         try:
             yield
         except (errors.DelegateError, OSError) as exc:
-            printer.Printer(self.ui).warn(*wording.of_error(exc))
+            printer.Printer(self._ui).warn(*wording.of_error(exc))
 
     def _taken(self) -> bytes:
-        text = self.ui.popbuffer()
-        self.ui.pushbuffer(error=True)
+        text = self._ui.popbuffer()
+        self._ui.pushbuffer(error=True)
         return text
 
 
@@ -121,13 +121,13 @@ class _LivePart:
 
     type = b'output'
 
-    def __init__(self, broadcast: Broadcast):
+    def __init__(self, texts: Iterator[bytes]):
         self.id: int | None = None
-        self._broadcast = broadcast
+        self._texts = texts
 
     def getchunks(self, ui) -> Iterator[bytes]:
         assert self.id is not None
-        for count, text in enumerate(self._broadcast.texts()):
+        for count, text in enumerate(self._texts):
             part = bundle2.bundlepart(b'output', data=text, mandatory=False)
             part.id = self.id + count
             # one chunk is one write, so no part is ever sent half

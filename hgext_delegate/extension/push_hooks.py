@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import os
-import threading
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,15 +13,11 @@ from mercurial import encoding, error, pycompat
 from mercurial.i18n import _
 from mercurial.node import bin
 
-from .. import imports
 from ..config import parsers, policy, targets
 from ..delivery import dispatcher as dispatchermod, launcher as launchermod
 from ..push import outbox, push, selection
 from ..report import printer as printermod, wording
 from ..state import delegation, files, journal
-
-# How long the reply to a pusher over HTTP may take to begin, in seconds.
-_PATIENCE = 60.0
 
 
 def note(ui, repo, hookargs: dict[str, Any]) -> None:
@@ -150,8 +143,7 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
 
 
 def _delegate(ui, repo, entry: outbox.Entry) -> bool:
-    with contextlib.ExitStack() as stack:
-        launcher = stack.enter_context(launchermod.open(ui, repo))
+    with launchermod.open(ui, repo) as launcher:
         dispatcher = launcher.dispatcher
         jobs = dispatcher.jobs(entry)
         for target, _number in jobs:
@@ -161,10 +153,13 @@ def _delegate(ui, repo, entry: outbox.Entry) -> bool:
         jobs = [job for job in jobs if job[0].wait]
         broadcasts = getattr(repo, '_delegate_broadcasts', None)
         if broadcasts is not None:
-            broadcasts.append(_broadcast(ui, launcher, jobs, stack))
+            # the reply tells the rest
+            broadcasts.append((dispatcher.paths, launcher.detach(jobs)))
             return not dispatcher.config_errors.found
-        by_path = entry.push['source'] == 'push'
-        good = launcher.run_detached(jobs) if by_path else launcher.run(jobs)
+        # what may end before the delegation does
+        leaves = entry.push['source'] == 'push'
+        leaves = leaves or entry.push['url'].startswith('remote:http')
+        good = launcher.run_detached(jobs) if leaves else launcher.run(jobs)
         dispatcher.prune()
         return good and not dispatcher.config_errors.found
 
@@ -175,54 +170,6 @@ def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:
     if row and row.state != delegation.SUCCEEDED:
         line, hints = wording.recollection(row)
         dispatcher.printer.warn(wording.of(target, line), *hints)
-
-
-def _broadcast(
-    ui,
-    launcher: launchermod.Launcher,
-    jobs: dispatchermod.Jobs,
-    stack: contextlib.ExitStack,
-) -> Any:
-    '''begin; the reply tells the rest, see http_reply.Broadcast
-
-    What is open in ``stack`` is closed later, by a thread of its own: a pusher
-    may go away before the reply has begun.
-    '''
-    with imports.complete():
-        from . import http_reply
-    broadcast = http_reply.Broadcast(ui, launcher.dispatcher)
-    broadcast.followers = launcher.start(jobs, broadcast.news)
-    launcher.dispatcher.printer.speak_to(broadcast.ui)
-    left_open = stack.pop_all()
-    closing = threading.Thread(
-        target=_close, args=(launcher.workers, broadcast, left_open)
-    )
-    try:
-        closing.start()
-    except RuntimeError as exc:
-        # no thread can be started
-        left_open.close()
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from exc
-    return broadcast
-
-
-def _close(
-    workers: Iterable[threading.Thread],
-    broadcast: Any,
-    stack: contextlib.ExitStack,
-) -> None:
-    '''close what the workers use, once they and the reply have ended'''
-    for worker in workers:
-        # not one that could not be started
-        if worker.is_alive():
-            worker.join()
-    # The reply may be slow, or never begin.
-    give_up = time.monotonic() + _PATIENCE
-    while broadcast.begun or time.monotonic() < give_up:
-        gone = not threading.main_thread().is_alive()
-        if broadcast.told.wait(0.5) or gone:
-            break
-    stack.close()
 
 
 def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:

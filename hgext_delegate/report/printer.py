@@ -24,10 +24,6 @@ class Printer:
         self._gone = False
         self._insists = False
 
-    def speak_to(self, ui) -> None:
-        '''write to ``ui`` from now on'''
-        self._ui = ui
-
     def insist(self) -> None:
         '''relay under --quiet too: the user has asked for the output'''
         self._insists = True

@@ -394,6 +394,7 @@ def test_the_systemd_units_are_valid(tmp_path: Path) -> None:
         text = unit.read_text()
         text = text.replace('/usr/local/bin/delegate-pending', '/bin/true')
         text = text.replace('/usr/bin/hg', '/bin/true')
+        text = text.replace('/usr/bin/gunicorn', '/bin/true')
         (tmp_path / unit.name).write_text(text)
     units = sorted(str(unit) for unit in tmp_path.iterdir())
     verified = subprocess.run(

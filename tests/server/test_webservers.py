@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -56,8 +58,9 @@ def test_each_line_arrives_while_the_deploy_still_runs(
 @pytest.mark.parametrize(
     ('server', 'options'),
     [
-        (gunicorn, '--worker-class gthread'),
-        (uwsgi, '--enable-threads'),
+        (gunicorn, '--worker-class sync'),
+        (gunicorn, '--worker-class gthread --max-requests 1'),
+        (uwsgi, ''),
         (apache, ''),
     ],
 )
@@ -127,41 +130,66 @@ def test_what_the_repository_says_counts_for_a_process_of_its_own(
 
 
 @pytest.mark.once
-def test_a_server_whose_pusher_waits_for_a_turn_can_be_stopped(
+def test_a_server_that_is_stopped_takes_no_delegation_with_it(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     world.forced_command(STEPS)
     ready.commit()
-    runs = ready.start_push()
-    runs.wait_for(b'blog| step 1')
-    other = world.clone(repository)
-    other.commit()
     with world.hgweb([repository]) as url:
-        waits = other.start_push(f'{url}/{repository.path.name}')
+        page = f'{url}/{repository.path.name}'
+        runs = ready.start_push(page)
+        runs.wait_for(b'blog| step 1')
+        other = world.clone(repository)
+        other.commit()
+        waits = other.start_push(page)
         waits.wait_for(b'waiting for delegation 1')
-        waits.kill()
-    # which it is, or the fixture would have given up
+    # it ends at once, or the fixture would have given up
+    for push in (runs, waits):
+        assert push.finish(check=False).returncode
     for step in (1, 2, 3):
         world.deploy.write(f'go{step}', '')
-    runs.finish()
-    assert [row['state'] for row in log(repository)] == ['pending', 'succeeded']
+    until(
+        lambda: [row['state'] for row in log(repository)] == ['succeeded'] * 2
+    )
 
 
 @pytest.mark.once
-def test_a_worker_that_gunicorn_kills_leaves_a_lost_delegation(
-    world: World, repository: Repository, ready: Clone
+@pytest.mark.parametrize('by', ['its timeout', 'SIGKILL'])
+def test_a_worker_that_is_killed_takes_no_delegation_with_it(
+    world: World, repository: Repository, ready: Clone, by: str
 ) -> None:
     world.forced_command(STEPS)
-    ready.commit()
-    with gunicorn(world, repository, '--timeout', '2') as url:
+    node = ready.commit()
+    patience = '2' if by == 'its timeout' else '60'
+    with gunicorn(world, repository, '--timeout', patience) as url:
         push = ready.start_push(url)
         push.wait_for(b'blog| step 1')
+        if by == 'SIGKILL':
+            living = world.living().items()
+            pids = sorted(pid for pid, line in living if ' gunicorn ' in line)
+            os.kill(pids[-1], signal.SIGKILL)
+        # Mercurial's own words: the reply was cut
         assert push.finish(check=False).returncode
-        until(lambda: log(repository)[0]['state'] == 'lost')
         for step in (1, 2, 3):
             world.deploy.write(f'go{step}', '')
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+        assert log(repository)[0]['node'] == node
         node = ready.commit()
         assert verdict.last(ready.push(url)) == verdict.deployed(node)
+
+
+@pytest.mark.once
+def test_a_push_that_comes_to_nothing_leaves_no_process(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world) + '[hooks]\npretxnclose.no = false\n')
+    ready.commit()
+    with gunicorn(world, repository) as url:
+        assert ready.push(url, check=False).returncode == 255
+        until(
+            lambda: not [x for x in world.living().values() if 'delegate' in x]
+        )
+    assert not world.deploys()
 
 
 @pytest.mark.parametrize('server', [gunicorn, apache])

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+'''a process of the server account that delegates what is pending
+
+Where the process that receives a push may end before the delegation does: it
+has a session of its own and inherits no file, which would keep a pusher's
+connection open. It can be started before it is known what to delegate, and
+then waits for the names of targets on its standard input.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from mercurial import extensions, ui as uimod
+
+from .. import imports
+from ..config import targets
+
+# hg, with the modules that this process has found
+_HG = (
+    'import sys; sys.path[:] = %r; '
+    'import hgdemandimport; hgdemandimport.enable(); '
+    'from mercurial import dispatch; dispatch.run()'
+)
+# the configuration that decides whether and where it delegates
+_SECTIONS = (b'extensions', b'revsetalias', b'trusted', targets.SECTION)
+
+# stands for names that are still to come
+STANDARD_INPUT = b'-'
+
+
+def stand_by(repo) -> None:
+    '''start it for a push to ``repo``, to which start() then tells the rest'''
+    with contextlib.suppress(OSError):
+        # else it is started later
+        names = [os.fsdecode(STANDARD_INPUT)]
+        repo._delegate_process = _spawn(repo, names, subprocess.PIPE)
+
+
+def let_go(repo) -> None:
+    '''end the one that stands by, if nothing was to delegate'''
+    process = vars(repo).pop('_delegate_process', None)
+    if process:
+        process.stdin.close()
+
+
+def start(repo, names: Sequence[str]) -> subprocess.Popen[bytes]:
+    '''delegate what waits for the targets ``names``'''
+    process = vars(repo).pop('_delegate_process', None)
+    if process and process.poll() is None:
+        with contextlib.suppress(OSError), process.stdin as pipe:
+            pipe.write(' '.join(names).encode('ascii') + b'\n')
+            pipe.flush()
+            return process
+    return _spawn(repo, names, subprocess.DEVNULL)
+
+
+def _spawn(repo, names: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [
+            *(_python(), '-c', _HG % sys.path),
+            *('-R', os.fsdecode(repo.root)),
+            *_overrides(repo.ui, repo.baseui),
+            *('delegate', '--pending', '--', *names),
+        ],
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _python() -> str:
+    '''the interpreter of this process, also where a web server has it'''
+    if re.match('python|pypy', os.path.basename(sys.executable or '')):
+        return sys.executable
+    # uWSGI for one names itself there
+    return os.path.join(sys.prefix, 'bin', 'python3')
+
+
+def _overrides(ui, baseui) -> Iterator[str]:
+    '''the options for what no file says that a new hg reads
+
+    That is what was given with --config or in a web server's own file, and
+    the extension itself, which the classic hook line does not enable. ``ui``
+    is ``baseui`` with what the repository's own files say.
+    '''
+    again = uimod.ui.load()
+    for section in _SECTIONS:
+        known = dict(again.configitems(section))
+        for key, value in baseui.configitems(section):
+            # what the repository's own files say is read there as well
+            if known.get(key) != value == ui.config(section, key):
+                yield from _config(section, key, value)
+    ours = imports.extension()
+    name = next((n for n, m in extensions.extensions() if m is ours), None)
+    (folder,) = ours.__path__
+    if name is None or again.config(b'extensions', name) is None:
+        name = name or b'hgext_delegate'
+        yield from _config(b'extensions', name, os.fsencode(folder))
+
+
+def _config(section: bytes, key: bytes, value: bytes) -> tuple[str, str]:
+    return '--config', os.fsdecode(b'%s.%s=%s' % (section, key, value))
