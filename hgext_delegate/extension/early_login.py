@@ -22,6 +22,8 @@ from . import hooks
 # It is not known yet which targets the push is for. With many targets, most
 # logins would be for nothing.
 _MOST = 4
+# Of many pushes at once to a web server, most may come to nothing.
+_BEGUN = threading.Semaphore(4)
 
 
 @functools.cache
@@ -53,11 +55,14 @@ def _over_http(orig: Callable, repo, proto, *args) -> Any:
     '''let a process of its own begin: a web server may end this one'''
     with imports.complete():
         from ..delivery import detached
-    detached.stand_by(repo.unfiltered())
+    if not _BEGUN.acquire(blocking=False):
+        return orig(repo, proto, *args)
     try:
+        detached.stand_by(repo.unfiltered())
         return orig(repo, proto, *args)
     finally:
         detached.let_go(repo.unfiltered())
+        _BEGUN.release()
 
 
 class EarlyLogin:
