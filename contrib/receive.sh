@@ -7,7 +7,7 @@ export LC_ALL=C PATH=/usr/local/bin:/usr/bin:/bin
 script=$1; set -- ${SSH_ORIGINAL_COMMAND-}
 expr "X$*" : 'Xhg-delegate 1 [A-Za-z0-9][A-Za-z0-9._-]* [0-9a-f]\{40\}$' \
     >/dev/null || { echo 'receive.sh: request refused' >&2; exit 2; }
-umask 077 && mkdir -p ~/deploys && run=$(mktemp -d ~/deploys/XXXXXXXXXX)
+run=$(umask 077 && mkdir -p ~/deploys && mktemp -d ~/deploys/XXXXXXXXXX)
 head -c 2097152 >"$run/json" && : >"$run/log"
 find ~/deploys -mindepth 1 -mtime +30 -delete || :
 size() { wc -c <"$run/log"; }

@@ -17,10 +17,13 @@ author = 'the hg-delegate developers'
 copyright = '2026, the hg-delegate developers'
 release = version = hgext_delegate.__version__.decode('ascii')
 html_theme = 'alabaster'
-html_theme_options = {'page_width': '1100px'}
+# next and previous also where the sidebar is out of sight
+html_theme_options = {'page_width': '1100px', 'show_relbars': True}
 highlight_language = 'text'
 exclude_patterns = ['_build']
 nitpicky = True
+# or -r/--rev becomes what nobody can paste
+smartquotes = False
 man_pages = [
     ('reference', 'hg-delegate', 'push to deploy, with Mercurial', author, 1)
 ]

@@ -34,12 +34,13 @@ def test_it_has_few_lines() -> None:
 
 
 def test_it_runs_the_script_with_what_it_was_told(receiver: Receiver) -> None:
-    receiver.todo('cat "$DELEGATE_JSON"; pwd; echo oops >&2; exit 3\n')
+    receiver.todo('cat "$DELEGATE_JSON"; pwd; umask; echo oops >&2; exit 3\n')
     request, data = protocols.deploy(NODE)
     ended = receiver.ask(request, data)
     assert ended.returncode == 3
     home = str(receiver.account.home).encode()
-    assert ended.stdout == data + home + b'\noops\n'
+    # what it makes a web server can read
+    assert ended.stdout == data + home + b'\n0022\noops\n'
     environ = receiver.environment()
     assert environ['HG_NODE'] == NODE
     assert environ['DELEGATE_TARGET'] == 'blog'
