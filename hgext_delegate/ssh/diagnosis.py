@@ -43,12 +43,12 @@ def telling(lines: Sequence[str]) -> str:
 
 
 def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
-    if isinstance(error, library.ChannelException):
+    if isinstance(error, library.paramiko.ChannelException):
         return (
             f'session refused by {host}',
             'sshd there must allow it: see MaxSessions',
         )
-    if isinstance(error, library.IncompatiblePeer):
+    if isinstance(error, library.paramiko.ssh_exception.IncompatiblePeer):
         return (
             f'no algorithm in common with {host}',
             'what OpenSSH 9 offers by default is needed there',

@@ -80,7 +80,7 @@ _KEYS = (
 )
 
 
-class Packets(library.Packetizer):
+class Packets(library.paramiko.packet.Packetizer):
     '''packets and banners have limits
 
     ``logged_in`` is set once nothing about logging in is to come any more.
@@ -120,7 +120,7 @@ class Packets(library.Packetizer):
         return data
 
 
-class Transport(library.Transport):
+class Transport(library.paramiko.Transport):
     '''algorithms, host key, login, channels, and errors of our own
 
     ``exchange`` is the key exchange that was agreed on. Whatever ends it is
@@ -129,13 +129,9 @@ class Transport(library.Transport):
 
     exchange = ''
     _channel_handler_table: dict[int, Any]
-    # one algorithm, and paramiko knows but its first name
-    _kex_info = {  # noqa: RUF012 (paramiko's own)
-        **library.Transport._kex_info,
-        'curve25519-sha256': library.Transport._kex_info[
-            'curve25519-sha256@libssh.org'
-        ],
-    }
+    # paramiko knows only the older of the two names of this algorithm
+    _kex_info = dict(library.paramiko.Transport._kex_info)  # noqa: RUF012
+    _kex_info['curve25519-sha256'] = _kex_info['curve25519-sha256@libssh.org']
 
     def __init__(
         self,
@@ -149,7 +145,12 @@ class Transport(library.Transport):
         self.set_log_channel(_LOG)
         self.auth_timeout = None
         self.policy = policy
-        self._offered = _offered(policy.host)
+        offered = _offered(policy.host)
+        self._preferred_kex = offered['KexAlgorithms']
+        self._preferred_ciphers = offered['Ciphers']
+        self._preferred_macs = offered['MACs']
+        self._preferred_keys = policy.order(offered['HostKeyAlgorithms'])
+        self._preferred_pubkeys = offered['PubkeyAcceptedAlgorithms']
         # what sshd says for debugging, as ssh -v shows it
         self.debug_messages: collections.deque[bytes] = collections.deque(
             maxlen=_MOST_DEBUG_MESSAGES
@@ -163,26 +164,11 @@ class Transport(library.Transport):
         }
 
     @property
-    def preferred_kex(self) -> tuple[str, ...]:
-        return self._offered['KexAlgorithms']
-
-    @property
-    def preferred_ciphers(self) -> tuple[str, ...]:
-        return self._offered['Ciphers']
-
-    @property
-    def preferred_macs(self) -> tuple[str, ...]:
-        return self._offered['MACs']
-
-    @property
     def preferred_keys(self) -> tuple[str, ...]:
-        return self.policy.order(self._offered['HostKeyAlgorithms'])
+        # paramiko adds certificates, which nobody here could judge
+        return self._preferred_keys
 
-    @property
-    def preferred_pubkeys(self) -> tuple[str, ...]:
-        return self._offered['PubkeyAcceptedAlgorithms']
-
-    def log_in(self, user: str, keys: Sequence[library.PKey]) -> None:
+    def log_in(self, user: str, keys: Sequence[library.paramiko.PKey]) -> None:
         '''log in with the first of ``keys`` that is accepted
 
         Raises ConfigurationError if none is.
@@ -196,7 +182,7 @@ class Transport(library.Transport):
                 if not self.auth_publickey(user, key):
                     self.packetizer.logged_in = True
                     return
-            except library.AuthenticationException:
+            except library.paramiko.AuthenticationException:
                 if not self.is_active():
                     break
             refused = True
@@ -209,7 +195,7 @@ class Transport(library.Transport):
         )
 
     def send(self, message: bytes) -> None:
-        self._send_user_message(library.Message(message))
+        self._send_user_message(library.paramiko.Message(message))
 
     def open_command(self, inbox: channel_receiver.Listener) -> Any:
         '''open a session channel of which ``inbox`` gets every message'''
@@ -285,13 +271,12 @@ def _offered(host: config.Destination) -> dict[str, tuple[str, ...]]:
 
     Raises ConfigurationError where ssh_config leaves none of a kind.
     '''
-    transport = library.Transport
     known = {
         'KexAlgorithms': (_KEX, Transport._kex_info),
-        'Ciphers': (_CIPHERS, transport._cipher_info),
-        'MACs': (_MACS, transport._mac_info),
-        'HostKeyAlgorithms': (_KEYS, transport._key_info),
-        'PubkeyAcceptedAlgorithms': (_KEYS, transport._key_info),
+        'Ciphers': (_CIPHERS, Transport._cipher_info),
+        'MACs': (_MACS, Transport._mac_info),
+        'HostKeyAlgorithms': (_KEYS, Transport._key_info),
+        'PubkeyAcceptedAlgorithms': (_KEYS, Transport._key_info),
     }
     offered = {}
     for keyword, (names, there) in known.items():

@@ -4,9 +4,19 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 
-from . import config, errors, knownhosts, revocation, rfc4251, tokens
+from . import (
+    config,
+    deadline_socket,
+    errors,
+    knownhosts,
+    programs,
+    regular_file,
+    rfc4251,
+    tokens,
+)
 
 TYPES = (
     'ssh-ed25519',
@@ -15,6 +25,10 @@ TYPES = (
     'ecdsa-sha2-nistp521',
     'ssh-rsa',
 )
+# PROTOCOL.krl
+_MAGIC = b'SSHKRL\n\0'
+# in seconds
+_PATIENCE = 15
 
 
 def key_type(algorithm: str) -> str:
@@ -72,7 +86,7 @@ class HostKeyPolicy:
                     f'host key of {self.host} has {bits} bits',
                     f'RequiredRSASize in the ssh config is {least}',
                 )
-        revocation.check(self.host, key)
+        _check_revoked(self.host, key)
         self.judge(key)
 
     def judge(self, key: knownhosts.Key) -> None:
@@ -148,3 +162,44 @@ class HostKeyPolicy:
             'that is meant, replace the line; if not, this is another host',
             detail=detail,
         )
+
+
+def _check_revoked(host: config.Destination, key: knownhosts.Key) -> None:
+    '''raise ConfigurationError if RevokedHostKeys names ``key`` of ``host``
+
+    Each file is a list of keys, or a KRL, of which ssh-keygen is asked. One
+    that cannot be read revokes every key, as with ssh.
+    '''
+    for path in host.revoked:
+        name = os.path.basename(path)
+        try:
+            revoked = _is_revoked(path, key)
+        except (OSError, EOFError):
+            raise errors.ConfigurationError(
+                f'RevokedHostKeys file {name} cannot be used',
+                'until it can, no host key is trusted',
+                detail=path,
+            ) from None
+        if revoked:
+            raise errors.ConfigurationError(
+                f'host key of {host} is revoked',
+                f'{key.short} is revoked by {name}: the host needs a new key',
+                detail=path,
+            )
+
+
+def _is_revoked(path: str, key: knownhosts.Key) -> bool:
+    content = regular_file.read(path)[1]
+    if not content.startswith(_MAGIC):
+        lines = content.split(b'\n')
+        return key in [knownhosts.parse_key(line.strip()) for line in lines]
+    deadline = deadline_socket.Deadline()
+    deadline.set(_PATIENCE, 'too late')
+    with tempfile.NamedTemporaryFile('w') as file:
+        file.write(f'{key.text}\n')
+        file.flush()
+        argv = ['ssh-keygen', '-Q', '-f', path, file.name]
+        status, said, _lines = programs.run(argv, deadline)
+    if status not in (0, 1) or not said:
+        raise OSError(0, 'ssh-keygen cannot use it')
+    return status == 1

@@ -24,57 +24,22 @@ with demandimport.deactivated():
     _hidden = _modules.setdefault('invoke', None) is None
     try:
         with warnings.catch_warnings():
-            # on what some releases of cryptography mean to drop: not news
-            # for a pusher's terminal
+            # What some releases of cryptography mean to drop is no news for
+            # a pusher's terminal.
             warnings.simplefilter('ignore')
-            from cryptography.hazmat.primitives.asymmetric.ec import (
-                EllipticCurvePrivateKey,
-            )
-            from cryptography.hazmat.primitives.asymmetric.rsa import (
-                RSAPrivateKey,
-            )
-            from cryptography.hazmat.primitives.serialization import (
-                load_pem_private_key,
-            )
-            from paramiko import (
-                AuthenticationException,
-                ChannelException,
-                ECDSAKey,
-                Ed25519Key,
-                Message,
-                PKey,
-                RSAKey,
-                SSHException,
-                Transport,
-            )
-            from paramiko.packet import Packetizer
-            from paramiko.ssh_exception import IncompatiblePeer
+            import paramiko
+            from cryptography.hazmat.primitives import serialization
+            from cryptography.hazmat.primitives.asymmetric import ec, rsa
     finally:
         if _hidden:
             del _modules['invoke']
 
-__all__ = (
-    'ERRORS',
-    'AuthenticationException',
-    'ChannelException',
-    'ECDSAKey',
-    'Ed25519Key',
-    'EllipticCurvePrivateKey',
-    'IncompatiblePeer',
-    'Message',
-    'PKey',
-    'Packetizer',
-    'RSAKey',
-    'RSAPrivateKey',
-    'SSHException',
-    'Transport',
-    'load_pem_private_key',
-)
+__all__ = ('ERRORS', 'ec', 'paramiko', 'rsa', 'serialization')
 
 # What paramiko raises for what the other side sent or did, and what we do;
 # the transport makes one of these of whatever else ended it.
 ERRORS = (
-    SSHException,
+    paramiko.SSHException,
     EOFError,
     OSError,
     ValueError,

@@ -72,7 +72,7 @@ class Link:
             self.step = errorsmod.BANNER
             self.transport.start_client()
 
-    def log_in(self, user: str, keys: Sequence[library.PKey]) -> None:
+    def log_in(self, user: str, keys: Sequence[library.paramiko.PKey]) -> None:
         '''log in with the first of ``keys`` that is accepted
 
         Raises SessionError.

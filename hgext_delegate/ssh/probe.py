@@ -41,7 +41,7 @@ def granted(transport: hardening.Transport) -> list[str]:
 def _forwards_locally(transport: hardening.Transport) -> bool:
     try:
         opened = transport.open_channel('direct-tcpip', _NOWHERE, _NOWHERE)
-    except library.ChannelException as error:
+    except library.paramiko.ChannelException as error:
         return error.code == _CONNECT_FAILED
     opened.close()
     # or its end would be heard as that of the session channel
