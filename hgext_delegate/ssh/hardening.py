@@ -102,12 +102,12 @@ class Packets(library.paramiko.packet.Packetizer):
     def read_message(self) -> tuple[int, Any]:
         number, message = super().read_message()
         if number == _EXT_INFO:
-            # paramiko counts as far as it is told.
+            # paramiko would read as many as this number says.
             if message.get_int() > _MOST_EXTENSIONS:
                 raise channel_receiver.ViolationError('too many extensions')
             message.rewind()
         elif number == _SERVICE_ACCEPT or number in _USERAUTH:
-            # paramiko would log in again for each.
+            # paramiko would answer each with another login.
             if self.logged_in:
                 raise channel_receiver.ViolationError('another login')
         return number, message
@@ -156,7 +156,7 @@ class Transport(library.paramiko.Transport):
             maxlen=_MOST_DEBUG_MESSAGES
         )
         self._inbox: channel_receiver.Listener | None = None
-        # Until a channel is heard there is none whose data anybody wants.
+        # Before open_command() no channel has data for us.
         self._channel_handler_table = {
             **self._channel_handler_table,
             channel_receiver.DATA: _ignore,
@@ -175,10 +175,10 @@ class Transport(library.paramiko.Transport):
         '''
         refused = False
         for key in keys:
-            # what it said of others, or before it was known who it is
+            # drop what was said about another key, or before the login
             self.debug_messages.clear()
             try:
-                # What else it wants besides a key is what is returned.
+                # The result lists what the server wants besides the key.
                 if not self.auth_publickey(user, key):
                     self.packetizer.logged_in = True
                     return

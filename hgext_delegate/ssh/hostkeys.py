@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from . import (
     config,
-    deadline_socket,
     errors,
     knownhosts,
     programs,
@@ -27,8 +26,6 @@ TYPES = (
 )
 # PROTOCOL.krl
 _MAGIC = b'SSHKRL\n\0'
-# in seconds
-_PATIENCE = 15
 
 
 def key_type(algorithm: str) -> str:
@@ -92,9 +89,14 @@ class HostKeyPolicy:
     def judge(self, key: knownhosts.Key) -> None:
         '''whether ``key`` is the right one. Raises SessionError'''
         if self._pins:
-            if key not in self._pins:
-                raise self._not_pinned(key)
-            return
+            if key in self._pins:
+                return
+            pinned = ' or '.join(pin.short for pin in self._pins)
+            raise errors.ConfigurationError(
+                f'host key of {self.host} is not the one that is pinned',
+                f'it shows {key.short}, pinned is {pinned}: if that is meant, '
+                'pin the new one; if not, this is another host',
+            )
         host = self.host
         if config.first(host.options, 'KnownHostsCommand'):
             raise errors.ConfigurationError(
@@ -105,11 +107,6 @@ class HostKeyPolicy:
         if verdict.state != 'known':
             raise self._not_known(key, verdict)
 
-    def _file(self) -> str:
-        # where others lie is no business of a pusher's
-        path = tokens.short(self._where)
-        return path if path.startswith('~') else os.path.basename(path)
-
     def _pin(self, text: str) -> knownhosts.Key:
         key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
         if key is None:
@@ -118,14 +115,6 @@ class HostKeyPolicy:
                 'it is written as in known_hosts: ssh-ed25519 AAAA...',
             )
         return key
-
-    def _not_pinned(self, key: knownhosts.Key) -> errors.SessionError:
-        pinned = ' or '.join(pin.short for pin in self._pins)
-        return errors.ConfigurationError(
-            f'host key of {self.host} is not the one that is pinned',
-            f'it shows {key.short}, pinned is {pinned}: if that is meant, '
-            'pin the new one; if not, this is another host',
-        )
 
     def _not_known(
         self, key: knownhosts.Key, verdict: knownhosts.Verdict
@@ -142,10 +131,14 @@ class HostKeyPolicy:
             )
         if entry is None:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
+            file = tokens.short(self._where)
+            if not file.startswith('~'):
+                # where others lie is no business of a pusher's
+                file = os.path.basename(file)
             return errors.ConfigurationError(
                 f'host key of {host} is not known{named}',
                 f'it shows {key.short}: if that is right, the account that '
-                f'runs hg needs this line in {self._file()}: '
+                f'runs hg needs this line in {file}: '
                 f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
             )
         line = f'{os.path.basename(entry.path)}:{entry.line}'
@@ -193,13 +186,11 @@ def _is_revoked(path: str, key: knownhosts.Key) -> bool:
     if not content.startswith(_MAGIC):
         lines = content.split(b'\n')
         return key in [knownhosts.parse_key(line.strip()) for line in lines]
-    deadline = deadline_socket.Deadline()
-    deadline.set(_PATIENCE, 'too late')
     with tempfile.NamedTemporaryFile('w') as file:
         file.write(f'{key.text}\n')
         file.flush()
         argv = ['ssh-keygen', '-Q', '-f', path, file.name]
-        status, said, _lines = programs.run(argv, deadline)
+        status, said, _lines = programs.run(argv)
     if status not in (0, 1) or not said:
         raise OSError(0, 'ssh-keygen cannot use it')
     return status == 1

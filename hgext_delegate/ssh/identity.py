@@ -67,8 +67,8 @@ def load(path: str) -> library.paramiko.PKey:
         raise _trouble(path, 'does not exist') from None
     except OSError as error:
         raise _trouble(path, f'cannot be read: {error.strerror}') from None
-    # The group may read a key that is not ours, or it could not be shared at
-    # all; ssh allows even more then.
+    # A key of another account may be open to the group: else it could not be
+    # shared. ssh does not look at the mode of such a key.
     mine = status.st_uid == os.getuid()
     if status.st_mode & (0o077 if mine else 0o007):
         raise _trouble(

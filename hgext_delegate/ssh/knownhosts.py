@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fnmatch
 import hashlib
 import hmac
 import re
@@ -210,9 +211,8 @@ def _names_match(names: bytes, wanted: bytes) -> bool:
 def _pattern_matches(pattern: bytes, wanted: bytes) -> bool:
     if b'*' not in pattern and b'?' not in pattern:
         return pattern == wanted
-    regex = re.escape(re.sub(rb'\*+', b'*', pattern))
-    regex = regex.replace(rb'\*', b'.*').replace(rb'\?', b'.')
-    return re.fullmatch(regex, wanted, re.DOTALL) is not None
+    # a bracket is a character here: [host]:port
+    return fnmatch.fnmatchcase(wanted, pattern.replace(b'[', b'[[]'))
 
 
 def _hash_matches(names: bytes, wanted: bytes) -> bool:
