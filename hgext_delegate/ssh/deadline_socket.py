@@ -166,7 +166,12 @@ def _connect(
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if bind:
-            _bind(sock, bind)
+            try:
+                found = socket.getaddrinfo(bind, 0, family, socket.SOCK_STREAM)
+                sock.bind(found[0][4])
+            except OSError:
+                text = f'BindAddress {bind} cannot be used'
+                raise OSError(0, text) from None
         sock.settimeout(max(seconds, 0.001))
         sock.connect(address)
         # Small messages that wait for each other's acknowledgement would
@@ -176,15 +181,6 @@ def _connect(
         sock.close()
         raise
     return sock
-
-
-def _bind(sock: socket.socket, address: str) -> None:
-    try:
-        found = socket.getaddrinfo(address, 0, sock.family, socket.SOCK_STREAM)
-        sock.bind(found[0][4])
-    except OSError:
-        text = f'BindAddress {address} cannot be used'
-        raise OSError(0, text) from None
 
 
 def _rank(error: OSError) -> int:
