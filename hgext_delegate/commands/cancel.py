@@ -98,9 +98,9 @@ def _report(
         return 0
     if row.state in delegation.OPEN:
         line = _(b'delegation %d has not ended yet') % row.number
-        more = _(b"'hg delegate-log %d' shows what becomes of it")
-        hints: tuple[bytes, ...] = (more % row.number,)
+        hint = _(b"'hg delegate-log %d' shows what becomes of it") % row.number
+        printer.warn(wording.of(row.target, line), hint)
     else:
         line, hints = wording.verdict(row)
-    printer.warn(wording.of(row.target, line), *hints)
+        printer.warn(wording.of(row.target, line), *hints)
     return 1

@@ -59,10 +59,14 @@ def _jobs(
 ) -> tuple[dispatchermod.Jobs, bool]:
     '''what to delegate, and whether each target that is meant is among it'''
     targets = _chosen(ui, dispatcher, names)
+    if not targets and not dispatcher.config_errors.found:
+        line = _(b'no target is configured')
+        if not opts['pending']:
+            hint = _(b"see 'hg help delegate.config'")
+            raise error.StateError(line, hint=hint)
+        # no error: a host may run this over all of its repositories
+        dispatcher.printer.say(line)
     if opts['pending']:
-        if not targets and not dispatcher.config_errors.found:
-            # a host may run this over all of its repositories
-            dispatcher.printer.say(_(b'no target is configured'))
         dispatcher.record_all()
         waiting = [(target, dispatcher.waiting(target)) for target in targets]
         return [(target, number) for target, number in waiting if number], True
@@ -100,11 +104,6 @@ def _wanted(
     rev: bytes,
 ) -> list[tuple[targetsmod.Target, str]]:
     '''the changeset for each of ``targets``: that of ``rev``, or the newest'''
-    if not targets and not dispatcher.config_errors.found:
-        raise error.StateError(
-            _(b'no target is configured'),
-            hint=_(b"see 'hg help delegate.config'"),
-        )
     rev_node = _revision(repo, rev) if rev else None
     wanted = []
     for target in targets:
@@ -113,7 +112,7 @@ def _wanted(
             line = _(b'no changeset of the repository is for it')
             dispatcher.printer.warn(wording.of(target.name, line))
         if not node:
-            continue
+            continue  # '': the revset is wrong, which newest() has said
         wanted.append((target, node))
         back_from = dispatcher.newer_deployed(target, node)
         if back_from:

@@ -12,7 +12,6 @@ config            where a host name leads, as ssh -G says
 tokens, proxy     what ssh -G leaves to be expanded; the program to run
 hostkeys          which host key is right, and why another is not
 knownhosts        known_hosts, read as OpenSSH reads it
-revocation        host keys that RevokedHostKeys names
 identity          private keys and certificates
 channel           one command on one channel
 channel_receiver  what the other side says there, kept within bounds

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import config
-
-LOOPBACK = ('127.0.0.1', '::1')
 
 
 @dataclass(frozen=True)
@@ -20,19 +19,6 @@ class Way:
     here: str
     there: str
 
-    @property
-    def is_inside(self) -> bool:
-        '''whether it does not leave this machine'''
-        return self.here == self.there or self.is_loopback
-
-    @property
-    def is_loopback(self) -> bool:
-        return ipaddress.ip_address(self.here).is_loopback
-
-    @property
-    def is_link_local(self) -> bool:
-        return ipaddress.ip_address(self.here).is_link_local
-
 
 def ways(host: config.Destination) -> list[Way]:
     '''the ways to all addresses of ``host`` that there is a route to
@@ -40,37 +26,30 @@ def ways(host: config.Destination) -> list[Way]:
     An empty list where a jump host or a ProxyCommand leads to it, or where its
     name is not known.
     '''
+    found: list[Way] = []
     if host.proxy:
-        return []
-    try:
-        found = socket.getaddrinfo(
+        return found
+    with contextlib.suppress(OSError, UnicodeError):
+        for family, _type, _protocol, _name, address in socket.getaddrinfo(
             host.host, host.port, host.family, socket.SOCK_DGRAM
-        )
-    except (OSError, UnicodeError):
-        return []
-    return [way for entry in found for way in _way(host.bind, *entry)]
-
-
-def _way(
-    bind: str, family: int, _type: int, _proto: int, _name: str, address: tuple
-) -> list[Way]:
-    # To connect this socket sends nothing: it only asks for the route.
-    with socket.socket(family, socket.SOCK_DGRAM) as sock:
-        try:
-            if bind:
-                sock.bind((bind, 0))
-            sock.connect(address)
-        except OSError:
-            return []
-        return [Way(_address(sock.getsockname()), _address(sock.getpeername()))]
-
-
-def _address(name: tuple) -> str:
-    return name[0].partition('%')[0]
+        ):
+            # Connecting a datagram socket sends nothing: it finds the route.
+            route = socket.socket(family, socket.SOCK_DGRAM)
+            with route, contextlib.suppress(OSError):
+                if host.bind:
+                    route.bind((host.bind, 0))
+                route.connect(address)
+                ends = route.getsockname(), route.getpeername()
+                # without the zone of a link-local address
+                found.append(Way(*(end[0].partition('%')[0] for end in ends)))
+    return found
 
 
 def is_this_machine(ways: Sequence[Way]) -> bool:
-    return bool(ways) and all(way.is_inside for way in ways)
+    return bool(ways) and all(
+        way.here == way.there or ipaddress.ip_address(way.here).is_loopback
+        for way in ways
+    )
 
 
 def sources(ways: Sequence[Way]) -> list[str]:
@@ -81,10 +60,11 @@ def sources(ways: Sequence[Way]) -> list[str]:
     '''
     seen: list[str] = []
     for way in ways:
-        if way.is_loopback:
-            seen += LOOPBACK
-        elif ':' in way.here and way.is_link_local:
-            # sshd sees it with the name that its interface has there.
+        here = ipaddress.ip_address(way.here)
+        if here.is_loopback:
+            seen += ['127.0.0.1', '::1']
+        elif here.version == 6 and here.is_link_local:
+            # sshd adds the name of its own interface to it.
             seen.append(way.here + '%*')
         else:
             seen.append(way.here)

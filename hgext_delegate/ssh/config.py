@@ -131,7 +131,7 @@ def ask(
     argv = [*ssh, '-G', '-T', '--', name]
     status, said, lines = programs.run(argv, deadline)
     if status:
-        # it says more where there is more than one mistake
+        # The line that names a place in a file says what is wrong.
         named = [line for line in lines if _PLACE.search(line)]
         line = [*named, *lines, f'status {status}'][0]
         raise errors.ConfigurationError(
@@ -181,10 +181,10 @@ def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
             found.append((path, regular_file.read(path)[1]))
         except OSError as error:
             if required:
-                words = f'cannot be read: {error.strerror}'
-                base = os.path.basename(path)
                 raise errors.ConfigurationError(
-                    f'known_hosts file {base} {words}', detail=path
+                    f'known_hosts file {os.path.basename(path)} cannot be '
+                    f'read: {error.strerror}',
+                    detail=path,
                 ) from None
     return found
 
@@ -206,31 +206,32 @@ def _by_default(name: str, port: int, user: str | None) -> Destination:
 def _destination(
     options: Options, name: str, jump: Sequence[str]
 ) -> Destination:
-    _refuse(options)
-    host, port, user, alias, jumps, command = (
+    for keyword, pattern in _REFUSED.items():
+        value = first(options, keyword)
+        if value and pattern.match(value):
+            raise errors.ConfigurationError(
+                f'{keyword} {value} in the ssh config is not supported',
+                'take it out for this host',
+            )
+    host, port, user, alias = (
         first(options, keyword)
-        for keyword in (
-            *('hostname', 'port', 'user', 'hostkeyalias'),
-            *('proxyjump', 'proxycommand'),
-        )
+        for keyword in ('HostName', 'Port', 'User', 'HostKeyAlias')
     )
-    hops = proxy.hops(jumps, name)
+    hops = proxy.hops(first(options, 'ProxyJump'), name)
     last = hops[-1][1] if hops else ''
     values = tokens.values(name, host, port, user, alias, last)
-    way: Sequence[str] = ()
+    program = proxy.command(first(options, 'ProxyCommand'), values)
     if hops:
-        way = proxy.through(jump, hops, values, f'[{host}]:{port}')
-    elif command:
-        way = proxy.command(command, values)
-    known = _paths(options, 'userknownhostsfile')
-    known += _paths(options, 'globalknownhostsfile')
+        program = proxy.through(jump, hops, values, f'[{host}]:{port}')
+    known = _paths(options, 'UserKnownHostsFile')
+    known += _paths(options, 'GlobalKnownHostsFile')
     return Destination(
         host=host,
         port=int(port),
         user=user,
         keyname=alias or host,
         keyport=knownhosts.DEFAULT_PORT if alias else int(port),
-        # of the default ones those that are there
+        # the default ones only where they are there
         identities=tuple(
             key
             for key in _files(options, 'IdentityFile', values)
@@ -238,11 +239,11 @@ def _destination(
         ),
         knownhosts=tuple(map(tokens.tilde, known)),
         certificates=_files(options, 'CertificateFile', values),
-        revoked=tuple(_paths(options, 'revokedhostkeys')),
-        proxy=tuple(way),
+        revoked=tuple(_paths(options, 'RevokedHostKeys')),
+        proxy=tuple(program),
         way='the jump host' if hops else 'ProxyCommand',
-        family=_FAMILIES.get(first(options, 'addressfamily'), socket.AF_UNSPEC),
-        bind=first(options, 'bindaddress'),
+        family=_FAMILIES.get(first(options, 'AddressFamily'), socket.AF_UNSPEC),
+        bind=first(options, 'BindAddress'),
         options=options,
     )
 
@@ -255,16 +256,6 @@ def _files(
         for path in options.get(keyword.lower(), ())
         if path.lower() != 'none'
     )
-
-
-def _refuse(options: Options) -> None:
-    for keyword, pattern in _REFUSED.items():
-        value = first(options, keyword)
-        if value and pattern.match(value):
-            raise errors.ConfigurationError(
-                f'{keyword} {value} in the ssh config is not supported',
-                'take it out for this host',
-            )
 
 
 def _paths(options: Options, keyword: str) -> list[str]:

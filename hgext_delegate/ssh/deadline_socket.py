@@ -48,9 +48,6 @@ class Deadline:
         return 0.0 if self.over else left
 
 
-_TCP = (socket.AF_INET, socket.AF_INET6)
-
-
 class DeadlineSocket:
     '''a socket that ends when its deadline is over
 
@@ -69,8 +66,9 @@ class DeadlineSocket:
         self._listen = listen
         # paramiko looks at it when the process ends
         self._closed = False
-        over_tcp = sock.family in _TCP
-        self._is_quick = over_tcp and hasattr(socket, 'TCP_QUICKACK')
+        self._is_quick = hasattr(socket, 'TCP_QUICKACK') and (
+            sock.family in (socket.AF_INET, socket.AF_INET6)
+        )
 
     def recv(self, size: int) -> bytes:
         self._check()
@@ -113,7 +111,6 @@ def dial(
     '''connect to the first address of ``host``, name and port, that answers
 
     Only addresses of ``family`` count, and ``bind`` is the one to come from.
-
     Each address gets its share of the time that is left, so that one which
     swallows packets does not use up that of the next. Raises the OSError
     that tells most.
@@ -138,8 +135,8 @@ def timed_out(error: Exception) -> bool:
 def _lookup(host: str, port: int, family: int, deadline: Deadline) -> list[Any]:
     '''getaddrinfo, which knows no time limit of its own'''
     answer: list[Any] = []
-    # For a str Python seeks the codec idna, which it imports then: threads
-    # that do so at the same moment inside hg find that there is none.
+    # For a str Python imports the codec idna, and inside hg that fails when
+    # two threads do it at the same moment.
     name = host.encode('ascii') if host.isascii() else host
 
     def ask() -> None:
@@ -147,8 +144,11 @@ def _lookup(host: str, port: int, family: int, deadline: Deadline) -> list[Any]:
             answer.append(
                 socket.getaddrinfo(name, port, family, socket.SOCK_STREAM)
             )
-        except (OSError, UnicodeError, LookupError) as error:
+        except OSError as error:
             answer.append(error)
+        except (UnicodeError, LookupError):
+            text = 'not a host name'
+            answer.append(socket.gaierror(socket.EAI_NONAME, text))
 
     thread = threading.Thread(target=ask, name='lookup', daemon=True)
     thread.start()
@@ -157,8 +157,6 @@ def _lookup(host: str, port: int, family: int, deadline: Deadline) -> list[Any]:
         raise TimeoutError
     if isinstance(answer[0], OSError):
         raise answer[0]
-    if isinstance(answer[0], (UnicodeError, LookupError)):
-        raise socket.gaierror(socket.EAI_NONAME, 'not a host name')
     return answer[0]
 
 
@@ -168,7 +166,12 @@ def _connect(
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if bind:
-            _bind(sock, bind)
+            try:
+                found = socket.getaddrinfo(bind, 0, family, socket.SOCK_STREAM)
+                sock.bind(found[0][4])
+            except OSError:
+                text = f'BindAddress {bind} cannot be used'
+                raise OSError(0, text) from None
         sock.settimeout(max(seconds, 0.001))
         sock.connect(address)
         # Small messages that wait for each other's acknowledgement would
@@ -178,15 +181,6 @@ def _connect(
         sock.close()
         raise
     return sock
-
-
-def _bind(sock: socket.socket, address: str) -> None:
-    try:
-        found = socket.getaddrinfo(address, 0, sock.family, socket.SOCK_STREAM)
-        sock.bind(found[0][4])
-    except OSError:
-        text = f'BindAddress {address} cannot be used'
-        raise OSError(0, text) from None
 
 
 def _rank(error: OSError) -> int:

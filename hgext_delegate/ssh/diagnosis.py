@@ -9,13 +9,10 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
-from collections.abc import Sequence
 
 from . import channel_receiver, errors, library
 
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
-# What ssh says last, when another line has said why.
-_EMPTY_WORDS = ('stdio forwarding failed', 'Connection closed by UNKNOWN')
 
 
 def explain(error: Exception, step: str, host: str) -> errors.SessionError:
@@ -36,23 +33,13 @@ def is_gone(error: Exception, step: str) -> bool:
     return any(isinstance(e, (EOFError, OSError)) for e in (error, cause))
 
 
-def telling(lines: Sequence[str]) -> str:
-    '''the last of ``lines`` that says something, '' if there is none'''
-    told = [line for line in lines if not line.startswith(_EMPTY_WORDS)]
-    return (told or [*lines] or [''])[-1]
-
-
 def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
-    if isinstance(error, library.ChannelException):
-        return (
-            f'session refused by {host}',
-            'sshd there must allow it: see MaxSessions',
-        )
-    if isinstance(error, library.IncompatiblePeer):
-        return (
-            f'no algorithm in common with {host}',
-            'what OpenSSH 9 offers by default is needed there',
-        )
+    if isinstance(error, library.paramiko.ssh_exception.ChannelException):
+        remedy = 'sshd there must allow it: see MaxSessions'
+        return f'session refused by {host}', remedy
+    if isinstance(error, library.paramiko.ssh_exception.IncompatiblePeer):
+        remedy = 'what OpenSSH 9 offers by default is needed there'
+        return f'no algorithm in common with {host}', remedy
     if isinstance(error, channel_receiver.ViolationError):
         return f'{host} broke the SSH protocol by {error}', ''
     if step == errors.ASKING:
@@ -72,10 +59,8 @@ def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
 
 def _unreachable(error: OSError, host: str) -> tuple[str, str]:
     if isinstance(error, ConnectionRefusedError):
-        return (
-            f'connection refused by {host}',
-            'sshd must run there and listen on this port',
-        )
+        remedy = 'sshd must run there and listen on this port'
+        return f'connection refused by {host}', remedy
     if isinstance(error, socket.gaierror):
         name = host.partition(' ')[0]
         reason = f'the name {name} cannot be resolved'

@@ -80,7 +80,7 @@ _KEYS = (
 )
 
 
-class Packets(library.Packetizer):
+class Packets(library.paramiko.packet.Packetizer):
     '''packets and banners have limits
 
     ``logged_in`` is set once nothing about logging in is to come any more.
@@ -102,12 +102,12 @@ class Packets(library.Packetizer):
     def read_message(self) -> tuple[int, Any]:
         number, message = super().read_message()
         if number == _EXT_INFO:
-            # paramiko counts as far as it is told.
+            # paramiko would read as many as this number says.
             if message.get_int() > _MOST_EXTENSIONS:
                 raise channel_receiver.ViolationError('too many extensions')
             message.rewind()
         elif number == _SERVICE_ACCEPT or number in _USERAUTH:
-            # paramiko would log in again for each.
+            # paramiko would answer each with another login.
             if self.logged_in:
                 raise channel_receiver.ViolationError('another login')
         return number, message
@@ -120,7 +120,7 @@ class Packets(library.Packetizer):
         return data
 
 
-class Transport(library.Transport):
+class Transport(library.paramiko.transport.Transport):
     '''algorithms, host key, login, channels, and errors of our own
 
     ``exchange`` is the key exchange that was agreed on. Whatever ends it is
@@ -130,13 +130,9 @@ class Transport(library.Transport):
     exchange = ''
     _CLIENT_ID = 'hgext_delegate'
     _channel_handler_table: dict[int, Any]
-    # one algorithm, and paramiko knows but its first name
-    _kex_info = {  # noqa: RUF012 (paramiko's own)
-        **library.Transport._kex_info,
-        'curve25519-sha256': library.Transport._kex_info[
-            'curve25519-sha256@libssh.org'
-        ],
-    }
+    # paramiko knows only the older of the two names of this algorithm
+    _kex_info = dict(library.paramiko.transport.Transport._kex_info)  # noqa: RUF012
+    _kex_info['curve25519-sha256'] = _kex_info['curve25519-sha256@libssh.org']
 
     def __init__(
         self,
@@ -150,13 +146,18 @@ class Transport(library.Transport):
         self.set_log_channel(_LOG)
         self.auth_timeout = None
         self.policy = policy
-        self._offered = _offered(policy.host)
+        offered = _offered(policy.host)
+        self._preferred_kex = offered['KexAlgorithms']
+        self._preferred_ciphers = offered['Ciphers']
+        self._preferred_macs = offered['MACs']
+        self._preferred_keys = policy.order(offered['HostKeyAlgorithms'])
+        self._preferred_pubkeys = offered['PubkeyAcceptedAlgorithms']
         # what sshd says for debugging, as ssh -v shows it
         self.debug_messages: collections.deque[bytes] = collections.deque(
             maxlen=_MOST_DEBUG_MESSAGES
         )
         self._inbox: channel_receiver.Listener | None = None
-        # Until a channel is heard there is none whose data anybody wants.
+        # Before open_command() no channel has data for us.
         self._channel_handler_table = {
             **self._channel_handler_table,
             channel_receiver.DATA: _ignore,
@@ -164,40 +165,27 @@ class Transport(library.Transport):
         }
 
     @property
-    def preferred_kex(self) -> tuple[str, ...]:
-        return self._offered['KexAlgorithms']
-
-    @property
-    def preferred_ciphers(self) -> tuple[str, ...]:
-        return self._offered['Ciphers']
-
-    @property
-    def preferred_macs(self) -> tuple[str, ...]:
-        return self._offered['MACs']
-
-    @property
     def preferred_keys(self) -> tuple[str, ...]:
-        return self.policy.order(self._offered['HostKeyAlgorithms'])
+        # paramiko adds certificates, which nobody here could judge
+        return self._preferred_keys
 
-    @property
-    def preferred_pubkeys(self) -> tuple[str, ...]:
-        return self._offered['PubkeyAcceptedAlgorithms']
-
-    def log_in(self, user: str, keys: Sequence[library.PKey]) -> None:
+    def log_in(
+        self, user: str, keys: Sequence[library.paramiko.pkey.PKey]
+    ) -> None:
         '''log in with the first of ``keys`` that is accepted
 
         Raises ConfigurationError if none is.
         '''
         refused = False
         for key in keys:
-            # what it said of others, or before it was known who it is
+            # drop what was said about another key, or before the login
             self.debug_messages.clear()
             try:
-                # What else it wants besides a key is what is returned.
+                # The result lists what the server wants besides the key.
                 if not self.auth_publickey(user, key):
                     self.packetizer.logged_in = True
                     return
-            except library.AuthenticationException:
+            except library.paramiko.ssh_exception.AuthenticationException:
                 if not self.is_active():
                     break
             refused = True
@@ -210,7 +198,7 @@ class Transport(library.Transport):
         )
 
     def send(self, message: bytes) -> None:
-        self._send_user_message(library.Message(message))
+        self._send_user_message(library.paramiko.message.Message(message))
 
     def open_command(self, inbox: channel_receiver.Listener) -> Any:
         '''open a session channel of which ``inbox`` gets every message'''
@@ -286,13 +274,12 @@ def _offered(host: config.Destination) -> dict[str, tuple[str, ...]]:
 
     Raises ConfigurationError where ssh_config leaves none of a kind.
     '''
-    transport = library.Transport
     known = {
         'KexAlgorithms': (_KEX, Transport._kex_info),
-        'Ciphers': (_CIPHERS, transport._cipher_info),
-        'MACs': (_MACS, transport._mac_info),
-        'HostKeyAlgorithms': (_KEYS, transport._key_info),
-        'PubkeyAcceptedAlgorithms': (_KEYS, transport._key_info),
+        'Ciphers': (_CIPHERS, Transport._cipher_info),
+        'MACs': (_MACS, Transport._mac_info),
+        'HostKeyAlgorithms': (_KEYS, Transport._key_info),
+        'PubkeyAcceptedAlgorithms': (_KEYS, Transport._key_info),
     }
     offered = {}
     for keyword, (names, there) in known.items():

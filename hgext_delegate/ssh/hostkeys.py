@@ -4,9 +4,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Sequence
 
-from . import config, errors, knownhosts, revocation, rfc4251, tokens
+from . import (
+    config,
+    errors,
+    knownhosts,
+    programs,
+    regular_file,
+    rfc4251,
+    tokens,
+)
 
 TYPES = (
     'ssh-ed25519',
@@ -15,6 +24,8 @@ TYPES = (
     'ecdsa-sha2-nistp521',
     'ssh-rsa',
 )
+# PROTOCOL.krl
+_MAGIC = b'SSHKRL\n\0'
 
 
 def key_type(algorithm: str) -> str:
@@ -72,15 +83,20 @@ class HostKeyPolicy:
                     f'host key of {self.host} has {bits} bits',
                     f'RequiredRSASize in the ssh config is {least}',
                 )
-        revocation.check(self.host, key)
+        _check_revoked(self.host, key)
         self.judge(key)
 
     def judge(self, key: knownhosts.Key) -> None:
         '''whether ``key`` is the right one. Raises SessionError'''
         if self._pins:
-            if key not in self._pins:
-                raise self._not_pinned(key)
-            return
+            if key in self._pins:
+                return
+            pinned = ' or '.join(pin.short for pin in self._pins)
+            raise errors.ConfigurationError(
+                f'host key of {self.host} is not the one that is pinned',
+                f'it shows {key.short}, pinned is {pinned}: if that is meant, '
+                'pin the new one; if not, this is another host',
+            )
         host = self.host
         if config.first(host.options, 'KnownHostsCommand'):
             raise errors.ConfigurationError(
@@ -91,11 +107,6 @@ class HostKeyPolicy:
         if verdict.state != 'known':
             raise self._not_known(key, verdict)
 
-    def _file(self) -> str:
-        # where others lie is no business of a pusher's
-        path = tokens.short(self._where)
-        return path if path.startswith('~') else os.path.basename(path)
-
     def _pin(self, text: str) -> knownhosts.Key:
         key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
         if key is None:
@@ -104,14 +115,6 @@ class HostKeyPolicy:
                 'it is written as in known_hosts: ssh-ed25519 AAAA...',
             )
         return key
-
-    def _not_pinned(self, key: knownhosts.Key) -> errors.SessionError:
-        pinned = ' or '.join(pin.short for pin in self._pins)
-        return errors.ConfigurationError(
-            f'host key of {self.host} is not the one that is pinned',
-            f'it shows {key.short}, pinned is {pinned}: if that is meant, '
-            'pin the new one; if not, this is another host',
-        )
 
     def _not_known(
         self, key: knownhosts.Key, verdict: knownhosts.Verdict
@@ -128,10 +131,14 @@ class HostKeyPolicy:
             )
         if entry is None:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
+            file = tokens.short(self._where)
+            if not file.startswith('~'):
+                # where others lie is no business of a pusher's
+                file = os.path.basename(file)
             return errors.ConfigurationError(
                 f'host key of {host} is not known{named}',
                 f'it shows {key.short}: if that is right, the account that '
-                f'runs hg needs this line in {self._file()}: '
+                f'runs hg needs this line in {file}: '
                 f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
             )
         line = f'{os.path.basename(entry.path)}:{entry.line}'
@@ -148,3 +155,42 @@ class HostKeyPolicy:
             'that is meant, replace the line; if not, this is another host',
             detail=detail,
         )
+
+
+def _check_revoked(host: config.Destination, key: knownhosts.Key) -> None:
+    '''raise ConfigurationError if RevokedHostKeys names ``key`` of ``host``
+
+    Each file is a list of keys, or a KRL, of which ssh-keygen is asked. One
+    that cannot be read revokes every key, as with ssh.
+    '''
+    for path in host.revoked:
+        name = os.path.basename(path)
+        try:
+            revoked = _is_revoked(path, key)
+        except (OSError, EOFError):
+            raise errors.ConfigurationError(
+                f'RevokedHostKeys file {name} cannot be used',
+                'until it can, no host key is trusted',
+                detail=path,
+            ) from None
+        if revoked:
+            raise errors.ConfigurationError(
+                f'host key of {host} is revoked',
+                f'{key.short} is revoked by {name}: the host needs a new key',
+                detail=path,
+            )
+
+
+def _is_revoked(path: str, key: knownhosts.Key) -> bool:
+    content = regular_file.read(path)[1]
+    if not content.startswith(_MAGIC):
+        lines = content.split(b'\n')
+        return key in [knownhosts.parse_key(line.strip()) for line in lines]
+    with tempfile.NamedTemporaryFile('w') as file:
+        file.write(f'{key.text}\n')
+        file.flush()
+        argv = ['ssh-keygen', '-Q', '-f', path, file.name]
+        status, said, _lines = programs.run(argv)
+    if status not in (0, 1) or not said:
+        raise OSError(0, 'ssh-keygen cannot use it')
+    return status == 1

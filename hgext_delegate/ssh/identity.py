@@ -28,15 +28,16 @@ _PEM_TYPES = {
     b'DSA ': 'ssh-dss',
     b'': _PKCS8,
 }
-_KINDS = {
-    'ssh-ed25519': library.Ed25519Key,
-    'ssh-rsa': library.RSAKey,
-    'ecdsa': library.ECDSAKey,
+_CLASSES = {
+    'ssh-ed25519': library.paramiko.ed25519key.Ed25519Key,
+    'ssh-rsa': library.paramiko.rsakey.RSAKey,
+    'ecdsa': library.paramiko.ecdsakey.ECDSAKey,
 }
-_CERTIFIED = '-cert-v01@openssh.com'
 
 
-def keys(host: config.Destination, asked: str | None) -> list[library.PKey]:
+def keys(
+    host: config.Destination, asked: str | None
+) -> list[library.paramiko.pkey.PKey]:
     '''the keys to try at ``host``: at least one that can be used
 
     ``asked`` is the file of the only one. Raises SessionError.
@@ -57,7 +58,7 @@ def keys(host: config.Destination, asked: str | None) -> list[library.PKey]:
     )
 
 
-def load(path: str) -> library.PKey:
+def load(path: str) -> library.paramiko.pkey.PKey:
     '''the private key in the file ``path``. Raises SessionError'''
     path = os.path.expanduser(path)
     try:
@@ -66,8 +67,8 @@ def load(path: str) -> library.PKey:
         raise _trouble(path, 'does not exist') from None
     except OSError as error:
         raise _trouble(path, f'cannot be read: {error.strerror}') from None
-    # The group may read a key that is not ours, or it could not be shared at
-    # all; ssh allows even more then.
+    # A key of another account may be open to the group: else it could not be
+    # shared. ssh does not look at the mode of such a key.
     mine = status.st_uid == os.getuid()
     if status.st_mode & (0o077 if mine else 0o007):
         raise _trouble(
@@ -91,18 +92,21 @@ def load(path: str) -> library.PKey:
     return _parse(path, type_, content.decode('latin-1'))
 
 
-def _parse(path: str, type_: str, text: str) -> library.PKey:
-    kind = _KINDS.get(type_.partition('-sha2')[0])
+def _parse(path: str, type_: str, text: str) -> library.paramiko.pkey.PKey:
+    class_ = _CLASSES.get(type_.partition('-sha2')[0])
     # AssertionError: paramiko's answer to some damage
     with contextlib.suppress(*library.ERRORS, AssertionError):
-        if kind:
-            return kind.from_private_key(io.StringIO(text))
+        if class_:
+            return class_.from_private_key(io.StringIO(text))
         if type_ == _PKCS8:
-            key = library.load_pem_private_key(text.encode('latin-1'), None)
-            if isinstance(key, library.RSAPrivateKey):
-                return library.RSAKey(key=key)
-            if isinstance(key, library.EllipticCurvePrivateKey):
-                return library.ECDSAKey(vals=(key, key.public_key()))
+            load_pem = library.serialization.load_pem_private_key
+            key = load_pem(text.encode('latin-1'), None)
+            if isinstance(key, library.rsa.RSAPrivateKey):
+                return library.paramiko.rsakey.RSAKey(key=key)
+            if isinstance(key, library.ec.EllipticCurvePrivateKey):
+                return library.paramiko.ecdsakey.ECDSAKey(
+                    vals=(key, key.public_key())
+                )
     raise _trouble(
         path,
         f'holds no usable key (its type is {type_})',
@@ -110,7 +114,9 @@ def _parse(path: str, type_: str, text: str) -> library.PKey:
     )
 
 
-def _certified(host: config.Destination, path: str) -> list[library.PKey]:
+def _certified(
+    host: config.Destination, path: str
+) -> list[library.paramiko.pkey.PKey]:
     '''the key in the file ``path``, with each of its certificates first'''
     key = load(path)
     if key.get_name() == 'ssh-rsa' and key.get_bits() < host.rsa_size:
@@ -120,23 +126,26 @@ def _certified(host: config.Destination, path: str) -> list[library.PKey]:
         certified = copy.copy(key)
         with contextlib.suppress(*library.ERRORS, AssertionError):
             certified.load_certificate(text)
-            blob = certified.public_blob.key_blob
-            if _is_certified(key.asbytes(), blob):
+            # PROTOCOL.certkeys: type, nonce, then the key without its type
+            _type, rest = rfc4251.split(certified.public_blob.key_blob)
+            _nonce, rest = rfc4251.split(rest)
+            if rest.startswith(rfc4251.split(key.asbytes())[1]):
                 found.append(certified)
-    found.append(key)
-    allowed = [key for key in found if is_accepted(host, key)]
+    allowed = [key for key in (*found, key) if _is_accepted(host, key)]
     if not allowed:
         raise _trouble(path, 'is not among the PubkeyAcceptedAlgorithms')
     return allowed
 
 
-def is_accepted(host: config.Destination, key: library.PKey) -> bool:
+def _is_accepted(
+    host: config.Destination, key: library.paramiko.pkey.PKey
+) -> bool:
     '''whether PubkeyAcceptedAlgorithms has an algorithm for ``key``'''
     names = [key.get_name()]
     if names == ['ssh-rsa']:
         names = ['rsa-sha2-512', 'rsa-sha2-256']
     if key.public_blob:
-        names = [name + _CERTIFIED for name in names]
+        names = [name + '-cert-v01@openssh.com' for name in names]
     return bool(host.allowed('PubkeyAcceptedAlgorithms', names))
 
 
@@ -162,14 +171,6 @@ def _certificates(path: str, named: Sequence[str]) -> list[str]:
     return [text for text in found if _CERTIFICATE.match(text)]
 
 
-def _is_certified(public: bytes, certificate: bytes) -> bool:
-    '''whether ``certificate`` is for the key ``public``, both in SSH's form'''
-    # PROTOCOL.certkeys: type, nonce, then what the key has after its type
-    _type, rest = rfc4251.split(certificate)
-    _nonce, rest = rfc4251.split(rest)
-    return rest.startswith(rfc4251.split(public)[1])
-
-
 def _kind(content: bytes) -> tuple[str, bool]:
     '''type of a private key ('' where there is none), and if it is encrypted'''
     match = _PEM.match(content)
@@ -185,9 +186,9 @@ def _kind(content: bytes) -> tuple[str, bool]:
         if not blob.startswith(_MAGIC):
             return '', False
         cipher, rest = rfc4251.split(blob[len(_MAGIC) :])
-        for _ in range(2):
-            _skipped, rest = rfc4251.split(rest)
-        public, rest = rfc4251.split(rest[4:])
+        _kdf, rest = rfc4251.split(rest)
+        _options, rest = rfc4251.split(rest)
+        public, _private = rfc4251.split(rest[4:])
     except ValueError:
         return '', False
     return knownhosts.key_of(public).type, cipher not in (b'none', b'')

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fnmatch
 import hashlib
 import hmac
 import re
@@ -38,31 +39,31 @@ Files = Iterable[tuple[str, bytes]]
 
 @dataclass(frozen=True)
 class Key:
-    '''A public key: its type, and the blob of RFC 4253 6.6.'''
+    '''a public key: its type, and the blob of RFC 4253 6.6'''
 
     type: str
     blob: bytes
 
     @property
     def fingerprint(self) -> str:
-        '''`SHA256:...`, as ssh-keygen -l prints it.'''
+        '''``SHA256:...``, as ssh-keygen -l prints it'''
         digest = hashlib.sha256(self.blob).digest()
         return 'SHA256:' + base64.b64encode(digest).decode().rstrip('=')
 
     @property
     def short(self) -> str:
-        '''`TYPE SHA256:...`, for messages.'''
+        '''``TYPE SHA256:...``, for messages'''
         return f'{self.type} {self.fingerprint}'
 
     @property
     def text(self) -> str:
-        '''`TYPE BASE64`, as files have it.'''
+        '''``TYPE BASE64``, as files have it'''
         return f'{self.type} {base64.b64encode(self.blob).decode()}'
 
 
 @dataclass(frozen=True)
 class Entry:
-    '''One usable line: `marker` is '', 'revoked' or 'cert-authority'.'''
+    '''one usable line; ``marker`` is revoked, cert-authority or nothing'''
 
     marker: str
     key: Key
@@ -72,10 +73,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Verdict:
-    '''What the files say of a key.
+    '''what the files say of a key
 
-    `state` is 'known', 'unknown', 'changed' (other keys are known for this
-    host) or 'revoked'; `entry` is the line that decided, if one did.
+    ``state`` is 'known', 'unknown', 'changed' (other keys are known for this
+    host) or 'revoked'; ``entry`` is the line that decided, if one did.
     '''
 
     state: str
@@ -83,9 +84,9 @@ class Verdict:
 
 
 def judge(files: Files, host: str, port: int, key: Key) -> Verdict:
-    '''Judge `key`, offered by `host`, by (path, content) pairs.
+    '''judge ``key``, offered by ``host``, by (path, content) pairs
 
-    As in ssh, a host on another port than 22 whose `[host]:port` no line
+    As in ssh, a host on another port than 22 whose ``[host]:port`` no line
     names may also be known by its plain name.
     '''
     files = list(files)
@@ -98,7 +99,7 @@ def judge(files: Files, host: str, port: int, key: Key) -> Verdict:
 
 
 def keytypes(files: Files, host: str, port: int) -> list[str]:
-    '''The types of the keys known for `host`, in the order of the files.
+    '''the types of the keys known for ``host``, in the order of the files
 
     Asking for one of these first is what keeps a host with several keys
     from looking changed.
@@ -108,14 +109,14 @@ def keytypes(files: Files, host: str, port: int) -> list[str]:
 
 
 def address(host: str, port: int) -> str:
-    '''What `host` at `port` is called in a known_hosts file.'''
+    '''what ``host`` at ``port`` is called in a known_hosts file'''
     return host if port == DEFAULT_PORT else f'[{host}]:{port}'
 
 
 def entries(
     files: Files, host: str, port: int = DEFAULT_PORT
 ) -> Iterator[Entry]:
-    '''Yield the usable lines whose names match `host` at `port`.'''
+    '''yield the usable lines whose names match ``host`` at ``port``'''
     host = host.lower()
     name = address(host, port)
     wanted = name.encode('utf-8', 'surrogateescape')
@@ -129,7 +130,7 @@ def entries(
 
 
 def parse_key(text: bytes) -> Key | None:
-    '''Read `TYPE BASE64 [COMMENT]`; None where it is damaged or unknown.'''
+    '''read ``TYPE BASE64 [COMMENT]``; None where it is damaged or unknown'''
     words = _words(text)
     if len(words) < 2:
         return None
@@ -149,7 +150,7 @@ def parse_key(text: bytes) -> Key | None:
 
 
 def key_of(blob: bytes) -> Key:
-    '''The key that a server offers, its type by the blob's own word.'''
+    '''the key that a server offers, its type by the blob's own word'''
     try:
         type_ = rfc4251.split(blob)[0].decode('latin-1')
     except rfc4251.DamagedError:
@@ -181,7 +182,7 @@ def _words(text: bytes) -> list[bytes]:
 
 
 def _fields(raw: bytes) -> list[bytes]:
-    '''[marker, names, type, key, ...], or [] for what is no entry.'''
+    '''[marker, names, type, key, ...], or [] for what is no entry'''
     words = _words(raw.partition(b'\0')[0])
     if words[0].startswith(b'@'):
         if words[0] not in (b'@revoked', b'@cert-authority'):
@@ -210,13 +211,12 @@ def _names_match(names: bytes, wanted: bytes) -> bool:
 def _pattern_matches(pattern: bytes, wanted: bytes) -> bool:
     if b'*' not in pattern and b'?' not in pattern:
         return pattern == wanted
-    regex = re.escape(re.sub(rb'\*+', b'*', pattern))
-    regex = regex.replace(rb'\*', b'.*').replace(rb'\?', b'.')
-    return re.fullmatch(regex, wanted, re.DOTALL) is not None
+    # a bracket is a character here: [host]:port
+    return fnmatch.fnmatchcase(wanted, pattern.replace(b'[', b'[[]'))
 
 
 def _hash_matches(names: bytes, wanted: bytes) -> bool:
-    '''Whether `|1|SALT|HASH` (HMAC-SHA1, base64) is the hash of `wanted`.'''
+    '''whether ``|1|SALT|HASH`` (HMAC-SHA1, base64) is the hash of ``wanted``'''
     parts = names.split(b'|')
     if len(parts) != 4 or parts[1] != b'1':
         return False

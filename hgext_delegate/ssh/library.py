@@ -57,52 +57,19 @@ def _lean() -> Iterator[None]:
 
 
 with demandimport.deactivated(), warnings.catch_warnings(), _lean():
-    # on what some releases of cryptography mean to drop: not news for a
-    # pusher's terminal
+    # What some releases of cryptography mean to drop is no news for a pusher's
+    # terminal.
     warnings.simplefilter('ignore')
-    from cryptography.hazmat.primitives.asymmetric.ec import (
-        EllipticCurvePrivateKey,
-    )
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import (
-        load_pem_private_key,
-    )
-    from paramiko.ecdsakey import ECDSAKey
-    from paramiko.ed25519key import Ed25519Key
-    from paramiko.message import Message
-    from paramiko.packet import Packetizer
-    from paramiko.pkey import PKey
-    from paramiko.rsakey import RSAKey
-    from paramiko.ssh_exception import (
-        AuthenticationException,
-        ChannelException,
-        IncompatiblePeer,
-        SSHException,
-    )
-    from paramiko.transport import Transport
+    import paramiko.transport
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-__all__ = (
-    'ERRORS',
-    'AuthenticationException',
-    'ChannelException',
-    'ECDSAKey',
-    'Ed25519Key',
-    'EllipticCurvePrivateKey',
-    'IncompatiblePeer',
-    'Message',
-    'PKey',
-    'Packetizer',
-    'RSAKey',
-    'RSAPrivateKey',
-    'SSHException',
-    'Transport',
-    'load_pem_private_key',
-)
+__all__ = ('ERRORS', 'ec', 'paramiko', 'rsa', 'serialization')
 
 # What paramiko raises for what the other side sent or did, and what we do;
 # the transport makes one of these of whatever else ended it.
 ERRORS = (
-    SSHException,
+    paramiko.ssh_exception.SSHException,
     EOFError,
     OSError,
     ValueError,

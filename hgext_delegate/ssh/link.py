@@ -22,7 +22,10 @@ from . import (
     tokens,
 )
 
+# in seconds
 _KEEPALIVE = 30
+# What ssh says last, when another line has said why.
+_EMPTY_WORDS = ('stdio forwarding failed', 'Connection closed by UNKNOWN')
 
 
 class Link:
@@ -72,7 +75,9 @@ class Link:
             self.step = errorsmod.BANNER
             self.transport.start_client()
 
-    def log_in(self, user: str, keys: Sequence[library.PKey]) -> None:
+    def log_in(
+        self, user: str, keys: Sequence[library.paramiko.pkey.PKey]
+    ) -> None:
         '''log in with the first of ``keys`` that is accepted
 
         Raises SessionError.
@@ -168,7 +173,8 @@ class Link:
             if status < 0:
                 how = f'was killed by signal {-status}'
         lines = self._program.lines()
-        said = tokens.short(diagnosis.telling(lines))
+        telling = [line for line in lines if not line.startswith(_EMPTY_WORDS)]
+        said = tokens.short(['', *lines[-1:], *telling][-1])
         return errorsmod.SessionError(
             f'{self._there.way} to {self.host} {how}',
             f'it said: {said}' if said else 'it said nothing',

@@ -21,27 +21,43 @@ GRANTS = {
     'remote port forwarding': 'port-forwarding',
 }
 
-# RFC 4254 5.1: a refusal for this reason is none, the host has tried.
+# What can be granted on a session channel -> the type of the request, and what
+# follows it. RFC 4254 6.2 and 6.3.1, draft-ietf-sshm-ssh-agent 5
+_REQUESTS = {
+    'a pty': (
+        b'pty-req',
+        rfc4251.pack(b'dumb') + rfc4251.pack_number(80, 24, 0, 0, 0),
+    ),
+    'agent forwarding': (b'auth-agent-req@openssh.com', b''),
+    'X11 forwarding': (
+        b'x11-req',
+        b'\1'
+        + rfc4251.pack(b'MIT-MAGIC-COOKIE-1', b'0' * 32)
+        + rfc4251.pack_number(0),
+    ),
+}
+
+# RFC 4254 5.1: the host has allowed it, and tried.
 _CONNECT_FAILED = 2
-# Nobody listens at this port: a forwarding that is granted reaches nobody.
+# Nobody listens at this port, so that a granted forwarding reaches nothing.
 _NOWHERE = ('127.0.0.1', 0)
 
 
 def granted(transport: hardening.Transport) -> list[str]:
     '''which of GRANTS the host grants. Raises library.ERRORS'''
-    # A channel that is heard changes how all of them are: it comes last.
     found = []
     if _forwards_locally(transport):
         found.append('local port forwarding')
     if _forwards_remotely(transport):
         found.append('remote port forwarding')
+    # The last: what this channel needs changes how all channels are heard.
     return [*_on_a_session(transport), *found]
 
 
 def _forwards_locally(transport: hardening.Transport) -> bool:
     try:
         opened = transport.open_channel('direct-tcpip', _NOWHERE, _NOWHERE)
-    except library.ChannelException as error:
+    except library.paramiko.ssh_exception.ChannelException as error:
         return error.code == _CONNECT_FAILED
     opened.close()
     # or its end would be heard as that of the session channel
@@ -64,7 +80,7 @@ def _on_a_session(transport: hardening.Transport) -> Iterator[str]:
     answers = _Answers()
     opened = transport.open_command(answers)
     number = rfc4251.pack_number(opened.remote_chanid)
-    for grant, name, body in _requests():
+    for grant, (name, body) in _REQUESTS.items():
         answers.expect()
         request = bytes([channel_receiver.REQUEST]) + number
         transport.send(request + rfc4251.pack(name) + b'\1' + body)
@@ -74,19 +90,8 @@ def _on_a_session(transport: hardening.Transport) -> Iterator[str]:
     transport.forget(opened)
 
 
-def _requests() -> Iterator[tuple[str, bytes, bytes]]:
-    '''RFC 4254 6.2 and 6.3.1, draft-ietf-sshm-ssh-agent 5'''
-    size = rfc4251.pack_number(80, 24, 0, 0)
-    pty = rfc4251.pack(b'dumb') + size + rfc4251.pack(b'')
-    yield 'a pty', b'pty-req', pty
-    yield 'agent forwarding', b'auth-agent-req@openssh.com', b''
-    cookie = rfc4251.pack(b'MIT-MAGIC-COOKIE-1', b'0' * 32)
-    x11 = b'\1' + cookie + rfc4251.pack_number(0)
-    yield 'X11 forwarding', b'x11-req', x11
-
-
 class _Answers:
-    '''hears what a session channel answers, in place of an Inbox'''
+    '''hears what a session channel answers, in place of a ChannelReceiver'''
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[bool | None] = queue.SimpleQueue()

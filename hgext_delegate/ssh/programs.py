@@ -22,6 +22,7 @@ _MOST_SAID = 4096
 _LONGEST_LINE = 200
 # in seconds
 _POLL = 0.1
+_PATIENCE = 15
 
 
 class Program:
@@ -69,7 +70,7 @@ class Program:
 
     def end(self, number: int = signal.SIGTERM) -> None:
         '''send a signal to it and all that it started; from any thread'''
-        # Its number is its own, and its group's, until wait() has been told.
+        # Before wait() has its status no other process gets its number.
         if self._child.returncode is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, number)
@@ -86,12 +87,15 @@ class Program:
 
 
 def run(
-    argv: Sequence[str], deadline: deadline_socket.Deadline
+    argv: Sequence[str], deadline: deadline_socket.Deadline | None = None
 ) -> tuple[int | None, bytes, list[str]]:
     '''run a program to its end: status, standard output, lines of its error
 
-    Raises OSError, and EOFError when ``deadline`` is over.
+    Raises OSError, and EOFError when ``deadline`` is over, or 15 seconds.
     '''
+    if deadline is None:
+        deadline = deadline_socket.Deadline()
+        deadline.set(_PATIENCE, 'too late')
     program = Program(argv, is_proxy=False)
     try:
         program.socket.settimeout(_POLL)

@@ -24,7 +24,9 @@ _JUMP = ['-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=yes',
 
 
 def command(text: str, values: Mapping[str, str]) -> list[str]:
-    '''the program of the ProxyCommand ``text``'''
+    '''the program of the ProxyCommand ``text``, none where that is '' '''
+    if not text:
+        return []
     return ['/bin/sh', '-c', f'exec {_expanded(text, values, "ProxyCommand")}']
 
 

@@ -77,6 +77,5 @@ def expand(text: str, tokens: Mapping[str, str], keyword: str) -> str:
 
 def tilde(path: str) -> str:
     '''``path`` without a ~ in front'''
-    if path == '~' or path.startswith('~/'):
-        return home() + path[1:]
-    return os.path.expanduser(path)
+    of_us = path.startswith('~/')
+    return home() + path[1:] if of_us else os.path.expanduser(path)

@@ -7,12 +7,13 @@ import subprocess
 import pytest
 from mercurial import config
 
+from hgext_delegate import errors
 from hgext_delegate.commands.setup import snippets
 
 
 @pytest.mark.parametrize('command', ['a\nb', 'a\0', '\x1b', 'é', 'a\\'])
 def test_a_command_that_would_break_the_line_is_refused(command: str) -> None:
-    with pytest.raises(snippets.UnwritableError):
+    with pytest.raises(errors.DelegateError):
         snippets.authorized_key([], command, 'ssh-ed25519 AAAA', 'x')
 
 
@@ -57,5 +58,5 @@ def test_mercurial_reads_the_value_that_was_meant(value: str) -> None:
 
 @pytest.mark.parametrize('value', ['a\nb', ' a', 'a ', '\t', '\udcff', 'a\0'])
 def test_a_value_that_no_hgrc_can_have_is_refused(value: str) -> None:
-    with pytest.raises(snippets.UnwritableError):
+    with pytest.raises(errors.DelegateError):
         snippets.hgrc({'a': {'b': value}})

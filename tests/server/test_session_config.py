@@ -250,7 +250,7 @@ def debug(sshd: loopback.Sshd, host: str) -> bytes:
     """What sshd logs of a session."""
     sshd.settings = 'LogLevel DEBUG\n'
     log = sshd.folder / 'log'
-    before = log.stat().st_size
+    before = log.stat().st_size if log.exists() else 0
     sshhome.status(host)
     return log.read_bytes()[before:]
 

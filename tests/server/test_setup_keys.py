@@ -17,8 +17,8 @@ from setups import FOLDER, paste, refused, script, setup, url
 from snapshot import tree
 from world import World
 
+from hgext_delegate import errors
 from hgext_delegate.commands.setup import command, keypair, private
-from hgext_delegate.ssh import errors
 
 STORE = b'/srv/site/.hg'
 
@@ -140,7 +140,7 @@ def test_of_a_key_that_cannot_be_written_nothing_is_left(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
-        with pytest.raises(private.PrivateError) as caught:
+        with pytest.raises(errors.DelegateError) as caught:
             make()
     assert caught.value.reason == (
         f'cannot use {home / FOLDER}/keys: No space left on device'
@@ -177,7 +177,7 @@ def test_a_folder_that_others_may_have_a_hand_in_is_refused(
     make('other')
     spoil(home / name)
     before = tree(home)
-    with pytest.raises(private.PrivateError) as caught:
+    with pytest.raises(errors.DelegateError) as caught:
         make()
     assert caught.value.reason == said.format(home / name)
     assert caught.value.remedy
@@ -198,7 +198,7 @@ def test_a_folder_of_another_account_is_refused(
         return os.stat_result([*status[:4], 12345, *status[5:]])
 
     monkeypatch.setattr(os, 'fstat', fstat)
-    with pytest.raises(private.PrivateError) as caught:
+    with pytest.raises(errors.DelegateError) as caught:
         make()
     assert caught.value.reason == f'{home / name} belongs to another account'
     assert 'sudo -H' in caught.value.remedy
@@ -249,7 +249,7 @@ def test_a_key_that_must_not_be_used_is_refused_and_kept(
     path = Path(make().path)
     spoil(path)
     before = tree(home)
-    with pytest.raises((errors.SessionError, private.PrivateError)) as caught:
+    with pytest.raises(errors.DelegateError) as caught:
         make()
     assert path.name in str(caught.value) and said in str(caught.value)
     assert tree(home) == before

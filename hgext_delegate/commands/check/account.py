@@ -13,7 +13,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
-from mercurial import pycompat, util
+from mercurial import util
 from mercurial.i18n import _
 
 from ... import imports
@@ -22,17 +22,8 @@ from ...report import wording
 from ..setup import private
 from . import finding, rights
 
-_TOPIC = b'account'
-
 # shells that run no command, or only commands of their own
 _NO_SHELLS = ('nologin', 'false', 'true', 'sync', 'git-shell')
-
-
-def elsewhere(target: targets.Target, user: str) -> finding.Finding:
-    '''for an account that is not on this machine'''
-    about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
-    line = _(b'%s is on another machine: what it may do there is not looked at')
-    return about.ok(line % wording.text(user))
 
 
 def check(
@@ -42,7 +33,7 @@ def check(
 
     ``keys`` are the private key files of the server account.
     '''
-    about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
+    about = finding.of(target.name, b'account')
     name = wording.text(user)
     who = rights.account(user)
     if who is None:

@@ -66,11 +66,11 @@ def _enabled(ui, about: finding.About) -> finding.Finding:
         if ui.configsource(b'hooks', name) != _COMMAND_LINE
     ]
     remedy = _(b"add 'hgext_delegate =' to [extensions] in the server's hgrc")
-    if files and hooks:
-        line = _(b'the extension is enabled by %s; with %s it delegates once')
-        return about.ok(line % (files[0], hooks[0]))
     if files:
-        return about.ok(_(b'the extension is enabled by %s') % files[0])
+        line = _(b'the extension is enabled by %s') % files[0]
+        if hooks:
+            line += _(b'; with %s it delegates once') % hooks[0]
+        return about.ok(line)
     if hooks:
         line = _(b'with %s alone, a push whose process is killed is forgotten')
         return about.warning(line % hooks[0], remedy)
@@ -95,11 +95,10 @@ def _is_distrusted(repo, hgrc: bytes) -> bool:
 
 def _enablers(ui) -> list[bytes]:
     '''the files that enable the extension'''
-    ours = imports.extension()
     sources = [
         ui.configsource(b'extensions', name)
         for name, module in extensions.extensions(ui)
-        if module is ours
+        if module is imports.extension()
     ]
     return [_file(source) for source in sources if source != _COMMAND_LINE]
 
@@ -161,18 +160,17 @@ def of_error(error: targets.ConfigError) -> finding.Finding:
 
 def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     '''where ``target`` comes from, and what its revset finds'''
-    name = pycompat.sysbytes(target.name)
-    about = finding.About(name, _TOPIC)
+    about = finding.of(target.name, _TOPIC)
     files = dict.fromkeys(
         _file(ui.configsource(targets.SECTION, item))
         for item, _value in ui.configitems(targets.SECTION)
-        if targets.owner(item) in (name, b'*')
+        if targets.owner(item) in (about.target, b'*')
     )
     url = pycompat.sysbytes(target.url)
     yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
     try:
         if not len(repo):
-            # A branch may not exist yet, so nothing is evaluated.
+            # Its branches do not exist yet, so nothing is evaluated.
             revsetlang.parse(target.when or b'all()')
             return
         revs = selection.eligible(repo, target.trigger)

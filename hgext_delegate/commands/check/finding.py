@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from mercurial import pycompat
+
 OK = b'ok'
 WARNING = b'warning'
 ERROR = b'error'
@@ -40,3 +42,7 @@ class About:
 
     def error(self, message: bytes, remedy: bytes) -> Finding:
         return Finding(self.target, self.topic, ERROR, message, remedy)
+
+
+def of(target: str, topic: bytes) -> About:
+    return About(pycompat.sysbytes(target), topic)

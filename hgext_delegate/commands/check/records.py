@@ -28,9 +28,15 @@ _ABOUT = finding.About(b'', b'journal')
 def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
     '''what is wrong with outbox and journal, for the targets ``names``'''
     paths = files.paths(repo)
-    unwritable = [
-        path for path in _written(repo, paths) if not os.access(path, os.W_OK)
+    # What a push writes, if it is there; it need not write a lock file.
+    ours = ('journal', 'journal-wal', 'journal-shm', 'log')
+    written = [os.path.join(paths.folder, name) for name in ours]
+    written = [
+        path for path in (paths.folder, *written) if os.path.exists(path)
     ]
+    written = written or [os.path.dirname(paths.folder)]
+    written.append(os.fsdecode(repo.svfs.join(b'')))
+    unwritable = [path for path in written if not os.access(path, os.W_OK)]
     for path in unwritable:
         yield _ABOUT.error(
             _(b'%s cannot be written') % os.fsencode(path),
@@ -58,15 +64,6 @@ def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
             _(b"they are left alone; 'hg delegate' delegates by hand"),
         )
     yield from _journal(paths, box, names, bool(unwritable))
-
-
-def _written(repo, paths: files.Paths) -> list[str]:
-    '''what a push writes and is there; it need not write a lock file'''
-    names = ('', 'journal', 'journal-wal', 'journal-shm', 'log')
-    ours = [os.path.join(paths.folder, name).rstrip('/') for name in names]
-    there = [path for path in ours if os.path.exists(path)]
-    store = os.fsdecode(repo.svfs.join(b''))
-    return [store, *(there or [os.path.dirname(paths.folder)])]
 
 
 def _journal(

@@ -7,8 +7,6 @@ This is computed, since the kernel answers access(2) for our own account only.
 from __future__ import annotations
 
 import contextlib
-import functools
-import operator
 import os
 import pathlib
 import pwd
@@ -128,17 +126,15 @@ def _allowed_by_acl(who: Account, status: os.stat_result, acl: bytes) -> int:
     '''acl(5), ACCESS CHECK ALGORITHM'''
     entries = list(_ACL_ENTRY.iter_unpack(acl[_ACL_VERSION_SIZE:]))
     mask = next((bits for tag, bits, _id in entries if tag == _MASK), _ALL)
-    groups = []
+    is_member, of_groups = False, 0
     for tag, bits, id in entries:
         if tag == _USER and id == who.uid:
             return bits & mask
         group = status.st_gid if tag == _GROUP_OBJ else id
         if tag in (_GROUP_OBJ, _GROUP) and group in who.groups:
-            groups.append(bits & mask)
-    if not groups:
-        return status.st_mode & _ALL
-    # It is enough if one of them has the right that is wanted.
-    return functools.reduce(operator.or_, groups)
+            # It is enough if one of them has the right that is wanted.
+            is_member, of_groups = True, of_groups | bits & mask
+    return of_groups if is_member else status.st_mode & _ALL
 
 
 def read_acl(path: str) -> bytes:

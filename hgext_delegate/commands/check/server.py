@@ -8,20 +8,13 @@ import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 
-from mercurial import pycompat, util
+from mercurial import util
 from mercurial.i18n import _
 
 from ...config import targets
 from ...delivery import connection
 from ...report import wording
-from ...ssh import (
-    addresses,
-    config,
-    errors as errorsmod,
-    knownhosts,
-    probe,
-    session,
-)
+from ...ssh import addresses, config, errors as errorsmod, probe, session
 from . import account, finding
 
 Findings = Iterator[finding.Finding]
@@ -41,21 +34,21 @@ class Attempt:
     forced: bool | None = None
     error: session.SessionError | None = None
 
-    @property
-    def connected(self) -> bool:
-        return self.error is None or self.error.step != errorsmod.CONNECTING
-
 
 def check(ui, repo, target: targets.Target) -> Findings:
     '''keys, server, boundary and account of ``target``'''
+    about = finding.of(target.name, b'server')
     try:
         host = session.find(target.host, target.port, target.user)
-        yield from unused(target, host)
+        unused = session.unused(host)
     except session.SessionError as error:
-        about = finding.About(pycompat.sysbytes(target.name), b'server')
         yield about.error(*worded(error))
         return
-    paths = identities(target, host)
+    for setting in unused:
+        line = _(b"the ssh config has '%s', which is not used")
+        remedy = _(b'take it out for this host, or do without')
+        yield about.warning(line % wording.text(setting), remedy)
+    paths = [target.identity] if target.identity else [*host.identities]
     of_keys = keys(paths, target)
     yield from of_keys
     ways = addresses.ways(host)
@@ -67,25 +60,11 @@ def check(ui, repo, target: targets.Target) -> Findings:
     if addresses.is_this_machine(ways):
         yield from account.check(ui, repo, target, host.user, paths)
     elif ways or host.proxy:
-        yield account.elsewhere(target, host.user)
-
-
-def unused(target: targets.Target, host: config.Destination) -> Findings:
-    '''what the ssh config sets for ``host`` without being heard'''
-    for line in session.unused(host):
-        about = finding.About(pycompat.sysbytes(target.name), b'server')
-        yield about.warning(
-            _(b"the ssh config has '%s', which is not used")
-            % wording.text(line),
-            _(b'take it out for this host, or do without'),
+        line = _(
+            b'%s is on another machine: what it may do there is not looked at'
         )
-
-
-def identities(target: targets.Target, host: config.Destination) -> list[str]:
-    '''the private key files that are tried, in this order'''
-    if target.identity:
-        return [target.identity]
-    return [*host.identities]
+        about = finding.of(target.name, b'account')
+        yield about.ok(line % wording.text(host.user))
 
 
 def keys(paths: Sequence[str], target: targets.Target) -> list[finding.Finding]:
@@ -93,21 +72,17 @@ def keys(paths: Sequence[str], target: targets.Target) -> list[finding.Finding]:
 
     One that cannot be used is an error where there is no other.
     '''
-    about = finding.About(pycompat.sysbytes(target.name), b'key')
+    about = finding.of(target.name, b'key')
     found, errors = [], []
     for path in paths:
         try:
-            key = session.public_key(path)
+            found.append(_key(about, path, session.public_key(path).short))
         except session.SessionError as error:
             errors.append(error)
-            continue
-        found.append(_key(about, path, key.short))
     if not paths:
-        return [about.error(
-            _(b'there is no private key to log in with'),
-            _(b'make one with ssh-keygen, and name it as %s:identity')
-            % about.target,
-        )]  # fmt: skip
+        remedy = _(b'make one with ssh-keygen, and name it as %s:identity')
+        line = _(b'there is no private key to log in with')
+        return [about.error(line, remedy % about.target)]
     make = about.warning if found else about.error
     remedy = _(b'let the account that runs hg own it, with mode 0600')
     return found + [make(*worded(error, remedy)) for error in errors]
@@ -115,11 +90,10 @@ def keys(paths: Sequence[str], target: targets.Target) -> list[finding.Finding]:
 
 def _key(about: finding.About, path: str, shown: str) -> finding.Finding:
     status = os.stat(path)
-    owner = util.username(status.st_uid)
     name = os.fsencode(path)
-    line = _(b'identity %s: %s, mode %04o, of %s')
     mode = status.st_mode & 0o7777
-    line %= name, wording.text(shown), mode, owner
+    line = _(b'identity %s: %s, mode %04o, of %s')
+    line %= name, wording.text(shown), mode, util.username(status.st_uid)
     if status.st_uid in (0, os.geteuid()):
         return about.ok(line)
     remedy = _(b'let the account that runs hg own it: chown %s %s')
@@ -140,18 +114,19 @@ def attempts(
     target: targets.Target, ways: Sequence[addresses.Way]
 ) -> list[Attempt]:
     '''log in by each of ``ways``, in the order in which a push tries them'''
-    return [_attempt(target, way) for way in ways] or [_attempt(target, None)]
-
-
-def _attempt(target: targets.Target, way: addresses.Way | None) -> Attempt:
-    agreed = None
-    try:
-        there = way.there if way else None
-        with connection.connect(target, address=there) as opened:
-            agreed = opened.agreed()
-            return Attempt(way, agreed, opened.granted(), opened.forced())
-    except session.SessionError as error:
-        return Attempt(way, agreed, error=error)
+    made = []
+    unknown: Sequence[addresses.Way | None] = [None]
+    for way in ways or unknown:
+        agreed = None
+        try:
+            there = way.there if way else None
+            with connection.connect(target, address=there) as opened:
+                agreed = opened.agreed()
+                may = opened.granted(), opened.forced()
+                made.append(Attempt(way, agreed, *may))
+        except session.SessionError as error:
+            made.append(Attempt(way, agreed, error=error))
+    return made
 
 
 def login(
@@ -161,39 +136,48 @@ def login(
 
     The first that answers is the one that a push uses.
     '''
-    about = finding.About(pycompat.sysbytes(target.name), b'server')
-    decisive = next((a for a in made if a.connected), None)
+    about = finding.of(target.name, b'server')
+    answering = [
+        attempt
+        for attempt in made
+        if not attempt.error or attempt.error.step != errorsmod.CONNECTING
+    ]
     for attempt in made:
         if attempt.agreed:
-            yield _logged_in(about, host, attempt.way, attempt.agreed.key)
+            yield _logged_in(about, host, attempt.way, attempt.agreed)
             continue
         assert attempt.error is not None
-        make = about.warning
-        if decisive in (None, attempt):
-            make = about.error
         line, remedy = worded(attempt.error)
         if attempt.error.step == errorsmod.CONNECTING:
             remedy = remedy or _(b'see what routes and firewalls are there')
         if attempt.way and attempt.error.step == errorsmod.LOGIN:
-            source = wording.text(attempt.way.here)
-            remedy += _(b'; if the line there has from=, it must allow %s')
-            remedy %= source
-        yield make(line, remedy)
+            more = _(b'; if the line there has from=, it must allow %s')
+            remedy += more % wording.text(attempt.way.here)
+        decides = not answering or attempt is answering[0]
+        yield (about.error if decides else about.warning)(line, remedy)
     agreed = next((a.agreed for a in made if a.agreed), None)
-    if agreed:
-        yield _host_key(about, target, agreed.hostkey)
-        names = wording.text(', '.join(agreed.algorithms))
-        yield about.ok(_(b'agreed on %s') % names)
+    if agreed is None:
+        return
+    shown = wording.text(agreed.hostkey.short)
+    if target.hostkey:
+        yield about.ok(_(b'host key %s is pinned') % shown)
+    else:
+        line = _(b'host key %s is known from known_hosts, and not pinned')
+        pin = _(b'pin it: %s:hostkey = %s')
+        pin %= about.target, wording.text(agreed.hostkey.text)
+        yield about.warning(line % shown, pin)
+    names = wording.text(', '.join(agreed.algorithms))
+    yield about.ok(_(b'agreed on %s') % names)
 
 
 def _logged_in(
     about: finding.About,
     host: config.Destination,
     way: addresses.Way | None,
-    key: knownhosts.Key,
+    agreed: session.Agreed,
 ) -> finding.Finding:
     line = _(b'%s is logged in to as %s, with %s')
-    words = [host.user, key.short]
+    words = [host.user, agreed.key.short]
     if way:
         host = dataclasses.replace(host, host=way.there)
         line = _(b'%s is logged in to as %s, with %s, from %s')
@@ -201,23 +185,11 @@ def _logged_in(
     return about.ok(line % tuple(map(wording.text, [str(host), *words])))
 
 
-def _host_key(
-    about: finding.About, target: targets.Target, key: knownhosts.Key
-) -> finding.Finding:
-    shown = wording.text(key.short)
-    if target.hostkey:
-        return about.ok(_(b'host key %s is pinned') % shown)
-    return about.warning(
-        _(b'host key %s is known from known_hosts, and not pinned') % shown,
-        _(b'pin it: %s:hostkey = %s') % (about.target, wording.text(key.text)),
-    )
-
-
 def boundary(
     target: targets.Target, user: str, made: Sequence[Attempt]
 ) -> Findings:
     '''what sshd grants besides the command; all of it must be refused'''
-    about = finding.About(pycompat.sysbytes(target.name), b'boundary')
+    about = finding.of(target.name, b'boundary')
     logins = [attempt for attempt in made if attempt.agreed]
     for attempt in logins:
         if attempt.error:
@@ -225,35 +197,27 @@ def boundary(
             problem = _(b'what the key may do cannot be found out: %s') % line
             yield about.error(problem, remedy)
             return
+    if not logins:
+        return
+    needs = _(b"its line in %s's authorized_keys needs %s")
     granted = {grant for attempt in logins for grant in attempt.granted}
     for grant, word in probe.GRANTS.items():
         if grant in granted:
-            yield about.error(
-                _(b'%s is granted to the key') % wording.text(grant),
-                _(
-                    b"its line in %s's authorized_keys needs 'restrict', "
-                    b"no '%s' after"
-                )
-                % (wording.text(user), wording.text(word)),
-            )
-    if logins and not granted:
+            words = _(b"'restrict', no '%s' after") % wording.text(word)
+            line = _(b'%s is granted to the key') % wording.text(grant)
+            yield about.error(line, needs % (wording.text(user), words))
+    if not granted:
         # all of probe.GRANTS
         line = _(b'refused, when asked for: a pty; agent, X11, port forwarding')
         yield about.ok(line)
-    if logins:
-        forced = {attempt.forced for attempt in logins}
-        yield _command(about, wording.text(user), forced)
-
-
-def _command(
-    about: finding.About, user: bytes, forced: set[bool | None]
-) -> finding.Finding:
-    '''whether the key may run one command alone, by what sshd says of it'''
+    # what sshd says of the key's line
+    forced = {attempt.forced for attempt in logins}
+    remedy = needs % (wording.text(user), b'command="..."')
     if forced == {True}:
-        return about.ok(_(b'the key may run one command alone, says sshd'))
-    remedy = _(b"its line in %s's authorized_keys needs command=\"...\"") % user
-    if False in forced:
+        yield about.ok(_(b'the key may run one command alone, says sshd'))
+    elif False in forced:
         line = _(b'its line has no command=, so the key may run any command')
-        return about.error(line, remedy)
-    line = _(b'sshd does not say whether the key may run any command')
-    return about.warning(line, remedy)
+        yield about.error(line, remedy)
+    else:
+        line = _(b'sshd does not say whether the key may run any command')
+        yield about.warning(line, remedy)

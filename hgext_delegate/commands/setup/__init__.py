@@ -3,7 +3,6 @@
 
 command     the command, and what it prints
 hostkeys    getting to know a host by its key
-addresses   from where a host sees us
 keypair     the key for one repository and one target
 private     the folder of all this, and safe writing in it
 snippets    the lines to paste

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import shutil
 from collections.abc import Iterator
@@ -19,11 +18,12 @@ from mercurial import error, extensions, pycompat, ui as uimod, util
 from mercurial.i18n import _
 from mercurial.utils import procutil
 
-from ... import imports
+from ... import errors, imports
 from ...config import targets as targetsmod
 from ...report import wording
-from ...ssh import addresses, config, errors, knownhosts, session
-from . import hostkeys, keypair, private, snippets
+from ...ssh import addresses, config, knownhosts, session
+from ..check import rights
+from . import hostkeys, keypair, snippets
 
 _FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
 
@@ -40,7 +40,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     refuse_root(repo.sharedpath)
     root = os.fsdecode(repo.root)
     comment = snippets.comment(target.name, os.path.basename(root))
-    command = os.fsdecode(opts['command'])
+    command, enabled = os.fsdecode(opts['command']), _enabled(ui)
     with _worded():
         snippets.check(command)
         pair = keypair.make(target.name, repo.sharedpath, comment)
@@ -51,7 +51,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         ways = addresses.ways(host)
         is_here = addresses.is_this_machine(ways)
         sources = addresses.sources(ways)
-        command = command or _receiver(ui, target.name, root, is_here)
+        command = command or _receiver(enabled, target.name, root, is_here)
         made = {
             'target': target.name,
             'url': target.url,
@@ -63,7 +63,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
                 sources, command, pair.public, comment
             ),
         }
-        made['hgrc'] = snippets.hgrc(_sections(ui, made, command))
+        made['hgrc'] = snippets.hgrc(_sections(ui, enabled, made, command))
     _warn(ui, host, is_here)
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
@@ -106,15 +106,11 @@ def refuse_root(store: bytes) -> None:
     owner = os.stat(store).st_uid
     if os.geteuid() or not owner:
         return
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = '#%d' % owner
+    name = util.username(owner)
+    hint = _(b'run it as the account that serves pushes: sudo -H -u %s hg')
     raise error.StateError(
-        _(b'the repository belongs to %s, and this is root')
-        % pycompat.sysbytes(name),
-        hint=_(b'run it as the account that serves pushes: sudo -H -u %s hg')
-        % pycompat.sysbytes(name),
+        _(b'the repository belongs to %s, and this is root') % name,
+        hint=hint % name,
     )
 
 
@@ -122,11 +118,7 @@ def refuse_root(store: bytes) -> None:
 def _worded() -> Iterator[None]:
     try:
         yield
-    except (
-        errors.SessionError,
-        snippets.UnwritableError,
-        private.PrivateError,
-    ) as exc:
+    except errors.DelegateError as exc:
         raise error.StateError(
             wording.text(exc.reason), hint=wording.text(exc.remedy) or None
         ) from None
@@ -153,7 +145,8 @@ def _ask(ui, host: config.Destination, key: knownhosts.Key) -> bool:
 
 def _warn(ui, host: config.Destination, is_here: bool) -> None:
     '''say of an account that has no business to deploy'''
-    me = is_here and _uid(host.user) == os.geteuid()
+    who = rights.account(host.user) if is_here else None
+    me = who is not None and who.uid == os.geteuid()
     if me or host.user == 'root':
         ui.warn(
             _(b'delegate: warning: %s is %s\n(%s)\n')
@@ -165,48 +158,37 @@ def _warn(ui, host: config.Destination, is_here: bool) -> None:
         )
 
 
-def _uid(account: str) -> int | None:
-    try:
-        return pwd.getpwnam(account).pw_uid
-    except KeyError:
-        return None
-
-
-def _receiver(ui, name: str, root: str, is_here: bool) -> str:
+def _receiver(
+    enabled: tuple[str, str], name: str, root: str, is_here: bool
+) -> str:
     '''the forced command for an account that can have this extension too'''
     if not is_here:
         return snippets.receiver('hg', ('hgext_delegate', ''), name, 'URL')
-    key, value = _extension(ui)
+    key, value = enabled
     value = os.fsdecode(util.expandpath(os.fsencode(value)))
     source = root if snippets.is_plain(root) else 'URL'
-    return snippets.receiver(_hg(), (key, value), name, source)
-
-
-def _hg() -> str:
-    '''this hg, as a forced command on this machine finds it'''
-    running = os.fsdecode(procutil.hgexecutable())
+    # this hg, unless a forced command on this machine finds it by its name
+    hg = os.fsdecode(procutil.hgexecutable())
     found = shutil.which('hg', path=_PATH)
-    if not os.path.isabs(running):
-        return 'hg'
-    if found and os.path.realpath(found) == os.path.realpath(running):
-        return 'hg'
-    return running
+    is_found = found and os.path.realpath(found) == os.path.realpath(hg)
+    if is_found or not os.path.isabs(hg):
+        hg = 'hg'
+    return snippets.receiver(hg, (key, value), name, source)
 
 
-def _extension(ui) -> tuple[str, str]:
+def _enabled(ui) -> tuple[str, str]:
     '''the name and the value by which this extension is enabled'''
-    for name, module in extensions.extensions(ui):
-        if module is imports.extension():
-            value = ui.config(b'extensions', name)
-            return pycompat.sysstr(name), os.fsdecode(value or b'')
-    raise AssertionError('a command of an extension that is not enabled')
+    ours = imports.extension()
+    name = next(n for n, module in extensions.extensions(ui) if module is ours)
+    value = ui.config(b'extensions', name) or b''
+    return pycompat.sysstr(name), os.fsdecode(value)
 
 
 def _sections(
-    ui, made: dict[str, str], command: str
+    ui, enabled: tuple[str, str], made: dict[str, str], command: str
 ) -> dict[str, dict[str, str]]:
     '''what the hgrc needs'''
-    name, value = _extension(ui)
+    name, value = enabled
     source = ui.configsource(b'extensions', pycompat.sysbytes(name))
     target = made['target']
     items = {

@@ -6,18 +6,15 @@ from __future__ import annotations
 import glob
 import os
 import re
-import socket
 from collections.abc import Callable, Sequence
 
 from ...ssh import (
     addresses,
     config,
-    deadline_socket,
     errors,
     hostkeys,
     knownhosts,
     programs,
-    regular_file,
     session,
 )
 from . import private
@@ -26,8 +23,6 @@ from . import private
 MACHINE = '/etc/ssh'
 
 _RECORD = 'known_hosts'
-# in seconds
-_PATIENCE = 15
 # Anything else is a pattern or a separator in a known_hosts file.
 _NAME = re.compile(r'[A-Za-z0-9._:%-]+\Z')
 
@@ -52,7 +47,7 @@ def host_key(
 
     It is known, or this machine's own, or has the fingerprint ``accepted``
     (which it must have unless that is ''), or ``ask`` says that it is right;
-    what was accepted is recorded. Raises SessionError, PrivateError.
+    what was accepted is recorded. Raises DelegateError.
     '''
     with private.folder() as folder:
         record = (os.path.join(folder.path, _RECORD), folder.read(_RECORD))
@@ -64,9 +59,14 @@ def host_key(
     if not _is_known(host, files, key):
         if not accepted and not ask(key):
             raise errors.SessionError(f'host key of {host} is not accepted')
-        line = _line(host, key)
+        if not _NAME.match(host.keyname):
+            raise errors.SessionError(
+                f'host key of {host} cannot be recorded',
+                f'{host.keyname} is no name for a host: check the ssh config',
+            )
+        name = knownhosts.address(host.keyname, host.keyport)
         with private.folder() as folder:
-            folder.append(_RECORD, line)
+            folder.append(_RECORD, f'{name} {key.text}'.encode('ascii'))
     return key
 
 
@@ -88,17 +88,11 @@ def _shown(host: config.Destination, files: Files) -> list[knownhosts.Key]:
 
 def _scan(host: config.Destination) -> list[knownhosts.Key]:
     '''what ssh-keyscan says of ``host``'''
-    deadline = deadline_socket.Deadline()
-    deadline.set(_PATIENCE, 'too late')
-    families: dict[int, list[str]] = {
-        socket.AF_INET: ['-4'],
-        socket.AF_INET6: ['-6'],
-    }
-    argv = ['ssh-keyscan', *families.get(host.family, []), '-p', str(host.port)]
+    argv = ['ssh-keyscan', '-p', str(host.port), '-t', 'ed25519,ecdsa,rsa']
+    family = config.first(host.options, 'AddressFamily')
+    argv += {'inet': ['-4'], 'inet6': ['-6']}.get(family, [])
     try:
-        _status, said, _lines = programs.run(
-            [*argv, '-t', 'ed25519,ecdsa,rsa', '--', host.host], deadline
-        )
+        _status, said, _lines = programs.run([*argv, '--', host.host])
     except (OSError, EOFError):
         return []
     lines = [line.partition(b' ')[2] for line in said.split(b'\n')]
@@ -109,15 +103,13 @@ def _wanted(
     host: config.Destination, shown: Sequence[knownhosts.Key], accepted: str
 ) -> knownhosts.Key:
     '''the first of the keys, or that with the fingerprint ``accepted``'''
-    others = []
     for key in shown:
-        if not accepted or key.fingerprint == accepted:
+        if accepted in ('', key.fingerprint):
             return key
-        others.append(key.short)
+    others = ' and '.join(key.short for key in shown)
     raise errors.SessionError(
         f'{host} has no key with the fingerprint {accepted}',
-        f'it shows {" and ".join(others)}: if none of these is right, this is '
-        'another host',
+        f'it shows {others}: if none of these is right, this is another host',
     )
 
 
@@ -129,38 +121,16 @@ def _is_known(
     if verdict.state == 'known':
         return True
     if verdict.entry:
-        changed = verdict.state == 'changed'
         entry = verdict.entry
+        what = 'has changed' if verdict.state == 'changed' else 'is revoked'
         raise errors.SessionError(
-            f'host key of {host} {"has changed" if changed else "is revoked"}',
+            f'host key of {host} {what}',
             f'it shows {key.short}, but {entry.path}:{entry.line} says '
             f'{entry.key.short}: if that is out of date, remove the '
             'line and run this again; if not, this is another host',
         )
-    here = addresses.is_this_machine(addresses.ways(host))
-    return here and key in _machine_keys()
-
-
-def _machine_keys() -> list[knownhosts.Key]:
-    keys = []
-    for path in glob.glob(os.path.join(MACHINE, 'ssh_host_*_key.pub')):
-        try:
-            _status, content = regular_file.read(path)
-        except OSError:
-            continue
-        key = knownhosts.parse_key(content)
-        if key:
-            keys.append(key)
-    return keys
-
-
-def _line(host: config.Destination, key: knownhosts.Key) -> bytes:
-    '''an entry of known_hosts'''
-    name = host.keyname
-    if not _NAME.match(name):
-        raise errors.SessionError(
-            f'host key of {host} cannot be recorded',
-            f'{name} is no name for a host: check the ssh config',
-        )
-    name = knownhosts.address(name, host.keyport)
-    return f'{name} {key.text}'.encode('ascii')
+    if not addresses.is_this_machine(addresses.ways(host)):
+        return False
+    pattern = os.path.join(MACHINE, 'ssh_host_*_key.pub')
+    files = config.read_known(glob.glob(pattern), False)
+    return key in [knownhosts.parse_key(content) for _path, content in files]

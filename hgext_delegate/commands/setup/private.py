@@ -21,10 +21,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _MOST_BYTES = 1024 * 1024
 
 
-class PrivateError(errors.DelegateError):
-    '''a file or folder cannot be used'''
-
-
 def place() -> str:
     '''the path of the folder: where Mercurial, too, seeks such things'''
     base = os.environ.get('XDG_CONFIG_HOME', '')
@@ -37,7 +33,7 @@ def place() -> str:
 def folder(*names: str) -> Iterator[Folder]:
     '''the folder, or that of ``names`` in it; made as need be, with mode 0700
 
-    Raises PrivateError, also for OSErrors of what is done with it.
+    Raises DelegateError, also for OSErrors of what is done with it.
     '''
     path = place()
     base = os.path.dirname(path)
@@ -57,7 +53,7 @@ def folder(*names: str) -> Iterator[Folder]:
         finally:
             os.close(fd)
     except OSError as exc:
-        raise PrivateError(
+        raise errors.DelegateError(
             'cannot use %s: %s' % (path, exc.strerror),
             'XDG_CONFIG_HOME can name a folder of this account for it',
         ) from None
@@ -75,13 +71,13 @@ def _enter(above: int, path: str) -> int:
     os.close(fd)
     if status.st_uid != os.geteuid():
         raise _foreign(path)
-    raise PrivateError(
+    raise errors.DelegateError(
         '%s can be written by others' % path, 'chmod 700 %s' % path
     )
 
 
-def _foreign(path: str) -> PrivateError:
-    return PrivateError(
+def _foreign(path: str) -> errors.DelegateError:
+    return errors.DelegateError(
         '%s belongs to another account' % path,
         'run this as the server account with its own HOME: sudo -H -u ACCOUNT',
     )

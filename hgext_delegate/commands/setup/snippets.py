@@ -14,17 +14,13 @@ from collections.abc import Sequence
 from ... import errors
 
 
-class UnwritableError(errors.DelegateError):
-    '''a value cannot stand where it should'''
-
-
 def authorized_key(
     sources: Sequence[str], command: str, public: str, comment: str
 ) -> str:
     '''the line that lets ``public`` run ``command``, and nothing else
 
     It must come from one of the addresses ``sources``, if there are any.
-    sshd(8), AUTHORIZED_KEYS FILE FORMAT. Raises UnwritableError.
+    sshd(8), AUTHORIZED_KEYS FILE FORMAT. Raises DelegateError.
     '''
     check(command)
     options = ['restrict']
@@ -36,10 +32,10 @@ def authorized_key(
 
 
 def check(command: str) -> None:
-    '''raise UnwritableError for a forced command that cannot be written'''
+    '''raise DelegateError for a forced command that cannot be written'''
     # A backslash at the end would take its meaning from the quote after it.
     if not is_plain(command) or command.endswith('\\'):
-        raise UnwritableError(
+        raise errors.DelegateError(
             'the command %s cannot stand in an authorized_keys'
             % ascii(command),
             'only printable ASCII without a backslash at the end can: use a '
@@ -80,14 +76,14 @@ def is_receiver(command: str) -> bool:
 
 
 def hgrc(sections: dict[str, dict[str, str]]) -> str:
-    '''an hgrc with ``sections`` and their items. Raises UnwritableError'''
+    '''an hgrc with ``sections`` and their items. Raises DelegateError'''
     lines = []
     for section, items in sections.items():
         lines.append('[%s]' % section)
         for name, value in items.items():
             # A value ends with its line, and has no spaces around it.
             if not value.isprintable() or value != value.strip():
-                raise UnwritableError(
+                raise errors.DelegateError(
                     'the value %s of %s cannot stand in an hgrc'
                     % (ascii(value), name),
                     'XDG_CONFIG_HOME can name a folder with a plainer name',
