@@ -37,8 +37,8 @@ def run(ui, opts) -> int:
 
 
 def _install(ui, opts) -> None:
-    others = ('clone', 'source', 'run', 'timeout', 'state', 'env')
-    others += ('clean', 'clean_ignored')
+    others = ['clone', 'source', 'run', 'timeout', 'state', 'env']
+    others += ['clean', 'clean_ignored']
     if any(opts[name] for name in others):
         raise error.InputError(_(b'--install takes no other option'))
     try:
