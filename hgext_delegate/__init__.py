@@ -301,6 +301,13 @@ def delegate_cancel(ui, repo, id):
         ),
         (
             b'',
+            b'clean',
+            None,
+            _(b'first undo changes and remove untracked files in the clone'),
+        ),
+        (b'', b'clean-ignored', None, _(b'the same, and remove ignored files')),
+        (
+            b'',
             b'install',
             b'',
             _(b'add this line to ~/.ssh/authorized_keys instead'),
@@ -310,6 +317,7 @@ def delegate_cancel(ui, repo, id):
     _(
         b'--clone PATH --source URL --run COMMAND\n'
         b'       [--timeout DURATION] [--state FOLDER] [--env NAME=VALUE]...\n'
+        b'       [--clean | --clean-ignored]\n'
         b'       | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -329,7 +337,10 @@ def delegate_receive(ui, **opts):
     with all that the server tells) are in its environment.
 
     A clone with changes that nobody committed is left alone, and the
-    delegation fails. Untracked files stay where they are.
+    delegation fails. Untracked files stay where they are. With --clean each
+    delegation gets a clone without changes and without untracked files, as
+    :hg:`update --clean` and :hg:`purge` make it; with --clean-ignored what
+    ``.hgignore`` names is removed as well.
 
     What runs does not need the connection: if that breaks, it goes on, and
     the next connection for the same delegation tells what became of it. In

@@ -18,6 +18,8 @@ from typing import Any
 from . import errors
 
 PROTOCOL = 1
+# what a receiver exits with that was killed midway
+EXIT_LOST = 120
 
 # The length of a name has a limit since it is part of file names.
 TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')

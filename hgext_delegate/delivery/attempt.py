@@ -58,7 +58,8 @@ class Attempt:
         began = time.monotonic()
         broken: session.SessionError | None = None
         try:
-            state, fields = _ended(self._session(connect, output))
+            end = self._session(connect, output)
+            state, fields = _ended(end, self._target.receiver)
         except session.SessionError as exc:
             broken = exc
             state, fields = self._broken(exc)
@@ -199,12 +200,15 @@ class _Output:
             self._news.set()
 
 
-def _ended(end: session.End) -> Outcome:
+def _ended(end: session.End, receiver: bool) -> Outcome:
     fields: dict[str, Any] = {'status': end.status, 'signal': end.signal}
     if end.is_kept_open:
         fields['remedy'] = delegation.KEPT_OPEN
     if end.status == 0:
         return delegation.SUCCEEDED, fields
+    if receiver and end.status == protocol.EXIT_LOST:
+        fields['reason'] = 'the receiver was killed'
+        return delegation.LOST, fields
     if end.signal is not None:
         fields['reason'] = 'killed by signal %s' % end.signal
     else:

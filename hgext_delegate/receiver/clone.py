@@ -12,31 +12,29 @@ import contextlib
 import dataclasses
 import io
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO
 
-from mercurial import dispatch, encoding
+from mercurial import encoding
 
 from .. import errors
-
-try:
-    from mercurial.main_script import request
-except ImportError:  # hg <= 7.1
-    from mercurial.dispatch import request
+from . import failure, hg_command
 
 # Names the source of a clone that is ours.
 MARK = 'delegate-source'
+# The changeset that we have updated to.
+_NODE = 'delegate-node'
 # There while we update: a working copy that was clean is being changed.
 _UPDATING = 'delegate-updating'
 _NEW = '.hg-delegate-new'
-
-_SHOWN = 10
-# in what hg says of an update
-_UNTRACKED = re.compile(
-    rb'^(.+): untracked (?:file|directory) (?:differs|conflicts)', re.MULTILINE
-)
+# An hgrc that does not begin so was written by a person, and stays.
+_HGRC = b'# written by hg delegate-receive\n[paths]\ndefault = '
+# How long a lock of Mercurial's is waited for, in seconds. No delegation has
+# one: we hold the lock of the clone.
+_LOCK_WAIT = 15
+# No clean; without what is untracked; also without what is ignored.
+KEEP, CLEAN, CLEAN_IGNORED = 'keep', 'clean', 'ignored'
 
 
 class UnpreparedError(errors.DelegateError):
@@ -48,7 +46,7 @@ class Clone:
     '''the clone in the folder ``path``, which pulls from ``source``
 
     ``name`` is the source without a password. ``config`` are options for
-    each hg, which runs with ``environ``.
+    each hg, which runs with ``environ``. ``clean`` is one of the above.
     '''
 
     path: str
@@ -56,6 +54,7 @@ class Clone:
     name: str
     config: Sequence[str]
     environ: Mapping[str, str]
+    clean: str = KEEP
 
     def bring(self, node: str, environ: Mapping[str, str]) -> None:
         '''bring it to ``node`` (40 hex digits), made and pulled if need be
@@ -67,9 +66,13 @@ class Clone:
         try:
             self._make()
             self._check_source()
+            self._name_default()
             self._pull()
             self._update(node)
         except OSError as exc:
+            known = failure.of_update(str(exc).encode(), self.path, self.name)
+            if known:
+                raise UnpreparedError(*known) from None
             raise UnpreparedError(
                 'cannot use the clone: %s' % exc.strerror,
                 'see %s' % (exc.filename or self.path),
@@ -89,7 +92,7 @@ class Clone:
         # whatever fails here fails once more in bring(), which says so
         with contextlib.suppress(Exception):
             if os.stat(self._join('')).st_uid == os.geteuid() and is_waiting():
-                self._in(*command, out=io.BytesIO())
+                self._ask(*command)
 
     def _enter(self, environ: Mapping[str, str]) -> None:
         os.environ.clear()
@@ -99,15 +102,32 @@ class Clone:
     def _join(self, name: str) -> str:
         return os.path.join(self.path, '.hg', name)
 
-    def _hg(self, *args: str, out: BinaryIO | None = None) -> int:
-        words = ['-q', *self.config, *args]
-        asked = request(list(map(os.fsencode, words)), fout=out, ferr=out)
-        return dispatch.dispatch(asked)
+    def _hg(self, *args: str, out: BinaryIO, error: BinaryIO) -> int:
+        return hg_command.run(['-q', *self.config, *args], out, error)
 
-    def _in(self, *args: str, out: BinaryIO | None = None) -> int:
+    def _ask(self, *args: str) -> bytes:
+        '''what hg answers; nothing if it fails'''
+        out = io.BytesIO()
+        self._hg(
+            '--hidden', '-R', self.path, *args, out=out, error=io.BytesIO()
+        )
+        return out.getvalue()
+
+    def _run(self, *args: str) -> tuple[int, bytes]:
+        '''the exit status of hg in the clone, and all that it printed'''
         # from there largefiles and lfs get what is not in the changesets
         default = 'paths.default=%s' % self.source
-        return self._hg('-R', self.path, '--config', default, *args, out=out)
+        wait = 'ui.timeout=%d' % _LOCK_WAIT
+        more = ['-R', self.path, '--config', default, '--config', wait]
+        with hg_command.output() as out:
+            try:
+                status = self._hg(*more, *args, out=out, error=out)
+            except Exception:  # noqa: BLE001
+                # hg has printed the traceback, which says what it was
+                status = 255
+            out.flush()
+            out.seek(0)
+            return status, out.read()
 
     def _make(self) -> None:
         '''make it where nothing is; it is there whole, or not at all'''
@@ -124,7 +144,11 @@ class Clone:
                 'name an empty or new folder with --clone',
             )
         shutil.rmtree(new, ignore_errors=True)
-        if self._hg('init', '--', new):
+        said = io.BytesIO()
+        if self._hg('init', '--', new, out=said, error=said):
+            known = failure.of_update(said.getvalue(), self.path, self.name)
+            if known:
+                raise UnpreparedError(*known)
             raise UnpreparedError('cannot make the clone %s' % self.path)
         # 0600: there may be a password in it
         mark = os.path.join(new, '.hg', MARK)
@@ -155,76 +179,131 @@ class Clone:
                 'into %s' % self._join(MARK),
             )
 
+    def _name_default(self) -> None:
+        '''for whoever types ``hg pull`` in the clone'''
+        path = self._join('hgrc')
+        wanted = b'%s%s\n' % (_HGRC, os.fsencode(self.source))
+        with contextlib.suppress(FileNotFoundError), open(path, 'rb') as file:
+            data = file.read()
+            if data == wanted or not data.startswith(_HGRC):
+                return
+        # 0600: there may be a password in it
+        fd = os.open(
+            path + '.new', os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
+        )
+        with open(fd, 'wb') as file:
+            file.write(wanted)
+        os.rename(path + '.new', path)
+
     def _pull(self) -> None:
+        for name in ('wlock', 'store/lock'):
+            path = self._join(name)
+            holder = hg_command.break_foreign_lock(path, _LOCK_WAIT)
+            if holder:
+                _say('a lock that %s has left is removed' % ascii(holder))
         # hg leaves this to a person, since the process that began might still
         # be at work. Here none is: we hold the lock of the clone.
         if os.path.exists(self._join('store/journal')):
-            self._in('recover')
-        if self._in('pull', '--', self.source):
-            raise UnpreparedError(
-                'cannot pull from %s' % self.name,
-                'try it as this account: hg -R %s pull %s'
-                % (self.path, self.name),
-            )
+            self._run('recover')
+        status, said = self._run('pull', '--', self.source)
+        if status:
+            why = failure.of_pull(said, self.path, self.name)
+            raise UnpreparedError(*why)
 
     def _update(self, node: str) -> None:
         mark = self._join(_UPDATING)
-        how = '--check'
+        how = '--check' if self.clean == KEEP else '--clean'
         if os.path.exists(mark) and self._is_halfway():
             _say('the last update was interrupted: what it left is replaced')
             how = '--clean'
+        left = self._commits() if self.clean == KEEP else []
         with open(mark, 'w'):
             pass
-        said = io.BytesIO()
-        # As a revset: a bookmark or tag may have 40 digits, too.
+        self._purge(node)
+        # As a revset: a bookmark or tag may have 40 digits, too. Hidden: what
+        # was amended or pruned since can be asked for as well.
         revision = 'id(%s)' % node
-        status = self._in('update', how, '-r', revision, out=said)
+        # or a folder in the way is found only when half is done
+        check = 'experimental.merge.checkpathconflicts=yes'
+        status, said = self._run(
+            *('update', '--hidden', how, '-r', revision, '--config', check)
+        )
         if not self._is_halfway():
             os.unlink(mark)
         if status:
-            self._explain(node, said.getvalue())
-            _say(said.getvalue().decode('utf-8', 'replace').rstrip('\n'))
-            raise UnpreparedError('cannot update to %s' % node)
+            self._explain(node, said)
+        self._purge(node)
+        with open(self._join(_NODE), 'w') as file:
+            file.write(node)
+        for commit in left:
+            _say(
+                'a commit made in the clone is left behind: %s' % commit[:12],
+                'it is kept: hg -R %s export %s' % (self.path, commit[:12]),
+            )
+
+    def _commits(self) -> list[str]:
+        '''those which somebody made in the clone, and its source has not'''
+        try:
+            with open(self._join(_NODE)) as file:
+                last = file.read()
+        except FileNotFoundError:
+            return []
+        here = self._ask('log', '-r', '.', '-T', '{node}').decode('ascii')
+        if here == last:
+            return []
+        only = 'only(%s, id(%s)) and draft()' % (here, last)
+        mine = self._ask('log', '-r', only, '-T', '{node}\n').decode('ascii')
+        # a source that does not publish has drafts, too
+        asked = ('outgoing', '-T', '{node}\n', '--', self.source)
+        missing = self._ask(*asked).decode('ascii').split()
+        return [commit for commit in mine.split() if commit in missing]
+
+    def _purge(self, node: str) -> None:
+        '''as --clean says: before the update, for what is in the way, and
+        after it, by the ``.hgignore`` of the changeset'''
+        if self.clean == KEEP:
+            return
+        more = ['--all'] if self.clean == CLEAN_IGNORED else []
+        status, said = self._run(
+            'purge', '--no-confirm', '--abort-on-err', *more
+        )
+        if status:
+            self._explain(node, said)
 
     def _is_halfway(self) -> bool:
         '''whether an update has begun and not ended; a file of Mercurial's'''
         return os.path.exists(self._join('updatestate'))
 
     def _explain(self, node: str, said: bytes) -> None:
-        '''raise the reason why there was no update, if it is a known one'''
-        found = io.BytesIO()
-        self._in('log', '-r', 'id(%s)' % node, '-T', '{node}', out=found)
-        if found.getvalue() != node.encode('ascii'):
+        '''raise the reason why there was no update'''
+        if self._ask('log', '-r', 'id(%s)' % node, '-T', '{node}') != (
+            node.encode('ascii')
+        ):
             raise UnpreparedError(
                 '%s is not in %s' % (node, self.name),
-                'either --source is another repository, or it is secret or '
-                'stripped',
+                'another --source, or it is secret, stripped or amended',
             )
-        changed = io.BytesIO()
-        self._in('status', '-mardn0', out=changed)
-        names = changed.getvalue().split(b'\0')[:-1]
-        if names:
+        names = self._ask('status', '-mardn0').split(b'\0')[:-1]
+        if names and self.clean == KEEP and not self._is_halfway():
             raise UnpreparedError(
                 'the clone has changes that nobody committed: %s'
-                % _shown(names),
+                % failure.shown(names),
                 'save what matters, then as this account: '
                 'hg -R %s update --clean .' % self.path,
             )
-
-        in_the_way = _UNTRACKED.findall(said)
-        if in_the_way:
-            raise UnpreparedError(
-                'untracked files are where the changeset has its own: %s'
-                % _shown(in_the_way),
-                'move them away, they are in %s' % self.path,
+        known = failure.of_update(said, self.path, self.name)
+        raise UnpreparedError(
+            *known
+            or (
+                'cannot update to %s' % node,
+                'try it as this account: hg -R %s update %s'
+                % (self.path, node[:12]),
             )
+        )
 
 
-def _shown(names: Sequence[bytes]) -> str:
-    shown = [ascii(os.fsdecode(name)) for name in names[:_SHOWN]]
-    return ', '.join(shown + ['...'] * (len(names) > _SHOWN))
-
-
-def _say(text: str) -> None:
-    lines = ['delegate-receive: %s\n' % line for line in text.split('\n')]
-    os.write(1, ''.join(lines).encode('utf-8', 'replace'))
+def _say(text: str, remedy: str = '') -> None:
+    line = 'delegate-receive: %s\n' % text
+    if remedy:
+        line += '(%s)\n' % remedy
+    os.write(1, line.encode('utf-8', 'replace'))

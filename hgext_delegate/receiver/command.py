@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 import shlex
@@ -29,12 +31,14 @@ def run(ui, opts) -> int:
     if opts['install']:
         _install(ui, opts)
         return 0
+    _set_title()
     folder = _path(opts['state'] or _STATE.encode('ascii'))
     return server.serve(folder, _work(ui, opts))
 
 
 def _install(ui, opts) -> None:
-    others = ('clone', 'source', 'run', 'timeout', 'state', 'env')
+    others = ['clone', 'source', 'run', 'timeout', 'state', 'env']
+    others += ['clean', 'clean_ignored']
     if any(opts[name] for name in others):
         raise error.InputError(_(b'--install takes no other option'))
     try:
@@ -55,7 +59,7 @@ def _work(ui, opts) -> supervisor.Work:
                 hint=_(b"see 'hg help delegate-receive'"),
             )
     return supervisor.Work(
-        clone=_clone(ui, opts['clone'], opts['source']),
+        clone=_clone(ui, opts),
         script=_script(opts['run']),
         timeout=_timeout(opts['timeout'] or _TIMEOUT),
         environ=dict(_variable(value) for value in opts['env']),
@@ -72,7 +76,8 @@ def _variable(value: bytes) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _clone(ui, path: bytes, source: bytes) -> clone.Clone:
+def _clone(ui, opts) -> clone.Clone:
+    source = opts['source']
     if not urlutil.hasscheme(source):
         source = os.fsencode(_path(source))
     environ = {
@@ -81,12 +86,34 @@ def _clone(ui, path: bytes, source: bytes) -> clone.Clone:
         if name in _OWN or not name.startswith(_FOREIGN)
     }
     return clone.Clone(
-        path=_path(path),
+        path=_path(opts['clone']),
         source=os.fsdecode(source),
         name=os.fsdecode(urlutil.hidepassword(source)),
         config=list(_config(ui)),
         environ={**environ, 'HGPLAIN': '1', 'LANG': 'C.UTF-8'},
+        clean=_clean(opts),
     )
+
+
+def _clean(opts) -> str:
+    if opts['clean_ignored']:
+        return clone.CLEAN_IGNORED
+    return clone.CLEAN if opts['clean'] else clone.KEEP
+
+
+def _set_title() -> None:
+    '''take our options out of what ``ps`` and ``pkill -f`` look at
+
+    Or a deploy script's ``pkill -f blog`` ends the receiver, whose clone is
+    so named. proc(5), stat: the fields 48 and 49 are where the words are.
+    '''
+    with contextlib.suppress(OSError), open('/proc/self/stat', 'rb') as file:
+        fields = file.read().rpartition(b')')[2].split()
+        start, end = int(fields[45]), int(fields[46])
+        if 0 < start < end:
+            size = end - start
+            title = b'hg delegate-receive'[: size - 1].ljust(size, b'\0')
+            ctypes.memmove(start, title, size)
 
 
 def _config(ui) -> Iterator[str]:

@@ -20,6 +20,7 @@ import os
 import time
 from typing import Any
 
+from .. import protocol
 from ..state import (
     delegation,
     journal as journalmod,
@@ -32,13 +33,16 @@ from . import process
 # What the receiver exits with, where a script did not get to its end.
 EXIT_GOES_ON = 1
 EXIT_REFUSED = 2
-EXIT_LOST = 120
+EXIT_LOST = protocol.EXIT_LOST
 EXIT_UNPREPARED = 121
 EXIT_WAITED = 122
 EXIT_TIMEOUT = 124
 EXIT_CANCELLED = 125
 EXIT_NOT_RUN = 126
 EXIT_NOT_FOUND = 127
+
+# in cancelled_by: nobody cancelled it, but our process was told to end
+BY_SIGNAL = 'signal TERM'
 
 KEEP = 100
 # How much of the output of one run is kept, in bytes.

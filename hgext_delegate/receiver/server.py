@@ -177,10 +177,13 @@ def _follow(
     '''copy the log to standard output until the run is over; its last state
 
     None if it is not over, and nobody sees it through any more. SIGTERM
-    cancels the run. Raises BrokenPipeError once nobody listens.
+    ends the run. Raises BrokenPipeError once nobody listens.
     '''
     told: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+    for number in (signal.SIGHUP, signal.SIGINT):
+        # what runs does not end by them either
+        signal.signal(number, lambda number, frame: None)
     # reports that the other end is gone, which it does unasked
     channel = select.poll()
     channel.register(1, 0)
@@ -191,7 +194,7 @@ def _follow(
             # first: what was printed before its end is there now
             row = runs.find(deploy.id)
             if row and told:
-                runs.journal.cancel(row.number, 'signal TERM')
+                runs.journal.cancel(row.number, run.BY_SIGNAL)
                 told.clear()
             if _copy(log):
                 idle = 0

@@ -166,9 +166,16 @@ class Supervisor:
             self._looked = now
             row = self._runs.find(self._deploy.id)
             if row and row.cancelled_by:
-                raise _cancelled()
+                if row.cancelled_by == run.BY_SIGNAL:
+                    self._told = True
+                else:
+                    raise _cancelled()
         if self._told:
-            raise EndedError(run.EXIT_CANCELLED, 'told to end by signal TERM')
+            raise EndedError(
+                run.EXIT_CANCELLED,
+                'signal TERM was sent to the receiver',
+                'does something here use kill or pkill? nobody cancelled it',
+            )
         if now > self._limit:
             raise EndedError(
                 status, '%s after %g s' % (what, self._work.timeout)
@@ -220,6 +227,8 @@ class Supervisor:
             why = run.explain(exc, self._runs.folder)
             raise EndedError(run.EXIT_UNPREPARED, *why) from None
         if claimed is None:
+            self._looked = 0.0
+            self._check()
             raise _cancelled()
         try:
             self._script = process.start(script, self._work.clone.path, environ)

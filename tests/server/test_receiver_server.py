@@ -123,6 +123,20 @@ def test_cancelling_ends_the_script_on_the_far_side(
     assert [state for state, _ in states(receiver)] == ['cancelled']
 
 
+def test_a_receiver_that_is_killed_midway_is_lost(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.todo(WAIT)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    for pid in receiver.supervisors():
+        os.kill(pid, signal.SIGKILL)
+    (end,) = verdict.among(push.finish().remote)
+    assert (end.state, end.detail) == ('lost', 'the receiver was killed')
+    assert [state for state, _ in states(receiver)] == ['lost']
+
+
 @pytest.mark.once
 def test_what_a_killed_server_has_left_running_can_be_cancelled(
     receiver: Receiver, clone: Clone
