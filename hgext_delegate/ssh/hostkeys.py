@@ -28,11 +28,6 @@ TYPES = (
 _MAGIC = b'SSHKRL\n\0'
 
 
-def key_type(algorithm: str) -> str:
-    '''the type of the keys that sign with ``algorithm``, by RFC 8332'''
-    return 'ssh-rsa' if algorithm.startswith('rsa-') else algorithm
-
-
 class HostKeyPolicy:
     '''the keys that are known for one host: pinned ones, or files
 
@@ -65,7 +60,9 @@ class HostKeyPolicy:
             known = set(
                 knownhosts.keytypes(self._files, host.keyname, host.keyport)
             )
-        return tuple(sorted(algorithms, key=lambda a: key_type(a) not in known))
+        if 'ssh-rsa' in known:
+            known |= {'rsa-sha2-512', 'rsa-sha2-256'}  # RFC 8332
+        return tuple(sorted(algorithms, key=lambda name: name not in known))
 
     def check(self, blob: bytes) -> None:
         '''judge the key that the host shows. Raises SessionError'''
