@@ -125,7 +125,10 @@ def newest(
     ones never do. None when there is none. Raises what Mercurial raises for a
     revset that cannot be evaluated.
     '''
-    served = repo.filtered(b'served')
+    served = repo.unfiltered().filtered(b'served')
+    # File patterns are relative to the root, whatever folder the process is
+    # in. This view is a new object, so nobody else is affected.
+    object.__setattr__(served, 'getcwd', bytes)
     if pushed is None:
         pushed = range(len(repo.unfiltered()))
     if isinstance(pushed, range):
