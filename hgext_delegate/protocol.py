@@ -25,6 +25,9 @@ TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
 ID = re.compile('[0-9a-f]{32}')
 
+# of JSON's own text: an escaped quote or backslash, $, ` and !
+_ACTIVE = re.compile(r'\\["\\]|[$`!]')
+
 DEPLOY = 'deploy'
 CANCEL = 'cancel'
 STATUS = 'status'
@@ -77,7 +80,7 @@ def compose(
     sent: list[dict[str, Any]] = []
     room = MAX_PUSHES
     for push in reversed(pushes):
-        room -= len(json.dumps(push))
+        room -= len(text(push))
         if room < 0:
             break
         sent.insert(0, push)
@@ -85,7 +88,7 @@ def compose(
         'protocol': PROTOCOL,
         'id': row.id,
         'target': row.target,
-        'repository': {k: _valid(text) for k, text in repository.items()},
+        'repository': {k: _utf8(word) for k, word in repository.items()},
         'node': row.node,
         'previous': row.previous,
         'pushes': sent,
@@ -99,13 +102,29 @@ def _request(target: str, what: str) -> str:
     return 'hg-delegate %d %s %s' % (PROTOCOL, target, what)
 
 
+def text(content: Any) -> str:
+    '''``content`` as JSON of which a shell runs nothing
+
+    Scripts may hand their standard input to a shell by mistake. What POSIX
+    shells, PowerShell or fish act on inside double quotes is spelled \\u00XX,
+    and so is a quote itself: for PowerShell a backslash does not escape it.
+    '''
+    return _ACTIVE.sub(
+        lambda found: f'\\u{ord(found[0][-1]):04x}', json.dumps(content)
+    )
+
+
 def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode('ascii') + b'\n'
+    return text(content).encode('ascii') + b'\n'
 
 
-def _valid(text: str) -> str:
-    # a path may hold bytes that are no UTF-8, which no other JSON reader takes
-    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+def _utf8(word: str) -> str | None:
+    # no JSON reader but Python's takes other bytes
+    try:
+        word.encode('utf-8')
+    except UnicodeEncodeError:
+        return None
+    return word
 
 
 # parsing: what a receiver is asked

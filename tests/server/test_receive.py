@@ -94,6 +94,9 @@ def test_what_the_server_side_composes_is_read() -> None:
     assert (order.id, order.target, order.node) == (Row.id, 'blog', NODE)
     assert (order.previous, order.pusher) == (None, 'bob')
     assert order.data == composed
+    # a path that is not UTF-8 is not told wrongly
+    named = json.loads(composed)['repository']
+    assert named == {'name': 'r', 'root': None}
     by_hand = protocol.parse_deploy(protocol.compose(place, Row, []), DEPLOY)
     assert by_hand.pusher is None
     many = [{**protocols.PUSH, 'url': 'é' * 1000} for _ in range(1000)]
