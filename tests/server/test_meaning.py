@@ -133,3 +133,44 @@ def test_a_target_counts_from_the_moment_it_is_written(
         clone.commit()
         assert not verdict.among(clone.push(url).remote)
     assert nodes(world) == [node]
+
+
+def test_a_closed_head_does_not_go_live(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    """A feature branch is merged and then closed, in one push."""
+    base = ready.commit()
+    ready.commit(files={'default': 'more'})
+    ready.hg('update', base)
+    ready.hg('branch', 'feature')
+    feature = ready.commit(files={'feature': 'new'})
+    ready.hg('update', 'default')
+    ready.hg('merge', 'feature')
+    merged = ready.commit(message='merge')
+    ready.hg('update', '-C', feature)
+    ready.commit('--close-branch', files={'feature': 'closed'})
+    ready.push('--new-branch')
+    assert nodes(world) == [merged]
+
+
+def test_a_closed_head_comes_before_what_is_no_head(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit()
+    closing = ready.commit('--close-branch')
+    ready.push()
+    assert nodes(world) == [closing]
+
+
+def test_a_head_comes_before_a_newer_changeset_that_is_none(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more='blog:when = branch(default)\n'))
+    base = clone.commit()
+    head = clone.commit()
+    clone.hg('update', base)
+    clone.commit(files={'other': 'older'})  # newer, and not a head
+    clone.hg('branch', 'feature')
+    clone.commit(files={'other': 'newer'})
+    clone.push('--new-branch', '-f')
+    assert nodes(world) == [head]
