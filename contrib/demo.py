@@ -48,6 +48,8 @@ blog = ssh://hg-blog@127.0.0.1:{port}
 STEP = 1  # seconds
 DEPLOY = f"""\
 # hg asked for: hg-delegate 1 blog NODE
+read -r json
+exec </dev/null
 node=${{SSH_ORIGINAL_COMMAND##* }}
 rm -rf new
 hg -R ../hg/blog archive -r "$node" new || exit 1

@@ -9,6 +9,7 @@ a pusher can name is data inside the object and nowhere else.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import time
@@ -26,6 +27,10 @@ TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 # Mercurial means no changeset by 40 zeroes, nor by 40 times f.
 NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
 ID = re.compile('[0-9a-f]{32}')
+_RFC_3339 = '%Y-%m-%dT%H:%M:%SZ'
+
+# of JSON's own text: an escaped quote or backslash, $, ` and !
+_ACTIVE = re.compile(r'\\["\\]|[$`!]')
 
 DEPLOY = 'deploy'
 CANCEL = 'cancel'
@@ -59,9 +64,8 @@ def standby(target) -> str:
     Where its input ends without one there is nothing to do. '' where there is
     no receiver: a plain script runs for whatever is asked.
     '''
-    if not target.receiver or target.command:
-        return ''
-    return _request(target.name, STANDBY)
+    known = target.receiver and not target.command
+    return _request(target.name, STANDBY) if known else ''
 
 
 def compose_cancel(target: str, id: str) -> tuple[str, bytes]:
@@ -75,26 +79,21 @@ def compose(
     '''the object of protocol 1 for ``target``, one line of ASCII
 
     ``row`` has the journal's ``id``, ``node``, ``previous`` and ``attempt``.
-    ``pushes`` are in push order; the newest that fit are sent,
-    and ``omitted`` counts the others.
+    ``pushes`` are in push order; of many the newest that fit are sent.
     '''
-    sent: list[dict[str, Any]] = []
-    room = MAX_PUSHES
-    for push in reversed(pushes):
-        room -= len(json.dumps(push))
-        if room < 0:
-            break
-        sent.insert(0, push)
+    sizes = itertools.accumulate(len(text(push)) for push in reversed(pushes))
+    fit = itertools.takewhile(lambda size: size <= MAX_PUSHES, sizes)
+    count = sum(1 for _size in fit)
     content = {
         'protocol': PROTOCOL,
         'id': row.id,
         'target': target.name,
-        'repository': {k: _valid(text) for k, text in repository.items()},
+        'repository': {k: _utf8(word) for k, word in repository.items()},
         'node': row.node,
         'previous': row.previous,
-        'pushes': sent,
+        'pushes': pushes[len(pushes) - count :],
         'attempt': row.attempt,
-        'omitted': len(pushes) - len(sent),
+        'omitted': len(pushes) - count,
     }
     return _line(content)
 
@@ -103,13 +102,24 @@ def _request(target: str, what: str) -> str:
     return 'hg-delegate %d %s %s' % (PROTOCOL, target, what)
 
 
+def text(content: Any) -> str:
+    '''``content`` as JSON of which a shell runs nothing
+
+    Scripts may hand their standard input to a shell by mistake. What POSIX
+    shells, PowerShell or fish act on inside double quotes is spelled \\u00XX,
+    and so is a quote itself: for PowerShell a backslash does not escape it.
+    '''
+    dumped = json.dumps(content)
+    return _ACTIVE.sub(lambda at: f'\\u{ord(at[0][-1]):04x}', dumped)
+
+
 def _line(content: dict[str, Any]) -> bytes:
-    return json.dumps(content).encode('ascii') + b'\n'
+    return text(content).encode('ascii') + b'\n'
 
 
-def _valid(text: str) -> str:
-    # a path may hold bytes that are no UTF-8, which no other JSON reader takes
-    return text.encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+def _utf8(word: str) -> str | None:
+    # no JSON reader but Python's takes other bytes
+    return None if re.search('[\ud800-\udfff]', word) else word
 
 
 # parsing: what a receiver is asked
@@ -238,7 +248,7 @@ def _parse(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
             data.decode('utf-8'),
             object_pairs_hook=_once,
             parse_int=_number,
-            parse_constant=_no_constant,
+            parse_constant=_number,
         )
     except UnicodeDecodeError:
         raise RequestError('the object is not UTF-8') from None
@@ -253,9 +263,7 @@ def _parse(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
     return content
 
 
-def _check(
-    content: dict[str, Any], where: str, kinds: Mapping[str, str]
-) -> None:
+def _check(content: dict, where: str, kinds: Mapping[str, str]) -> None:
     # What is not named may be there: a newer server says more.
     for name, kind in kinds.items():
         if name not in content:
@@ -273,14 +281,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _number(text: str) -> int:
-    # Python <= 3.10 takes minutes for a number of a million digits.
+    # Python <= 3.10 takes minutes for one of a million digits. NaN is none.
     if len(text) > 20:
         raise RequestError('the object has a number of %d digits' % len(text))
     return int(text)
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError('it has %s' % text)
 
 
 def shown(text: str) -> str:
@@ -309,12 +313,7 @@ def compose_status(id: str, row) -> bytes:
         names = ('target', 'state', 'status', 'signal', 'reason', 'number')
         told = {name: getattr(row, name) for name in names}
         told['node'] = row.node or None
-        told['began'], told['ended'] = _time(row.began), _time(row.ended)
+        for name in ('began', 'ended'):
+            moment = time.gmtime(getattr(row, name))
+            told[name] = getattr(row, name) and time.strftime(_RFC_3339, moment)
     return _line({'protocol': PROTOCOL, 'id': id, **told})
-
-
-def _time(seconds: float | None) -> str | None:
-    # RFC 3339
-    if seconds is None:
-        return None
-    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(seconds))

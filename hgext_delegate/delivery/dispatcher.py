@@ -8,7 +8,6 @@ gets values, and no object of Mercurial's.
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -52,7 +51,7 @@ class Dispatcher:
         Raises JournalError.
         '''
         try:
-            self._record(outbox.read(self.repo), entry.sequence)
+            self._record(outbox.read(self.repo), entry)
         except journalmod.JournalError as exc:
             if not exc.damaged:
                 raise
@@ -60,7 +59,7 @@ class Dispatcher:
             self.printer.warn(*wording.of_error(exc))
             self.journal.close()
             self.journal = journalmod.open(self.paths.journal, self.paths.mode)
-            self._record(outbox.read(self.repo), entry.sequence)
+            self._record(outbox.read(self.repo), entry)
         found = [
             (t, self.journal.find(t.name, entry.txn)) for t in self.targets
         ]
@@ -68,25 +67,30 @@ class Dispatcher:
 
     def record_all(self) -> None:
         '''make a delegation of each push whose transaction is complete'''
-        self._record(outbox.committed(self.repo), sys.maxsize)
+        self._record(outbox.committed(self.repo))
 
-    def _record(self, box: outbox.Outbox, until: int) -> None:
-        '''make a delegation of each push up to the sequence ``until``
+    def _record(
+        self, box: outbox.Outbox, own: outbox.Entry | None = None
+    ) -> None:
+        '''make a delegation of each push up to ``own``, that of this hook
 
         The changesets of a later push may not be there yet: its own hook
         records it.
         '''
         for entry in box.entries:
-            if entry.sequence > until:
+            if own and entry.sequence > own.sequence:
                 continue
             known = self.journal.known(entry.txn)
             for target in self.targets:
                 key = (entry.txn, target.name)
                 if target.name in entry.targets and key not in known:
-                    self._record_one(target, entry)
+                    self._record_one(target, entry, own)
 
     def _record_one(
-        self, target: targetsmod.Target, entry: outbox.Entry
+        self,
+        target: targetsmod.Target,
+        entry: outbox.Entry,
+        own: outbox.Entry | None,
     ) -> None:
         pushed = selection.brought(
             self.repo, entry.push, entry.moved, target.trigger
@@ -94,12 +98,23 @@ class Dispatcher:
         if pushed is None:
             return
         node = self._newest(target, pushed)
-        if node is None:
-            self.journal.unmatched(target.name, entry.txn)
-        elif node:
+        if node:
             who = entry.push['pusher']
             push = (entry.txn, entry.sequence)
             self.journal.record(target.name, node, who, *push)
+        elif node is None and (entry == own or self._is_over(target, entry)):
+            self.journal.unmatched(target.name, entry.txn)
+
+    def _is_over(self, target: targetsmod.Target, entry: outbox.Entry) -> bool:
+        '''whether ``target`` has all of ``entry`` already
+
+        Until then the push stays, where its own hook has not found that it is
+        for no target: another configuration may give another answer.
+        '''
+        last = self.journal.last(target.name, delegation.SUCCEEDED)
+        return last is not None and all(
+            self.history.is_ancestor(node, last.node) for node in entry.nodes
+        )
 
     def newest(self, target: targetsmod.Target) -> str | None:
         '''the newest changeset of the repository that is for ``target``

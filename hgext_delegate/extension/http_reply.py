@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mercurial import bundle2, exchange, extensions, wireprotoserver
+from mercurial import bundle2, exchange, extensions, hg, wireprotoserver
 
 from .. import errors
 from ..report import follower as followermod, printer, wording
@@ -32,6 +32,8 @@ HEARTBEAT = 10.0
 @functools.cache
 def install() -> None:
     '''send the replies of this process while they are made; only once'''
+    # hgweb keeps a repository object until one of these files has changed
+    hg.foi.append(('path', b'hgrc'))
     extensions.wrapfunction(exchange, 'unbundle', _unbundle)
     extensions.wrapfunction(wireprotoserver, 'handlewsgirequest', _handle)
 

@@ -119,25 +119,48 @@ def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
 def newest(
     repo, when: bytes | None, pushed: Iterable[int] | None
 ) -> str | None:
-    '''the newest changeset in the revset ``when``, as 40 hex digits
+    '''the changeset to deploy in the revset ``when``, as 40 hex digits
 
-    Only revisions in ``pushed`` count (None: all of them); hidden and secret
-    ones never do. None when there is none. Raises what Mercurial raises for a
-    revset that cannot be evaluated.
+    An open head of ``pushed`` counts before a closed head, a head before
+    other changesets, then the newest. Only revisions in ``pushed`` count
+    (None: all of them); hidden and secret ones never do. None when there is
+    none. Raises what Mercurial raises for a revset that cannot be evaluated.
     '''
-    served = repo.filtered(b'served')
+    served = repo.unfiltered().filtered(b'served')
+    # File patterns are relative to the root, whatever folder the process is
+    # in. This view is a new object, so nobody else is affected.
+    object.__setattr__(served, 'getcwd', bytes)
     if pushed is None:
         pushed = range(len(repo.unfiltered()))
+    hidden = served.changelog.filteredrevs
     if isinstance(pushed, range):
+        descending: Iterable[int] = reversed(pushed)
         revs = smartset.spanset(served, pushed.start, pushed.stop)
     else:
-        hidden = served.changelog.filteredrevs
+        descending = sorted(pushed, reverse=True)
         revs = smartset.baseset([rev for rev in pushed if rev not in hidden])
+    visible = (rev for rev in descending if rev not in hidden)
     if when is not None:
         # with the aliases of the configuration, as on the command line
         lookup = revset.lookupfn(served)
         revs = revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
     # the order is lazy: of a large push only the newest are looked at
     revs.sort(reverse=True)
-    rev = revs.first()
+    closed = None
+    for rev in _heads(served.changelog, visible):
+        if rev in revs:
+            if not served[rev].closesbranch():
+                return push.hexnode(served.changelog.node(rev))
+            closed = rev if closed is None else closed
+    rev = revs.first() if closed is None else closed
     return None if rev is None else push.hexnode(served.changelog.node(rev))
+
+
+def _heads(changelog, descending: Iterable[int]) -> Iterator[int]:
+    '''those of the revisions that have no child among them'''
+    parents: set[int] = set()
+    for rev in descending:
+        if rev not in parents:
+            yield rev
+        parents.discard(rev)
+        parents.update(changelog.parentrevs(rev))
