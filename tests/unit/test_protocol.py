@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from hgext_delegate import protocol
 
 ROW = types.SimpleNamespace(
-    id='ab' * 16, target='blog', node='12' * 20, previous=None, attempt=1
+    id='ab' * 16, name='blog', node='12' * 20, previous=None, attempt=1
 )
 PIECES = st.sampled_from(
     [
