@@ -246,6 +246,10 @@ class Clone:
         try:
             with open(self._join(_NODE)) as file:
                 last = file.read()
+            written = os.stat(self._join(_NODE)).st_mtime_ns
+            if os.stat(self._join('dirstate')).st_mtime_ns < written:
+                # as the last update has left it
+                return []
         except FileNotFoundError:
             return []
         here = self._ask('log', '-r', '.', '-T', '{node}').decode('ascii')
