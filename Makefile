@@ -1,4 +1,4 @@
-# make test    lint and every test; all that touches what Mercurial and
+# make test    lint, the demo and every test; all that touches what Mercurial and
 #              paramiko offer with both supported releases of them
 # make help    the other targets
 #
@@ -41,7 +41,7 @@ MATRIX_ARGS :=
 .PHONY: demo bench clean debian pypi pot test-matrix
 
 help:
-	@echo 'make test         lint, then each test; with both Mercurials but'
+	@echo 'make test         lint, the demo, each test; with both Mercurials but'
 	@echo '                  for those that are marked once'
 	@echo 'make test-all     lint, then the whole suite with both Mercurials'
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
@@ -59,11 +59,11 @@ help:
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
 
-test: lint debian pypi
+test: lint debian pypi demo
 	$(DEBIAN) pytest $(WORKERS) -m 'not once' $(PYTEST_ARGS)
 	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
 
-test-all: lint test-debian test-pypi
+test-all: lint demo test-debian test-pypi
 
 test-debian: debian
 	$(DEBIAN) pytest $(WORKERS) $(PYTEST_ARGS)

@@ -44,6 +44,9 @@ hgext_delegate =
 
 [delegate]
 blog = ssh://hg-blog@127.0.0.1:{port}
+# here all accounts are one, which may have a home and keys of its own
+blog:identity = ~/.ssh/id_ed25519
+blog:knownhosts = ~/.ssh/known_hosts
 """
 STEP = 1  # seconds
 DEPLOY = f"""\
