@@ -4,9 +4,11 @@
 command          the options on its command line
 server           one session with the server account
 supervisor       a process of its own, which runs one delegation
-run              what is kept of each delegation
+run              the record of what was run
 clone            the clone that it brings to a changeset
-request          what the script is told
+failure          why that failed, in our words
+hg_command       a command of Mercurial's in this process
+environment      what the script is told
 process          a process, and the end of all that it starts
 authorized_keys  the file into which --install writes
 '''

@@ -20,7 +20,7 @@ from typing import Any
 
 from .. import errors, protocol
 from ..state import delegation, journal
-from . import clone as clonemod, process, request, run
+from . import clone as clonemod, environment, process, run
 
 _PAUSE = 0.05
 # How often it is looked whether a run was cancelled, in seconds.
@@ -218,8 +218,8 @@ class Supervisor:
     def _run_script(self, row: delegation.Delegation) -> int:
         script = self._work.script
         path = self._runs.object(row.id)
-        told = request.variables(self._deploy, path)
-        environ = request.environment({**self._work.environ, **told})
+        told = environment.variables(self._deploy, path)
+        environ = environment.whole({**self._work.environ, **told})
         try:
             # First: an id whose script may have begun is never run again.
             claimed = self._runs.claim(row, self._deploy.previous)

@@ -71,6 +71,8 @@ class Delegation:
     cancelled_by: str | None
 
 
+# The words stand in the SQL of the journal as well. A version that does not
+# know one takes its row for damage: MIGRATIONS has the journal's version.
 _STATES = {*OPEN, *RUN, SUPERSEDED}
 _KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
 _TYPES = [

@@ -22,7 +22,7 @@ JournalError = sqlite_file.JournalError
 
 _ABANDONED = 'the server process was killed, or could not record the end'
 # in SQL: something is left to do
-OPEN = "state IN ('pending', 'running')"
+OPEN_SQL = "state IN ('pending', 'running')"
 
 
 def open(path: str, mode: int | None = None) -> Journal:
@@ -155,7 +155,9 @@ class Journal:
 
     def settled(self, txns: Iterable[str]) -> set[tuple[str, str]]:
         '''the (txn, target) of ``txns`` with nothing left to do'''
-        return {key for txn in txns for key in self._keys(txn, 'NOT ' + OPEN)}
+        return {
+            key for txn in txns for key in self._keys(txn, 'NOT ' + OPEN_SQL)
+        }
 
     def known(self, txn: str) -> set[tuple[str, str]]:
         '''the (txn, target) of ``txn`` that a hook has recorded'''

@@ -28,7 +28,7 @@ def prune(
         last = journal.last(name, delegation.SUCCEEDED)
         rows = journal.db.select(
             'SELECT number, id FROM (SELECT * FROM delegation '
-            'WHERE target = ? AND NOT ' + journalmod.OPEN + ' '
+            'WHERE target = ? AND NOT ' + journalmod.OPEN_SQL + ' '
             'ORDER BY number DESC LIMIT -1 OFFSET ?) '
             'WHERE number <> ? AND coalesce(sequence, 0) < ?',
             *(name, keep, last.number if last else 0, first),
@@ -47,7 +47,7 @@ def prune_all(journal: journalmod.Journal, keep: int) -> list[str]:
     ids of those that are forgotten'''
     rows = journal.db.select(
         'SELECT number, id FROM delegation '
-        'WHERE NOT ' + journalmod.OPEN + ' '
+        'WHERE NOT ' + journalmod.OPEN_SQL + ' '
         'ORDER BY number DESC LIMIT -1 OFFSET ?',
         keep,
     )

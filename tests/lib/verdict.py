@@ -1,7 +1,6 @@
 """What the last line of a delegation says, in one place.
 
-A test compares what was said with what it expects, so that other words touch
-this file alone:
+A test compares what was said with what it expects:
 
     assert verdict.last(push) == verdict.deployed(node)
     assert verdict.lost('connection closed') in verdict.among(push.remote)

@@ -15,7 +15,7 @@ from repositories import Repository
 from world import World
 
 from hgext_delegate import protocol
-from hgext_delegate.receiver import request as requestmod
+from hgext_delegate.receiver import environment
 
 NODE = '0123456789abcdef' * 2 + '01234567'
 BLOG = types.SimpleNamespace(name='blog', command=None)
@@ -210,14 +210,14 @@ def test_any_value_of_a_field_is_refused_or_read(value: Any, name: str) -> None:
     except protocol.RequestError as refused:
         assert refused.reason.isprintable()
     else:
-        told = requestmod.variables(order, '/x')
+        told = environment.variables(order, '/x')
         assert (told['HG_NODE'], told['DELEGATE_TARGET']) == (NODE, 'blog')
 
 
 @given(st.text())
 def test_the_pusher_is_one_line_of_text(name: str) -> None:
     order = protocol.Deploy('ab' * 16, 'blog', NODE, None, name, b'')
-    told = requestmod.variables(order, '/x')['DELEGATE_PUSHER']
+    told = environment.variables(order, '/x')['DELEGATE_PUSHER']
     assert len(told.encode()) <= 4000
     assert '\0' not in told and len(told.splitlines()) <= 1
 

@@ -36,7 +36,7 @@ def variables(deploy: protocol.Deploy, path: str) -> dict[str, str]:
     }
 
 
-def environment(told: Mapping[str, str]) -> dict[str, str]:
+def whole(told: Mapping[str, str]) -> dict[str, str]:
     '''all that a script finds: ``told``, and nothing of the session's'''
     user = pwd.getpwuid(os.geteuid())
     environ = {
