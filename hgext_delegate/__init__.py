@@ -12,7 +12,7 @@ runs there, and what it prints reaches the pusher line by line::
 
   [delegate]
   blog = ssh://hg-blog@localhost
-  blog:when = branch(default)
+  blog:when = present(branch(default))
 
 The hook installs itself. The classic line works too, with the extension
 enabled or without, and both together delegate once::
