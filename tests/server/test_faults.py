@@ -30,6 +30,8 @@ UP, DOWN = 0, 1  # from us to sshd, and back
 OUTPUT = b''.join(b'line %d of the deploy\n' % number for number in range(5))
 OBJECT = b'{"protocol": 1, "id": "0123456789abcdef"}\n'
 SCRIPT = 'for i in 0 1 2 3 4; do echo line $i of the deploy; done; cat >&2'
+# with something that it leaves running, which has its output open
+LEFT = f'sleep 8 & {SCRIPT}'
 Outcome = tuple[str, bytes]
 
 
@@ -101,13 +103,16 @@ class Proxy:
 @pytest.fixture(scope='module')
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[loopback.Sshd]:
     server = loopback.Sshd(tmp_path_factory.mktemp('sshd'))
-    key = loopback.public(server.identity)
-    server.authorize(f'restrict,command="{SCRIPT}" {key}')
     yield server
     server.close()
 
 
-def deploy(sshd: loopback.Sshd, proxy: Proxy) -> Outcome:
+def force(sshd: loopback.Sshd, script: str) -> None:
+    key = loopback.public(sshd.identity)
+    sshd.authorize(f'restrict,command="{script}" {key}')
+
+
+def deploy(sshd: loopback.Sshd, proxy: Proxy, patience: float = 1) -> Outcome:
     """One deploy through PROXY: what became of it, and what was shown."""
     heard = {1: b'', 2: b''}
 
@@ -129,8 +134,8 @@ def deploy(sshd: loopback.Sshd, proxy: Proxy) -> Outcome:
                 OBJECT,
                 receive,
                 lambda: None,
-                idle_timeout=1,
-                timeout=5,
+                idle_timeout=patience,
+                timeout=4 + patience,
             )
         outcome = 'succeeded' if end.status == 0 else 'failed'
     except session.Expired:
@@ -144,8 +149,10 @@ def deploy(sshd: loopback.Sshd, proxy: Proxy) -> Outcome:
     return outcome, heard[1] + heard[2]
 
 
-def attempt(sshd: loopback.Sshd, case: tuple[str, int, int]) -> str:
-    outcome, heard = deploy(sshd, Proxy(sshd.port, *case))
+def attempt(
+    sshd: loopback.Sshd, case: tuple[str, int, int], patience: float
+) -> str:
+    outcome, heard = deploy(sshd, Proxy(sshd.port, *case), patience)
     if outcome == 'succeeded':
         assert heard == OUTPUT + OBJECT, case
     return outcome
@@ -164,16 +171,21 @@ def cases(lengths: list[int]) -> list[tuple[str, int, int]]:
     return chosen.sample(every, int(SAMPLE))
 
 
+@pytest.mark.parametrize(('script', 'patience'), [(SCRIPT, 1), (LEFT, 4)])
 def test_no_fault_at_any_byte_makes_a_success_or_text_of_its_own(
-    sshd: loopback.Sshd,
+    sshd: loopback.Sshd, script: str, patience: float
 ) -> None:
+    force(sshd, script)
     clean = Proxy(sshd.port)
-    assert deploy(sshd, clean) == ('succeeded', OUTPUT + OBJECT)
+    assert deploy(sshd, clean, patience) == ('succeeded', OUTPUT + OBJECT)
     outcomes: collections.Counter[tuple[str, int, str]] = collections.Counter()
     wanted = cases(clean.passed)
+    if script == LEFT:
+        # each takes three seconds
+        wanted = wanted[::4]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         for case, outcome in zip(
-            wanted, pool.map(lambda case: attempt(sshd, case), wanted)
+            wanted, pool.map(lambda case: attempt(sshd, case, patience), wanted)
         ):
             outcomes[case[0], case[1], outcome] += 1
     assert sum(outcomes.values()) == len(wanted)
