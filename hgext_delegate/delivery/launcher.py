@@ -75,7 +75,7 @@ class Launcher:
         return followers
 
     def run_detached(self, jobs: dispatchermod.Jobs) -> bool:
-        '''delegate in a process of its own and follow it'''
+        '''delegate in a process of its own and follow it; as run() does'''
         followers = self.detach(jobs)
         good = self._follow(followers, threading.Event())
         return good and len(followers) == len(jobs)

@@ -62,14 +62,15 @@ def move(ui, repo, hooktype, source=None, node=None, **kwargs) -> bool:
     if source not in SOURCES or node:
         return False
     hookargs = dict(kwargs, source=source)
-    return not _push_hooks().deliver(ui, repo.unfiltered(), hookargs)
+    _push_hooks().deliver(ui, repo.unfiltered(), hookargs)
+    return False
 
 
 def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
     '''changegroup: delegate what was pushed, and what still waits
 
-    True, which Mercurial mentions and otherwise ignores, if something went
-    wrong. The push has succeeded in any case.
+    Never true, for which Mercurial would warn of a hook that failed: the push
+    has succeeded in any case, and our own last line says the rest.
     '''
     if hooktype != b'changegroup':
         raise error.Abort(
@@ -79,4 +80,5 @@ def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
     if source not in SOURCES:
         return False
     hookargs = dict(kwargs, source=source)
-    return not _push_hooks().deliver(ui, repo.unfiltered(), hookargs)
+    _push_hooks().deliver(ui, repo.unfiltered(), hookargs)
+    return False

@@ -115,8 +115,8 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
     )
 
 
-def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
-    '''delegate the push of a changegroup hook; False if something went wrong'''
+def deliver(ui, repo, hookargs: dict[str, Any]) -> None:
+    '''delegate the push of a changegroup hook; what goes wrong is said'''
     printer = printermod.Printer(ui)
     entry = None
     try:
@@ -126,12 +126,11 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
         done = getattr(repo, '_delegated', None) == txn
         repo._delegated = txn
         if entry and not done:
-            return _delegate(ui, repo, entry)
-        if not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
+            _delegate(ui, repo, entry)
+        elif not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
             moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
             if _concerned(repo, moves):
                 printer.say(wording.SKIPPED)
-        return True
     except (files.FolderError, journal.JournalError) as exc:
         # The push stays in the outbox, and is delegated by the next one.
         for name in entry.targets if entry else ():
@@ -139,10 +138,9 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> bool:
             printer.warn(wording.of(name, line), *hints)
     except OSError as exc:
         printer.warn(*wording.of_error(exc))
-    return False
 
 
-def _delegate(ui, repo, entry: outbox.Entry) -> bool:
+def _delegate(ui, repo, entry: outbox.Entry) -> None:
     with launchermod.open(ui, repo) as launcher:
         dispatcher = launcher.dispatcher
         jobs = dispatcher.jobs(entry)
@@ -155,13 +153,13 @@ def _delegate(ui, repo, entry: outbox.Entry) -> bool:
         if broadcasts is not None:
             # the reply tells the rest
             broadcasts.append((dispatcher.paths, launcher.detach(jobs)))
-            return not dispatcher.config_errors.found
+            return
         # what may end before the delegation does
         leaves = entry.push['source'] == 'push'
         leaves = leaves or entry.push['url'].startswith('remote:http')
-        good = launcher.run_detached(jobs) if leaves else launcher.run(jobs)
+        run = launcher.run_detached if leaves else launcher.run
+        run(jobs)
         dispatcher.prune()
-        return good and not dispatcher.config_errors.found
 
 
 def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:

@@ -119,8 +119,8 @@ class Follower:
             self._detailed = attempt
             waited = max(0.0, runs.began - runs.created)
             self.printer.note(self._of(wording.attempt(runs, waited)))
-        if self._reader is None:
-            with contextlib.suppress(OSError):  # it may not have begun
+        if self._reader is None and runs.began is not None:
+            with contextlib.suppress(OSError):  # there may be none yet
                 self._read_from(output_log.Reader(self.paths.log(runs.id)))
 
     def _read(self) -> bool:

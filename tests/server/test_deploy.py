@@ -85,6 +85,8 @@ def test_a_failed_deploy_is_said_last_and_leaves_the_push_alone(
     assert push.returncode == 0
     said = [line for line in push.remote if line.startswith(b'delegate: blog:')]
     assert verdict.read(said[-1]) == verdict.failed('exit status 3')
+    # our last line says all
+    assert not [line for line in push.remote if b'hook failed' in line]
     hints = push.remote[push.remote.index(said[-1]) + 1 :][:2]
     assert hints == [
         b"('hg delegate-log 1' on the server shows more)",
