@@ -66,8 +66,7 @@ _INVISIBLE = re.compile(
 )
 _BAD_BYTES = re.compile('[\udc80-\udcff]+')
 
-# U+200C and U+200D spell words (Persian, Hindi) and join emoji. The m that
-# ends a colour is no letter.
+# they spell Persian words and join emoji; the m of a colour is no letter
 JOINERS = '\u200c\u200d'
 _COLOR = re.compile('\x1b[^m]*m')
 _JOINERS = re.compile(f'(\x1b[^m]*m)?([{JOINERS}]+)')
@@ -101,7 +100,7 @@ class Sanitizer:
         self._width = width
         self._decoder = codecs.getincrementaldecoder('utf-8')('surrogateescape')
         self._sequence = ''  # an escape sequence that has not ended yet
-        self._tail = ''  # the last character given out, and joiners after it
+        self._tail = ' '  # the last character given out, and joiners after it
         self._state = bytearray()  # the first `width` bytes since the last CR
         self._state_size = 0
         self._newest: bytes | None = None  # newest ended state, if not shown
@@ -125,7 +124,7 @@ class Sanitizer:
         if _visible(self._present()):
             self._start_state()
             self._continues = True
-            self._tail = ''
+            self._tail = ' '
         self._newest = None
         self._shown = line
         return [line]
@@ -143,8 +142,7 @@ class Sanitizer:
     def _clean(self, data: bytes, final: bool = False) -> bytes:
         '''safe UTF-8 in which only CR and LF still mean something'''
         waiting = self._sequence or self._decoder.getstate()[0]
-        waiting = waiting or self._tail[1:]
-        if not waiting and data.translate(_PLAIN) == data:
+        if not (waiting or self._tail[1:]) and data.translate(_PLAIN) == data:
             self._tail = data[-1:].decode('ascii') or self._tail
             return data
         text = self._sequence + self._decoder.decode(data, final)
@@ -157,15 +155,12 @@ class Sanitizer:
         return self._joined(text).encode('utf-8')
 
     def _joined(self, text: str) -> str:
-        '''``text`` without stray joiners; those at its end wait for more'''
+        '''``text`` without stray joiners; two at its end wait for more'''
         text = self._tail + text
         body = text.rstrip(JOINERS)
-        # two are enough to know that none of them stays
-        joiners = text[len(body) :][:2]
-        is_color = _COLOR.fullmatch(body[body.rfind('\x1b') :])
-        given = len(self._tail.rstrip(JOINERS))
-        self._tail = (' ' if is_color else body[-1:] or ' ') + joiners
-        return without_stray_joiners(body)[given:]
+        color = _COLOR.fullmatch(body, max(body.rfind('\x1b'), 0))
+        self._tail = (' ' if color else body[-1]) + text[len(body) :][:2]
+        return without_stray_joiners(body)[1:]
 
     def _cut(self, clean: bytes) -> list[bytes]:
         first, *others = clean.split(b'\n')
