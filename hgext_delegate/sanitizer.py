@@ -18,6 +18,7 @@ from __future__ import annotations
 import codecs
 import functools
 import re
+import unicodedata
 
 RESET = b'\x1b[0m'
 
@@ -59,11 +60,16 @@ _UNFINISHED = re.compile(
 # since unicodedata is as old as its Python and a terminal may be newer
 _INVISIBLE = re.compile(
     '[\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160'
-    '\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164'
+    '\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u3164'
     '\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f'
     '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+'
 )
 _BAD_BYTES = re.compile('[\udc80-\udcff]+')
+
+# they spell Persian words and join emoji; the m of a colour is no letter
+JOINERS = '\u200c\u200d'
+_COLOR = re.compile('\x1b[^m]*m')
+_JOINERS = re.compile(f'(\x1b[^m]*m)?([{JOINERS}]+)')
 
 # 5, 6 (blink) and 8 (conceal) are out. So are the fonts, 10 to 20: on a Linux
 # console 11 and 12 change how all later bytes are read, and 0 does not undo it
@@ -94,6 +100,7 @@ class Sanitizer:
         self._width = width
         self._decoder = codecs.getincrementaldecoder('utf-8')('surrogateescape')
         self._sequence = ''  # an escape sequence that has not ended yet
+        self._tail = ' '  # the last character given out, and joiners after it
         self._state = bytearray()  # the first `width` bytes since the last CR
         self._state_size = 0
         self._newest: bytes | None = None  # newest ended state, if not shown
@@ -117,6 +124,7 @@ class Sanitizer:
         if _visible(self._present()):
             self._start_state()
             self._continues = True
+            self._tail = ' '
         self._newest = None
         self._shown = line
         return [line]
@@ -134,7 +142,8 @@ class Sanitizer:
     def _clean(self, data: bytes, final: bool = False) -> bytes:
         '''safe UTF-8 in which only CR and LF still mean something'''
         waiting = self._sequence or self._decoder.getstate()[0]
-        if not waiting and data.translate(_PLAIN) == data:
+        if not (waiting or self._tail[1:]) and data.translate(_PLAIN) == data:
+            self._tail = data[-1:].decode('ascii') or self._tail
             return data
         text = self._sequence + self._decoder.decode(data, final)
         self._sequence = _shortened(_unfinished(text))
@@ -143,7 +152,15 @@ class Sanitizer:
         if not text.isascii():
             text = _INVISIBLE.sub('', text)
             text = _BAD_BYTES.sub(_spelled_out, text)
-        return text.encode('utf-8')
+        return self._joined(text).encode('utf-8')
+
+    def _joined(self, text: str) -> str:
+        '''``text`` without stray joiners; two at its end wait for more'''
+        text = self._tail + text
+        body = text.rstrip(JOINERS)
+        color = _COLOR.fullmatch(body, max(body.rfind('\x1b'), 0))
+        self._tail = (' ' if color else body[-1]) + text[len(body) :][:2]
+        return without_stray_joiners(body)[1:]
 
     def _cut(self, clean: bytes) -> list[bytes]:
         first, *others = clean.split(b'\n')
@@ -211,10 +228,31 @@ class Sanitizer:
         if size + len(reset) <= self._width:
             return line + reset
         line = line[: self._width - _MARK_ROOM]
-        line = line.decode('utf-8', 'ignore').encode('utf-8')
+        line = line.decode('utf-8', 'ignore').rstrip(JOINERS).encode('utf-8')
         line = _SGR_CUT_SHORT.sub(b'', line)
         mark = b' [%d bytes cut]' % (size - len(line))
         return line + _needed_reset(line) + mark
+
+
+def without_stray_joiners(text: str) -> str:
+    '''``text`` with only those joiners that are between letters or emoji'''
+
+    def kept(match: re.Match[str]) -> str:
+        start, end = match.span()
+        sides = text[max(start - 1, 0) : start], text[end : end + 1]
+        joins = end - start == 1 and all(map(_is_joined, sides))
+        return match[0] if joins else match[1] or ''
+
+    return _JOINERS.sub(kept, text)
+
+
+def _is_joined(character: str) -> bool:
+    '''whether it is a letter, a mark on one, or an emoji'''
+    if character.isascii():
+        return character.isalpha()
+    # emoji newer than this Python have no category yet
+    is_emoji = '\U0001f000' <= character <= '\U0001faff'
+    return is_emoji or unicodedata.category(character)[0] in 'LMS'
 
 
 def _unfinished(text: str) -> str:

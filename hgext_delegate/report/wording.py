@@ -16,7 +16,7 @@ from mercurial import encoding, error, pycompat
 from mercurial.i18n import _
 from mercurial.utils import stringutil
 
-from .. import errors
+from .. import errors, sanitizer
 from ..state import delegation
 
 Verdict = tuple[bytes, tuple[bytes, ...]]
@@ -196,5 +196,7 @@ def safe(value: bytes) -> bytes:
 
 def text(value: str) -> bytes:
     '''``value`` for the terminal, without what could steer it'''
-    shown = ''.join(c if c.isprintable() else '?' for c in value)
+    known = sanitizer.JOINERS
+    value = sanitizer.without_stray_joiners(value)
+    shown = ''.join(c if c.isprintable() or c in known else '?' for c in value)
     return shown.encode('utf-8')
