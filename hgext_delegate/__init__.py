@@ -306,6 +306,7 @@ def delegate_cancel(ui, repo, id):
             _(b'first undo changes and remove untracked files in the clone'),
         ),
         (b'', b'clean-ignored', None, _(b'the same, and remove ignored files')),
+        (b'', b'allow-root', None, _(b'let the deploy account be root')),
         (
             b'',
             b'install',

@@ -51,6 +51,7 @@ class Target:
     output_limit: int = _option(parsers.size, 10 * 1024 * 1024)
     receiver: bool = _option(parsers.boolean, False)
     retries: int = _option(parsers.count, 3)
+    allow_root: bool = _option(parsers.boolean, False)
 
     @property
     def url(self) -> str:
@@ -153,6 +154,8 @@ def read(
                 if item in items:
                     parse = field.metadata['parse']
                     fields[field.name] = check(item, parse, items[item])
+        if place and not fields.get('allow_root'):
+            check(name, _check_user, name, place[2])
         if not {name, b'*'} & set(map(owner, errors)):
             targets.append(Target(pycompat.sysstr(name), *place, **fields))
     # one error may be that of several items
@@ -176,6 +179,15 @@ def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:
         raise parsers.InvalidValue(
             _(b"there is no target '%s'") % name,
             _nearest(name, [each for each in items if b':' not in each]),
+        )
+
+
+def _check_user(name: bytes, user: str | None) -> None:
+    if user == 'root':
+        raise parsers.InvalidValue(
+            _(b'what is deployed as root could do anything'),
+            _(b"name an account of its own, or set '%s:allow-root = yes'")
+            % name,
         )
 
 

@@ -15,7 +15,7 @@ from mercurial.i18n import _
 from mercurial.utils import urlutil
 
 from ..config import parsers
-from . import authorized_keys, clone, server, supervisor
+from . import authorized_keys, clone, run as runmod, server, supervisor
 
 _STATE = '~/.local/state/hg-delegate'
 _TIMEOUT = b'1h'
@@ -28,6 +28,12 @@ _OWN = ('HGRCPATH',)
 
 def run(ui, opts) -> int:
     '''the command; its exit status is that of the script'''
+    if os.geteuid() == 0 and not opts['allow_root']:
+        server.say(
+            'this account is root: what is deployed could do anything',
+            'use an account of its own, or add --allow-root',
+        )
+        return runmod.EXIT_REFUSED
     if opts['install']:
         _install(ui, opts)
         return 0

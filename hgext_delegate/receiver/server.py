@@ -60,16 +60,16 @@ def serve(folder: str, work: supervisor.Work) -> int:
                 return _cancel(runs, request.target, id)
             return _tell(runs, request.target, id)
     except protocol.RequestError as exc:
-        _say(exc.reason, exc.remedy)
+        say(exc.reason, exc.remedy)
         return run.EXIT_REFUSED
     except BusyError as exc:
-        _say(exc.reason, exc.remedy)
+        say(exc.reason, exc.remedy)
         return run.EXIT_WAITED
     except BrokenPipeError:
         # whoever asked is gone; what was asked for goes on
         return run.EXIT_GOES_ON
     except (OSError, journal.JournalError) as exc:
-        _say(*run.explain(exc, run.folder_of(work.clone.path, folder)))
+        say(*run.explain(exc, run.folder_of(work.clone.path, folder)))
         return run.EXIT_UNPREPARED
 
 
@@ -97,7 +97,8 @@ def _read_input(request: protocol.Request, work: supervisor.Work) -> bytes:
     return data
 
 
-def _say(reason: str, remedy: str = '') -> None:
+def say(reason: str, remedy: str = '') -> None:
+    '''a line of ours to the other side'''
     lines = ['delegate-receive: %s\n' % reason]
     if remedy:
         lines.append('(%s)\n' % remedy)
@@ -110,7 +111,7 @@ def _opened(folder: str, work: supervisor.Work) -> Iterator[run.Runs]:
     runs = run.Runs(folder, work.clone.path)
     try:
         if runs.journal.last_error:
-            _say(*run.explain(runs.journal.last_error, runs.folder))
+            say(*run.explain(runs.journal.last_error, runs.folder))
         yield runs
     finally:
         runs.close()
@@ -124,7 +125,7 @@ def _deploy(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> int:
             row = _follow(runs, deploy)
         if row:
             _leave(row)
-    _say('the receiver is killed whenever it starts')
+    say('the receiver is killed whenever it starts')
     return run.EXIT_LOST
 
 
@@ -245,7 +246,7 @@ def _cancel(runs: run.Runs, target: str, id: str) -> int:
             runs.close_run(id)
             os.close(lock)
         elif time.monotonic() > give_up:
-            _say(
+            say(
                 '%s does not end' % id, 'it is killed, but waits for the kernel'
             )
             return run.EXIT_GOES_ON

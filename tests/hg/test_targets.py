@@ -128,6 +128,15 @@ def test_options_are_read_with_their_units(read: Read) -> None:
     assert blog.hostkey == ('ssh-ed25519 AAAA', 'ssh-rsa BBBB==')
 
 
+def test_root_is_no_deploy_account_unless_that_is_said(read: Read) -> None:
+    targets, (mistake,) = read('blog = ssh://root@h\n')
+    assert not targets
+    assert b'as root could do anything' in mistake.problem
+    assert b"'blog:allow-root = yes'" in mistake.remedy
+    (blog,), mistakes = read('blog = ssh://root@h\nblog:allow-root = yes\n')
+    assert (blog.user, mistakes) == ('root', [])
+
+
 def test_a_star_sets_the_default_and_a_name_overrides_it(read: Read) -> None:
     targets, mistakes = read(
         '*:retries = 7\n*:wait = no\na = ssh://h\na:retries = 1\nb = ssh://h\n'

@@ -8,6 +8,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import accounts
 import pytest
 from accounts import Failed
 from receivers import Receiver, commit
@@ -66,6 +67,26 @@ def test_the_line_is_put_in_once(bare: World) -> None:
     assert [path.name for path in file(bare).parent.iterdir()] == [
         'authorized_keys'
     ]
+
+
+@pytest.mark.skipif(not accounts.ROOT, reason='who tests is not root')
+def test_root_is_no_deploy_account_unless_that_is_said(
+    bare: World, tmp_path: Path
+) -> None:
+    command = [*bare.hg, '--config', 'extensions.hgext_delegate=']
+    command += ['delegate-receive', '--install', LINE]
+    env = {'HOME': str(tmp_path), 'PATH': accounts.PATH, 'HGRCPATH': ''}
+    tmp_path.chmod(0o755)
+    refused = subprocess.run(command, env=env, capture_output=True)
+    assert (refused.returncode, refused.stdout) == (2, b'')
+    assert refused.stderr == (
+        b'delegate-receive: this account is root: what is deployed could do '
+        b'anything\n(use an account of its own, or add --allow-root)\n'
+    )
+    assert not list(tmp_path.iterdir())
+    command.append('--allow-root')
+    assert subprocess.run(command, env=env).returncode == 0
+    assert (tmp_path / '.ssh' / 'authorized_keys').read_text() == LINE + '\n'
 
 
 @pytest.mark.parametrize('end', [b'', b'\n'])
@@ -158,6 +179,7 @@ def test_links_and_the_like_are_not_followed(bare: World, what: str) -> None:
 
 def test_a_home_of_another_account_is_refused(bare: World) -> None:
     command = [*bare.hg, 'delegate-receive', '--install', LINE]
+    command.append('--allow-root')
     if os.getuid():
         # there is one account; /usr is root's
         said = bare.deploy.run(
