@@ -52,6 +52,8 @@ def target(sshd: loopback.Sshd, **changed: Any) -> targets.Target:
     ui = uimod.ui()
     url = f'ssh://{ME}@127.0.0.1:{sshd.port}'
     ui.setconfig(b'delegate', b'blog', url.encode())
+    # the tests may run as root
+    ui.setconfig(b'delegate', b'*:allow-root', b'yes')
     ((made,), _mistakes) = targets.read(ui)
     fields: dict[str, Any] = {
         'identity': str(sshd.identity),
