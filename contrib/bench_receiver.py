@@ -11,7 +11,7 @@ from bench_push import Bench, Cost, median
 from repositories import Clone
 
 # files and changesets of the repositories
-SIZES = ((1, 1),)
+SIZES = ((1, 1), (10_000, 50_000))
 WARMUP = 2
 SCRIPT = '#!/bin/sh\necho deployed\n'
 # The job, as a script of the deploy account's does it; its clone and source.
