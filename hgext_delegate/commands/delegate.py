@@ -27,10 +27,9 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             _(b'cannot specify both --pending and --rev'),
             hint=_(b'what is pending says itself which changeset it is'),
         )
-    early = early_login.EarlyLogin(repo.unfiltered())
     if opts['pending'] and names == (detached.STANDARD_INPUT,):
         # a push is received, which may come to nothing
-        early.begin()
+        early_login.EarlyLogin(repo.unfiltered()).begin()
         names = ui.fin.readline().split()
         if not names:
             return 0

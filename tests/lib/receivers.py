@@ -70,6 +70,17 @@ class Receiver:
             'exec ' + shlex.join(self.command(*more, **options)),
         )
 
+    def serve(self, more: str = '', port: int = 0) -> None:
+        """Let the repository delegate to it, with MORE in its hgrc, at sshd's
+        own port or a way to it."""
+        world = self.world
+        url = f'ssh://{world.deploy.name}@localhost:{port or world.port}'
+        options = f'blog:receiver = yes\n{more}'
+        if port:
+            key = world.sshd.host_keys[0]
+            options = f'blog:hostkey = {" ".join(key.split()[:2])}\n{options}'
+        self.repository.hgrc(f'[delegate]\nblog = {url}\n{options}')
+
     def todo(self, text: str) -> None:
         self.account.write('todo', text)
 

@@ -75,6 +75,27 @@ def test_over_http_as_well(
     assert logins(world) == before + 1
 
 
+@pytest.mark.once
+def test_over_http_one_that_has_ended_is_started_again(
+    world: World,
+    repository: Repository,
+    clone: Clone,
+    hold: Callable[[], object],
+) -> None:
+    before = logins(world)
+    node = clone.commit()
+    with world.hgweb([repository]) as url:
+        push = clone.start_push(f'{url}/{repository.path.name}')
+        until(lambda: logins(world) > before)
+        for pid, line in world.living().items():
+            if line.endswith('delegate --pending -- -'):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: not sessions(world))
+        hold()
+        assert verdict.last(push.finish()) == verdict.deployed(node)
+    assert logins(world) == before + 2
+
+
 @pytest.mark.parametrize(
     'more',
     ['[hooks]\npretxnclose.no = false\n', 'blog:when = none()\n'],

@@ -19,23 +19,11 @@ from repositories import Clone, Repository
 from world import World
 
 
-def configure(receiver: Receiver, port: int = 0, more: str = '') -> None:
-    """Let the repository delegate to the receiver, at sshd's own port or a
-    way to it."""
-    world = receiver.world
-    url = f'ssh://{world.deploy.name}@localhost:{port or world.port}'
-    options = f'blog:receiver = yes\n{more}'
-    if port:
-        key = world.sshd.host_keys[0]
-        options += f'blog:hostkey = {" ".join(key.split()[:2])}\n'
-    receiver.repository.hgrc(f'[delegate]\nblog = {url}\n{options}')
-
-
 @pytest.fixture
 def receiver(world: World, repository: Repository) -> Receiver:
     receiver = Receiver(world, repository)
     receiver.install()
-    configure(receiver)
+    receiver.serve()
     return receiver
 
 
@@ -166,11 +154,11 @@ def test_what_cannot_be_cancelled_over_there_is_said(
     receiver: Receiver, clone: Clone
 ) -> None:
     abandoned(receiver, clone)
-    configure(receiver, 1)
+    receiver.serve(port=1)
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said
     assert b'(the receiver has not ended it, it may go on: ' in said
-    configure(receiver)
+    receiver.serve()
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said and b'may go on' not in said
     assert not receiver.processes(f'{receiver.account.home}/script')
@@ -182,7 +170,7 @@ def test_what_cannot_be_cancelled_over_there_is_said(
 def test_what_is_given_up_on_is_ended_on_the_far_side(
     receiver: Receiver, clone: Clone
 ) -> None:
-    configure(receiver, more='blog:idle-timeout = 1\n')
+    receiver.serve('blog:idle-timeout = 1\n')
     receiver.todo(WAIT)
     clone.commit()
     said = clone.push().remote
@@ -199,7 +187,7 @@ def test_what_is_cancelled_while_it_is_taken_up_again_is_ended_there(
     receiver.todo(WAIT)
     with proxy(receiver.world.port) as way:
         # as long as hg delegate-cancel may take to begin
-        configure(receiver, way.port, 'blog:connect-timeout = 4\n')
+        receiver.serve('blog:connect-timeout = 4\n', port=way.port)
         clone.commit()
         push = clone.start_push()
         push.wait_for(b'blog| begun')
@@ -240,7 +228,7 @@ def test_what_goes_along_is_cancelled_there_as_well(
 def test_what_had_not_begun_needs_no_receiver_to_be_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:
-    configure(receiver, 1, 'blog:retries = 0\n')
+    receiver.serve('blog:retries = 0\n', port=1)
     clone.commit()
     clone.push()
     said = receiver.repository.hg('delegate-cancel', '1').stdout
@@ -252,10 +240,10 @@ def test_what_had_begun_is_cancelled_after_an_attempt_that_had_not(
     receiver: Receiver, clone: Clone
 ) -> None:
     abandoned(receiver, clone)
-    configure(receiver, 1, 'blog:retries = 0\n')
+    receiver.serve('blog:retries = 0\n', port=1)
     receiver.repository.hg('delegate', '--pending', check=False)
     assert states(receiver) == [('pending', 2)]
-    configure(receiver)
+    receiver.serve()
     said = receiver.repository.hg('delegate-cancel', '1').stdout
     assert b'delegation 1 is cancelled' in said
     assert not receiver.processes(f'{receiver.account.home}/script')
@@ -278,7 +266,7 @@ def test_a_connection_that_is_cut_is_taken_up_again(
 ) -> None:
     receiver.todo(WAIT)
     with proxy(receiver.world.port) as way:
-        configure(receiver, way.port)
+        receiver.serve(port=way.port)
         node = clone.commit()
         push = clone.start_push()
         push.wait_for(b'blog| begun')
@@ -296,7 +284,7 @@ def test_sshd_that_is_killed_stops_nothing(
     receiver: Receiver, clone: Clone
 ) -> None:
     receiver.todo(WAIT)
-    configure(receiver, more='blog:retries = 0\n')
+    receiver.serve('blog:retries = 0\n')
     node = clone.commit()
     push = clone.start_push()
     push.wait_for(b'blog| begun')

@@ -14,12 +14,8 @@ from world import World
 
 
 def configure(receiver: Receiver, *hooks: str, more: str = '') -> None:
-    world = receiver.world
-    url = f'ssh://{world.deploy.name}@localhost:{world.port}'
-    receiver.repository.hgrc(
-        f'[delegate]\nblog = {url}\nblog:receiver = yes\n{more}[hooks]\n'
-        + ''.join(f'{hook}\n' for hook in hooks)
-    )
+    lines = ''.join(f'{hook}\n' for hook in hooks)
+    receiver.serve(f'{more}[hooks]\n{lines}')
 
 
 @pytest.fixture

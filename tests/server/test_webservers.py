@@ -174,6 +174,8 @@ def test_a_worker_that_is_killed_takes_no_delegation_with_it(
             world.deploy.write(f'go{step}', '')
         until(lambda: log(repository)[0]['state'] == 'succeeded')
         assert log(repository)[0]['node'] == node
+        # as docs/http.rst tells whoever has seen a reply cut
+        assert b'no changes found' in ready.push(url, check=False).stdout
         node = ready.commit()
         assert verdict.last(ready.push(url)) == verdict.deployed(node)
 
