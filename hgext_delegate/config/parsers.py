@@ -13,7 +13,7 @@ from mercurial import error, pycompat, util
 from mercurial.i18n import _
 from mercurial.utils import stringutil, urlutil
 
-TRIGGERS = ('changegroup', 'bookmark', 'phase')
+TRIGGERS = ('changegroup', 'bookmark', 'tag', 'phase')
 
 # Host and user become part of ProxyCommand, by ssh_config's tokens: a leading
 # dash would be an option there, and a space or a quote would end the word.

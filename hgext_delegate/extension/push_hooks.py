@@ -28,7 +28,8 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     transaction = repo.currenttransaction()
     first = transaction.changes[b'origrepolen']
     last = len(repo.unfiltered().changelog) - 1
-    moved = selection.moves(repo, transaction.changes)
+    with_tags = first <= last and bool(_concerned(repo, ['tag']))
+    moved = selection.moves(repo, transaction.changes, with_tags)
     moves = [*moved, *['changegroup'] * (first <= last)]
     names = _wanted(repo, moves, hookargs)
     if not names:
@@ -128,7 +129,8 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> None:
         if entry and not done:
             _delegate(ui, repo, entry)
         elif not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
-            moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
+            came = 'node' in hookargs
+            moves = selection.CHANGES if came else selection.MOVES
             if _concerned(repo, moves):
                 printer.say(wording.SKIPPED)
     except (files.FolderError, journal.JournalError) as exc:

@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mercurial import error, revset, smartset
+from mercurial import dagop, error, revset, smartset, tags
 from mercurial.node import bin, nullid
 
 from . import push
 
 # What a push without changesets may have moved.
 MOVES = ('bookmark', 'phase')
+
+# What comes as a changeset.
+CHANGES = ('changegroup', 'tag')
 
 # The most ranges of changesets that are kept of each kind of move.
 MAX_RANGES = 500
@@ -27,24 +30,23 @@ REVSET_ERRORS = (
 )
 
 
-def moves(repo, changes) -> dict[str, list[list[str | None]]]:
-    '''where bookmarks moved to and what became public in a transaction
+def moves(
+    repo, changes, with_tags: bool = False
+) -> dict[str, list[list[str | None]]]:
+    '''where bookmarks and tags moved to, what became public in a transaction
 
     By trigger: the [first, last] nodes, in hex, of ranges of revision numbers,
-    in their order.
+    in their order. Tags are compared only ``with_tags``, since that reads
+    files of all heads.
     '''
     changelog = repo.unfiltered().changelog
     ends = (changes.get(b'bookmarks') or {}).values()
-    # a client may name a changeset that is not there, or none
-    points = {
-        changelog.rev(new)
-        for _old, new in ends
-        if new and new != nullid and changelog.hasnode(new)
-    }
     found = {
-        'bookmark': [range(point, point + 1) for point in sorted(points)],
+        'bookmark': _points(changelog, [new for _old, new in ends]),
         'phase': sorted(push.published(changes), key=min),
     }
+    if with_tags:
+        found['tag'] = _points(changelog, tagged(repo, changes[b'origrepolen']))
     return {
         trigger: [
             [push.hexnode(changelog.node(rev)) for rev in (revs[0], revs[-1])]
@@ -53,6 +55,31 @@ def moves(repo, changes) -> dict[str, list[list[str | None]]]:
         for trigger, ranges in found.items()
         if ranges
     }
+
+
+def _points(changelog, nodes: Iterable[bytes | None]) -> list[range]:
+    # a client may name a changeset that is not there, or none
+    revs = {
+        changelog.rev(node)
+        for node in nodes
+        if node and node != nullid and changelog.hasnode(node)
+    }
+    return [range(rev, rev + 1) for rev in sorted(revs)]
+
+
+def tagged(repo, first: int) -> list[bytes | None]:
+    '''what the tags name that ``.hgtags`` has since revision ``first``
+
+    A tag that is new or has moved; None stands for one that was removed.
+    '''
+    changelog = repo.unfiltered().changelog
+    old = dagop.headrevs(range(first), changelog.parentrevs)
+    before, after = (
+        tags.fnoderevs(repo.ui, repo, heads)
+        for heads in (sorted(old), changelog.headrevs())
+    )
+    changed = tags.difftags(repo.ui, repo, before, after)
+    return [new for _name, _old, new in changed]
 
 
 def _merged(ranges: list[range]) -> list[range]:
@@ -111,6 +138,10 @@ def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
     if 'bookmark' in triggers:
         points = map(unfiltered.changelog.rev, unfiltered._bookmarks.values())
         revs.update(point for point in points if point >= 0)
+    if 'tag' in triggers:
+        for name, node in unfiltered.tags().items():
+            if unfiltered.tagtype(name) == b'global':
+                revs.add(unfiltered.changelog.rev(node))
     if 'phase' in triggers:
         revs.update(unfiltered.revs(b'public()'))
     return sorted(revs)
