@@ -23,6 +23,11 @@ from . import queue, remote_cancel
 # How long a partial line is held before it is shown, in seconds.
 _PATIENCE = 0.5
 
+# Beyond this many times the output limit a delegation is ended: making a flood
+# safe takes time, even if none of it is shown. A receiver sends 100 MB at most.
+_FLOOD = 10
+_SMALLEST_FLOOD = 200 * 1024 * 1024
+
 # a state of the journal, and the other fields to record
 Outcome = tuple[str, dict[str, Any]]
 
@@ -168,17 +173,20 @@ class _Output:
     ):
         self._log = log
         self._news = news
-        # The input is bounded as well: making a flood safe takes time, even if
-        # none of it is shown.
-        self._room = 2 * target.output_limit
+        self._room = max(_FLOOD * target.output_limit, _SMALLEST_FLOOD)
+        self._flood = self._room // 1024**2
         self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
         self._held: dict[int, float] = {}
 
     def receive(self, stream: int, data: bytes) -> None:
-        taken, dropped = data[: self._room], data[self._room :]
-        self._room -= len(taken)
-        self._show(self._streams[stream].feed(taken))
-        self._log.drop(dropped)
+        self._room -= len(data)
+        self._show(self._streams[stream].feed(data))
+        if self._room < 0:
+            raise session.Expired(
+                f'more than {self._flood} MB of output',
+                'let it print less, or set output-limit higher',
+                started=True,
+            )
 
     def tick(self) -> None:
         '''show what was held for longer than _PATIENCE'''
@@ -196,7 +204,7 @@ class _Output:
 
     def _show(self, lines: list[bytes]) -> None:
         if lines:
-            self._log.write(lines)
+            self._log.write(b''.join(line + b'\n' for line in lines))
             self._news.set()
 
 
