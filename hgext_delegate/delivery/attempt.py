@@ -18,7 +18,7 @@ from ..config import targets as targetsmod
 from ..push import outbox
 from ..ssh import session
 from ..state import delegation, journal as journalmod, output_log
-from . import queue, remote_cancel
+from . import queue, remote_requests
 
 # How long a partial line is held before it is shown, in seconds.
 _PATIENCE = 0.5
@@ -62,9 +62,13 @@ class Attempt:
         output = _Output(log, self._target, self._news)
         began = time.monotonic()
         broken: session.SessionError | None = None
+        asked_before = self._row.exec_sent_at is not None
         try:
             end = self._session(connect, output)
             state, fields = _ended(end, self._target.receiver)
+            if self._target.receiver and not self._cancelled_by():
+                if asked_before or end.status != 0:
+                    state, fields = self._confirmed(end, state, fields)
         except session.SessionError as exc:
             broken = exc
             state, fields = self._broken(exc)
@@ -83,7 +87,7 @@ class Attempt:
             state = delegation.CANCELLED
             fields['reason'] = 'cancelled by %s' % cancelled_by
             fields['remedy'] = self._left_behind
-        fields['seconds'] = time.monotonic() - began
+        fields.setdefault('seconds', time.monotonic() - began)
         self.may_retry = not isinstance(broken, session.ConfigurationError)
         return state, fields
 
@@ -120,8 +124,8 @@ class Attempt:
         elif not self._told_at:
             self._told_at = time.monotonic()
             # if it cannot be told, the channel is closed later
-            remote_cancel.end(self._target, self._journal, self._row)
-        elif time.monotonic() - self._told_at > remote_cancel.GRACE:
+            remote_requests.end(self._target, self._journal, self._row)
+        elif time.monotonic() - self._told_at > remote_requests.GRACE:
             opened.cancel()
             self._left_behind = delegation.NOT_ENDED
 
@@ -141,12 +145,34 @@ class Attempt:
         waits = self._target.receiver
         return delegation.PENDING if waits else delegation.LOST, fields
 
+    def _confirmed(
+        self, end: session.End, state: str, fields: dict[str, Any]
+    ) -> Outcome:
+        '''what the receiver knows of the end, and how long it really took
+
+        A receiver that is killed ends with a status or signal of its own, while
+        what it has begun goes on. It is followed again then.
+        '''
+        known = remote_requests.status(self._target, self._row)
+        if known and known['state'] == 'unknown':
+            return state, fields
+        if known and known['milliseconds'] is not None:
+            fields['seconds'] = known['milliseconds'] / 1000
+        ended_by = known and (known['signal'] or known['status'])
+        if ended_by != (end.signal or end.status) and (known or end.signal):
+            why = fields.get('reason', 'exit status 0')
+            reason = 'the receiver has ended, and not what it runs: %s' % why
+            return delegation.PENDING, {'reason': reason}
+        return state, fields
+
     def _end_there(self, state: str, fields: dict[str, Any]) -> Outcome:
         '''end what the receiver would go on with; what came of it'''
         if not self._target.receiver:
             return state, fields
         begun = bool(fields.get('exec_sent_at', True))
-        said = remote_cancel.end(self._target, self._journal, self._row, begun)
+        said = remote_requests.end(
+            self._target, self._journal, self._row, begun
+        )
         if said == delegation.SUCCEEDED:
             return said, {'status': 0}
         self._left_behind = '' if said else delegation.NOT_ENDED

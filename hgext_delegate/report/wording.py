@@ -32,6 +32,7 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
         row.target,
         row.reason or pycompat.sysstr(_(b'it has not begun')),
         row.remedy,
+        row.is_undecided,
     ),
     delegation.RUNNING: lambda row: (
         _(b'running: the process that runs it cannot be seen'),
@@ -57,11 +58,17 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
 }
 
 
-def pending(target: str, reason: str, remedy: str = '') -> Verdict:
+def pending(
+    target: str, reason: str, remedy: str = '', undecided: bool = False
+) -> Verdict:
     '''that a push to ``target`` waits, why, and what happens next'''
     later = _(
         b"tried again at the next push to %s, or by 'hg delegate --pending'"
     )
+    if undecided:
+        later = _(
+            b"it may have run; 'hg delegate --pending %s' asks the receiver"
+        )
     line = _(b'pending: %s') % text(reason)
     return line, (text(remedy), later % text(target))
 
@@ -104,6 +111,7 @@ def recollection(row: delegation.Delegation) -> Verdict:
     return line, (more % (when, row.number),)
 
 
+UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 SKIPPED = _(b'not delegated: DELEGATE=skip')

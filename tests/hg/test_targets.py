@@ -159,7 +159,7 @@ def test_a_star_sets_the_default_and_a_name_overrides_it(read: Read) -> None:
         ('a:wait = maybe', b"'maybe' is neither yes nor no"),
         ('a:retries = many', b"'many' is not a number"),
         ('a:identity = key', b"'key' is not an absolute path"),
-        ('a:trigger = tag', b"'tag' is not a list of triggers"),
+        ('a:trigger = tags', b"'tags' is not a list of triggers"),
         ('a:hostkey = AAAA', b'not a host key'),
     ],
 )
