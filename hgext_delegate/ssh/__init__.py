@@ -12,7 +12,8 @@ config            where a host name leads, as ssh -G says
 tokens, proxy     what ssh -G leaves to be expanded; the program to run
 hostkeys          which host key is right, and why another is not
 knownhosts        known_hosts, read as OpenSSH reads it
-identity          private keys and certificates
+identity          which private keys, and their certificates
+keyfile           what is in a private key file, or instead of it
 channel           one command on one channel
 channel_receiver  what the other side says there, kept within bounds
 probe             what a login may do besides running a command

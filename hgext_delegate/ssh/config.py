@@ -182,9 +182,11 @@ def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
         except OSError as error:
             if required:
                 raise errors.ConfigurationError(
-                    f'known_hosts file {os.path.basename(path)} cannot be '
-                    f'read: {error.strerror}',
-                    detail=path,
+                    f'known_hosts file {path} cannot be read: {error.strerror}',
+                    tokens.foreign_home(path)
+                    or 'knownhosts must name a file '
+                    'that the account that runs hg can read',
+                    path=path,
                 ) from None
     return found
 

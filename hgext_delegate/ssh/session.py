@@ -17,6 +17,7 @@ from . import (
     errors as errorsmod,
     hostkeys as hostkeysmod,
     identity as identitymod,
+    keyfile,
     knownhosts as knownhostsmod,
     link as linkmod,
 )
@@ -108,4 +109,4 @@ def exchange_keys(
 
 def public_key(path: str) -> knownhostsmod.Key:
     '''the public half of the private key at ``path``. Raises SessionError'''
-    return knownhostsmod.key_of(identitymod.load(path).asbytes())
+    return knownhostsmod.key_of(keyfile.load(path).asbytes())
