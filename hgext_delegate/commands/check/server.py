@@ -39,7 +39,9 @@ def check(ui, repo, target: targets.Target) -> Findings:
     '''keys, server, boundary and account of ``target``'''
     about = finding.of(target.name, b'server')
     try:
-        host = session.find(target.host, target.port, target.user)
+        host = session.find(
+            target.host, target.port, target.user, allow_root=target.allow_root
+        )
         unused = session.unused(host)
     except session.SessionError as error:
         yield about.error(*worded(error))
