@@ -7,6 +7,7 @@ link              the way of bytes to a host, from dialling to closing
 deadline_socket   the socket, under one limit of time
 programs          programs that are run: ssh, ssh-keygen, a ProxyCommand
 library           paramiko, imported so that it works inside hg
+algorithms        which ones are offered
 hardening         what paramiko leaves open to the other side, closed
 config            where a host name leads, as ssh -G says
 tokens, proxy     what ssh -G leaves to be expanded; the program to run

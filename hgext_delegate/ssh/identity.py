@@ -74,7 +74,8 @@ def _is_accepted(
         names = ['rsa-sha2-512', 'rsa-sha2-256']
     if key.public_blob:
         names = [name + '-cert-v01@openssh.com' for name in names]
-    return bool(host.allowed('PubkeyAcceptedAlgorithms', names))
+    listed = host.listed('PubkeyAcceptedAlgorithms')
+    return not listed or not set(names).isdisjoint(listed)
 
 
 def _certificates(path: str, named: Sequence[str]) -> list[str]:
