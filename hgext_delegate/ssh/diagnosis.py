@@ -38,8 +38,7 @@ def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
         remedy = 'sshd there must allow it: see MaxSessions'
         return f'session refused by {host}', remedy
     if isinstance(error, library.paramiko.ssh_exception.IncompatiblePeer):
-        remedy = 'what OpenSSH 9 offers by default is needed there'
-        return f'no algorithm in common with {host}', remedy
+        return f'{host} speaks an old version of SSH alone', 'it needs SSH 2.0'
     if isinstance(error, channel_receiver.ViolationError):
         return f'{host} broke the SSH protocol by {error}', ''
     if step == errors.ASKING:

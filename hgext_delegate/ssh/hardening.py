@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import (
+    algorithms,
     channel_receiver,
-    config,
     deadline_socket,
     errors as errorsmod,
     hostkeys,
@@ -43,41 +43,6 @@ _USERAUTH = range(50, 80)
 _LOG = 'hgext_delegate.paramiko'
 logging.getLogger(_LOG).addHandler(logging.NullHandler())
 logging.getLogger(_LOG).propagate = False
-
-# What OpenSSH 9 offers, as far as paramiko knows it. GCM is the fastest, and
-# curve25519 costs a fraction of the exchange with ML-KEM.
-_KEX = (
-    'curve25519-sha256',
-    'curve25519-sha256@libssh.org',
-    'mlkem768x25519-sha256',
-    'ecdh-sha2-nistp256',
-    'ecdh-sha2-nistp384',
-    'ecdh-sha2-nistp521',
-    'diffie-hellman-group16-sha512',
-    'diffie-hellman-group14-sha256',
-    'diffie-hellman-group-exchange-sha256',
-)
-_CIPHERS = (
-    'aes128-gcm@openssh.com',
-    'aes256-gcm@openssh.com',
-    'aes128-ctr',
-    'aes192-ctr',
-    'aes256-ctr',
-)
-_MACS = (
-    'hmac-sha2-256-etm@openssh.com',
-    'hmac-sha2-512-etm@openssh.com',
-    'hmac-sha2-256',
-    'hmac-sha2-512',
-)
-_KEYS = (
-    'ssh-ed25519',
-    'ecdsa-sha2-nistp256',
-    'ecdsa-sha2-nistp384',
-    'ecdsa-sha2-nistp521',
-    'rsa-sha2-512',
-    'rsa-sha2-256',
-)
 
 
 class Packets(library.paramiko.packet.Packetizer):
@@ -130,9 +95,7 @@ class Transport(library.paramiko.transport.Transport):
     exchange = ''
     _CLIENT_ID = 'hgext_delegate'
     _channel_handler_table: dict[int, Any]
-    # paramiko knows only the older of the two names of this algorithm
-    _kex_info = dict(library.paramiko.transport.Transport._kex_info)  # noqa: RUF012
-    _kex_info['curve25519-sha256'] = _kex_info['curve25519-sha256@libssh.org']
+    _kex_info = algorithms.EXCHANGES
 
     def __init__(
         self,
@@ -146,7 +109,7 @@ class Transport(library.paramiko.transport.Transport):
         self.set_log_channel(_LOG)
         self.auth_timeout = None
         self.policy = policy
-        offered = _offered(policy.host)
+        offered = algorithms.offered(policy.host)
         self._preferred_kex = offered['KexAlgorithms']
         self._preferred_ciphers = offered['Ciphers']
         self._preferred_macs = offered['MACs']
@@ -244,6 +207,20 @@ class Transport(library.paramiko.transport.Transport):
             f'what makes a {type(error).__name__}'
         )
 
+    def _parse_kex_init(self, message: Any) -> None:
+        try:
+            super()._parse_kex_init(message)
+        except library.paramiko.ssh_exception.IncompatiblePeer:
+            message.rewind()
+            message.get_bytes(16)
+            theirs = [message.get_list() for _ in range(6)]
+            ours = [self.preferred_kex, self.preferred_keys]
+            ours += [self.preferred_ciphers] * 2 + [self.preferred_macs] * 2
+            error = algorithms.explain(str(self.policy.host), ours, theirs)
+            raise error or channel_receiver.ViolationError(
+                'offering no way without compression'
+            ) from None
+
     def _parse_debug(self, message: Any) -> None:
         message.get_boolean()
         self.debug_messages.append(
@@ -267,27 +244,3 @@ def _hear(number: int, opened: Any, message: Any) -> None:
 
 def _ignore(opened: Any, message: Any) -> None:
     pass
-
-
-def _offered(host: config.Destination) -> dict[str, tuple[str, ...]]:
-    '''the algorithms for ``host``, by the keywords of ssh_config
-
-    Raises ConfigurationError where ssh_config leaves none of a kind.
-    '''
-    known = {
-        'KexAlgorithms': (_KEX, Transport._kex_info),
-        'Ciphers': (_CIPHERS, Transport._cipher_info),
-        'MACs': (_MACS, Transport._mac_info),
-        'HostKeyAlgorithms': (_KEYS, Transport._key_info),
-        'PubkeyAcceptedAlgorithms': (_KEYS, Transport._key_info),
-    }
-    offered = {}
-    for keyword, (names, there) in known.items():
-        present = [name for name in names if name in there]
-        offered[keyword] = host.allowed(keyword, present)
-        if not offered[keyword] and keyword != 'PubkeyAcceptedAlgorithms':
-            raise errorsmod.ConfigurationError(
-                f'{keyword} in the ssh config leaves nothing to offer',
-                f'let it have one of {", ".join(present[:2])}',
-            )
-    return offered

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from . import (
+    algorithms,
     config,
     deadline_socket,
     diagnosis,
@@ -61,9 +62,10 @@ class Link:
         '''where ``host`` leads, see config.find(). Raises SessionError'''
         self.host = host
         with self.worded():
-            return config.find(
+            there = config.find(
                 host, port, user, self.deadline, path=path, key=key
             )
+            return algorithms.with_usual(there, self.deadline)
 
     def connect(self, policy: hostkeys.HostKeyPolicy) -> None:
         '''connect to ``policy.host``, and exchange keys. Raises SessionError'''

@@ -406,7 +406,7 @@ def test_what_narrows_the_choice_is_refused_if_it_cannot_be_done(
 ) -> None:
     for line, words in [
         ('BindInterface lo', 'BindInterface lo in the ssh config is not'),
-        ('Ciphers 3des-cbc', 'Ciphers in the ssh config leaves nothing'),
+        ('Ciphers chacha20-poly1305@openssh.com', 'Ciphers in the ssh config'),
         ('KnownHostsCommand /x', 'KnownHostsCommand in the ssh config is not'),
         ('PubkeyAuthentication no', 'PubkeyAuthentication false in the ssh'),
     ]:
