@@ -22,7 +22,7 @@ PROTOCOL = 1
 # what a receiver exits with that was killed midway
 EXIT_LOST = 120
 
-# The length of a name has a limit since it is part of file names.
+# of a limited length, since it is part of file names
 TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 # Mercurial means no changeset by 40 zeroes, nor by 40 times f.
 NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
@@ -32,10 +32,7 @@ _RFC_3339 = '%Y-%m-%dT%H:%M:%SZ'
 # of JSON's own text: an escaped quote or backslash, $, ` and !
 _ACTIVE = re.compile(r'\\["\\]|[$`!]')
 
-DEPLOY = 'deploy'
-CANCEL = 'cancel'
-STATUS = 'status'
-STANDBY = 'standby'
+DEPLOY, CANCEL, STATUS, STANDBY = 'deploy', 'cancel', 'status', 'standby'
 
 # In bytes of JSON: what one object holds of the pushes that it is about, and
 # what a receiver reads at most.
@@ -68,9 +65,12 @@ def standby(target) -> str:
     return _request(target.name, STANDBY) if known else ''
 
 
-def compose_cancel(target: str, id: str) -> tuple[str, bytes]:
-    '''the exec request and the object that end the delegation ``id``'''
-    return _request(target, CANCEL), _line({'protocol': PROTOCOL, 'id': id})
+def compose_named(
+    verb: str, target: str, id: str, **more: Any
+) -> tuple[str, bytes]:
+    '''the exec request and the object of a CANCEL or STATUS of ``id``'''
+    told = _line({'protocol': PROTOCOL, 'id': id, **more})
+    return _request(target, verb), told
 
 
 def compose(
@@ -88,7 +88,11 @@ def compose(
         'protocol': PROTOCOL,
         'id': row.id,
         'target': target.name,
-        'repository': {k: _utf8(word) for k, word in repository.items()},
+        # no JSON reader but Python's takes other bytes
+        'repository': {
+            name: None if re.search('[\ud800-\udfff]', word) else word
+            for name, word in repository.items()
+        },
         'node': row.node,
         'previous': row.previous,
         'pushes': pushes[len(pushes) - count :],
@@ -115,11 +119,6 @@ def text(content: Any) -> str:
 
 def _line(content: dict[str, Any]) -> bytes:
     return text(content).encode('ascii') + b'\n'
-
-
-def _utf8(word: str) -> str | None:
-    # no JSON reader but Python's takes other bytes
-    return None if re.search('[\ud800-\udfff]', word) else word
 
 
 # parsing: what a receiver is asked
@@ -175,15 +174,19 @@ def parse_request(text: str) -> Request:
     return Request(DEPLOY, target, what)
 
 
-def parse_id(data: bytes) -> str:
-    '''the id in the object of a cancel or status. Raises RequestError'''
-    return _parse(data, _NAMED)['id']
+def parse_named(data: bytes) -> dict[str, Any]:
+    '''what is about an id: a cancel, a status, the answer to that
+
+    Raises RequestError.
+    '''
+    return _parse(data, _NAMED)
 
 
 def parse_deploy(data: bytes, request: Request) -> Deploy:
     '''the object of a DEPLOY or STANDBY request. Raises RequestError'''
     content = _parse(data, _OBJECT)
-    for number, push in enumerate(content['pushes']):
+    pushes = content['pushes']
+    for number, push in enumerate(pushes):
         _check(push, 'pushes[%d]' % number, _PUSH)
     for name in ('target', 'node'):
         wanted = getattr(request, name)
@@ -192,7 +195,6 @@ def parse_deploy(data: bytes, request: Request) -> Deploy:
                 '%s is %s in the object and %s in the request'
                 % (name, shown(content[name]), wanted)
             )
-    pushes = content['pushes']
     return Deploy(
         id=content['id'],
         target=content['target'],
@@ -215,7 +217,6 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     'a string or null': lambda v: v is None or type(v) is str,
     'a number': lambda v: type(v) is int,
     'an object': lambda v: type(v) is dict,
-    'a list': lambda v: type(v) is list,
     'a list of objects': lambda v: (
         type(v) is list and all(type(each) is dict for each in v)
     ),
@@ -235,7 +236,7 @@ _PUSH = {
     **dict.fromkeys(('changesets', 'phases'), 'a number'),
     **dict.fromkeys(('bookmarks', 'variables'), 'an object'),
     **dict.fromkeys(('source', 'url', 'transaction', 'time'), 'a string'),
-    'heads': 'a list',
+    'heads': 'a list of objects',
     'pusher': 'a string or null',
 }
 
@@ -257,7 +258,7 @@ def _parse(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
     except ValueError as exc:
         # json's own text has nothing of the input
         raise RequestError('the object is not JSON: %s' % exc) from None
-    if not isinstance(content, dict):
+    if type(content) is not dict:
         raise RequestError('standard input is not a JSON object')
     _check(content, 'the object', kinds)
     return content
@@ -306,7 +307,7 @@ def parse_cancelled(data: bytes) -> str:
     return answer[1].decode('ascii') if answer else ''
 
 
-def compose_status(id: str, row) -> bytes:
+def compose_status(id: str, row, **more: str) -> bytes:
     '''the answer to a status; ``row`` is the journal's, None if unknown'''
     told: dict[str, Any] = {'state': 'unknown'}
     if row:
@@ -316,4 +317,4 @@ def compose_status(id: str, row) -> bytes:
         for name in ('began', 'ended'):
             moment = time.gmtime(getattr(row, name))
             told[name] = getattr(row, name) and time.strftime(_RFC_3339, moment)
-    return _line({'protocol': PROTOCOL, 'id': id, **told})
+    return _line({'protocol': PROTOCOL, 'id': id, **told, **more})

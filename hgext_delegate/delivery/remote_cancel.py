@@ -41,7 +41,7 @@ def _tell_receiver(target: targets.Target, row: delegation.Delegation) -> str:
     The state that the receiver answers; '' if it cannot be told, or has not
     ended it.
     '''
-    request, data = protocol.compose_cancel(row.target, row.id)
+    request, data = protocol.compose_named(protocol.CANCEL, row.target, row.id)
     said: list[bytes] = []
     try:
         with connection.connect(target) as other:
