@@ -440,8 +440,8 @@ def delegate_check(ui, repo, *targets, **opts):
     and errors are.
 
     It logs in to each target, and asks for what the key must not have: a
-    pty, an agent, port forwardings, X11. Nothing is run there, and nothing
-    is changed on either side.
+    pty, an agent, port forwardings, X11. No script is run there, and nothing
+    is changed on either side. A receiver is asked whether it could pull.
 
     .. container:: verbose
 
@@ -449,7 +449,7 @@ def delegate_check(ui, repo, *targets, **opts):
 
       :target: String. The target, empty for what concerns all of them.
       :topic: String. ``config``, ``key``, ``server``, ``boundary``,
-          ``account``, ``journal`` or ``http``.
+          ``receiver``, ``account``, ``journal`` or ``http``.
       :level: String. ``ok``, ``warning`` or ``error``.
       :message: String. What was found.
       :remedy: String. What to do about it, or empty.

@@ -21,7 +21,7 @@ from . import errors
 PROTOCOL = 1
 EXIT_LOST = 120  # of a receiver that was killed midway
 
-# The length of a name has a limit since it is part of file names.
+# of a limited length, since it is part of file names
 TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 # Mercurial means no changeset by 40 zeroes, nor by 40 times f.
 NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
@@ -30,10 +30,7 @@ ID = re.compile('[0-9a-f]{32}')
 # of JSON's own text: an escaped quote or backslash, $, ` and !
 _ACTIVE = re.compile(r'\\["\\]|[$`!]')
 
-DEPLOY = 'deploy'
-CANCEL = 'cancel'
-STATUS = 'status'
-STANDBY = 'standby'
+DEPLOY, CANCEL, STATUS, STANDBY = 'deploy', 'cancel', 'status', 'standby'
 
 # In bytes of JSON: what one object holds of the pushes that it is about, and
 # what a receiver reads at most.
@@ -66,9 +63,12 @@ def standby(target) -> str:
     return _request(target.name, STANDBY) if known else ''
 
 
-def compose_request(target: str, verb: str, id: str) -> tuple[str, bytes]:
-    '''the exec request and the object of CANCEL or STATUS for ``id``'''
-    return _request(target, verb), _line({'protocol': PROTOCOL, 'id': id})
+def compose_named(
+    verb: str, target: str, id: str, **more: Any
+) -> tuple[str, bytes]:
+    '''the exec request and the object of a CANCEL or STATUS of ``id``'''
+    told = _line({'protocol': PROTOCOL, 'id': id, **more})
+    return _request(target, verb), told
 
 
 def compose(
@@ -172,15 +172,16 @@ def parse_request(text: str) -> Request:
     return Request(DEPLOY, target, what)
 
 
-def parse_id(data: bytes) -> str:
-    '''the id in the object of a cancel or status. Raises RequestError'''
-    return _parse(data, _NAMED)['id']
+def parse_named(data: bytes) -> dict[str, Any]:
+    '''what is about an id: CANCEL, STATUS, its answer. Raises RequestError'''
+    return _parse(data, _NAMED)
 
 
 def parse_deploy(data: bytes, request: Request) -> Deploy:
     '''the object of a DEPLOY or STANDBY request. Raises RequestError'''
     content = _parse(data, _OBJECT)
-    for number, push in enumerate(content['pushes']):
+    pushes = content['pushes']
+    for number, push in enumerate(pushes):
         _check(push, 'pushes[%d]' % number, _PUSH)
     for name in ('target', 'node'):
         wanted = getattr(request, name)
@@ -189,7 +190,6 @@ def parse_deploy(data: bytes, request: Request) -> Deploy:
                 '%s is %s in the object and %s in the request'
                 % (name, shown(content[name]), wanted)
             )
-    pushes = content['pushes']
     return Deploy(
         id=content['id'],
         target=content['target'],
@@ -210,7 +210,6 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     'a string': lambda v: type(v) is str,
     'a number': lambda v: type(v) is int,
     'an object': lambda v: type(v) is dict,
-    'a list': lambda v: type(v) is list,
     'a list of objects': lambda v: (
         type(v) is list and all(type(each) is dict for each in v)
     ),
@@ -230,7 +229,7 @@ _PUSH = {
     **dict.fromkeys(('changesets', 'phases'), 'a number'),
     **dict.fromkeys(('bookmarks', 'variables'), 'an object'),
     **dict.fromkeys(('source', 'url', 'transaction', 'time'), 'a string'),
-    'heads': 'a list',
+    'heads': 'a list of objects',
     'pusher': 'a string or null',
 }
 
@@ -252,7 +251,7 @@ def _parse(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
     except ValueError as exc:
         # json's own text has nothing of the input
         raise RequestError('the object is not JSON: %s' % exc) from None
-    if not isinstance(content, dict):
+    if type(content) is not dict:
         raise RequestError('standard input is not a JSON object')
     _check(content, 'the object', kinds)
     return content
@@ -295,7 +294,7 @@ _STATUS = _NAMED | {'state': 'a string', 'signal': 'a string or null'}
 _STATUS |= dict.fromkeys(('status', 'milliseconds'), 'a number or null')
 
 
-def compose_status(id: str, row) -> bytes:
+def compose_status(id: str, row, **more: str) -> bytes:
     '''the answer to CANCEL or STATUS; ``row`` is the journal's or None'''
     names = ('target', 'state', 'status', 'signal', 'reason', 'number', 'node')
     told = {name: getattr(row, name, None) or None for name in names}
@@ -306,7 +305,8 @@ def compose_status(id: str, row) -> bytes:
         told[name] = at and time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))
     if told['ended'] and told['began']:
         told['milliseconds'] = max(0, round(1000 * (row.ended - row.began)))
-    return _line({'milliseconds': None, **told, 'protocol': PROTOCOL, 'id': id})
+    told |= {'protocol': PROTOCOL, 'id': id, **more}
+    return _line({'milliseconds': None, **told})
 
 
 def parse_status(data: bytes, id: str) -> dict[str, Any] | None:

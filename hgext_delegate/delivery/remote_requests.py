@@ -62,7 +62,7 @@ def _ask(
     target: targets.Target, row: delegation.Delegation, verb: str
 ) -> bytes:
     '''the answer to ``verb``; b'' if there was none'''
-    request, data = protocol.compose_request(row.target, verb, row.id)
+    request, data = protocol.compose_named(verb, row.target, row.id)
     said = bytearray()
 
     def receive(stream: int, output: bytes) -> None:

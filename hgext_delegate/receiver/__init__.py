@@ -6,6 +6,7 @@ server           one session with the server account
 supervisor       a process of its own, which runs one delegation
 run              the record of what was run
 clone            the clone that it brings to a changeset
+readiness        whether the next deploy could begin, for delegate-check
 failure          why that failed, in our words
 hg_command       a command of Mercurial's in this process
 environment      what the script is told

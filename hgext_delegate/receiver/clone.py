@@ -62,10 +62,10 @@ class Clone:
         For a process that does nothing else: its environment becomes that of
         the clone with ``environ``. Raises UnpreparedError.
         '''
-        self._enter(environ)
+        self.enter(environ)
         try:
             self._make()
-            self._check_source()
+            self.check_source()
             self._name_default()
             self._pull()
             self._update(node)
@@ -84,7 +84,7 @@ class Clone:
         Only while ``is_waiting()``. It reads the clone, if there is one of
         ours, and takes no lock.
         '''
-        self._enter({})
+        self.enter({})
         command = ['log', '-r', '.', '-T', '']
         if os.path.isdir(self.source):
             # at another host it would be a login
@@ -94,7 +94,8 @@ class Clone:
             if os.stat(self._join('')).st_uid == os.geteuid() and is_waiting():
                 self._ask(*command)
 
-    def _enter(self, environ: Mapping[str, str]) -> None:
+    def enter(self, environ: Mapping[str, str]) -> None:
+        '''make this process one that does nothing but what the clone needs'''
         os.environ.clear()
         os.environ.update({**self.environ, **environ})
         encoding.encoding = b'UTF-8'
@@ -138,11 +139,7 @@ class Clone:
             if os.path.isdir(new):
                 os.rmdir(new)
             return
-        if set(os.listdir(self.path)) - {_NEW}:
-            raise UnpreparedError(
-                '%s is not empty, and no clone' % self.path,
-                'name an empty or new folder with --clone',
-            )
+        self.check_empty()
         shutil.rmtree(new, ignore_errors=True)
         said = io.BytesIO()
         if self._hg('init', '--', new, out=said, error=said):
@@ -158,7 +155,16 @@ class Clone:
         os.rename(os.path.join(new, '.hg'), os.path.join(self.path, '.hg'))
         os.rmdir(new)
 
-    def _check_source(self) -> None:
+    def check_empty(self) -> None:
+        '''raise UnpreparedError where no clone can be made'''
+        if set(os.listdir(self.path)) - {_NEW}:
+            raise UnpreparedError(
+                '%s is not empty, and no clone' % self.path,
+                'move it away, or name a new folder with --clone',
+            )
+
+    def check_source(self) -> None:
+        '''raise UnpreparedError for a clone that is not ours'''
         if os.stat(self._join('')).st_uid != os.geteuid():
             raise UnpreparedError(
                 '%s belongs to another account' % self.path,
@@ -175,7 +181,7 @@ class Clone:
         if source != self.source:
             raise UnpreparedError(
                 '%s is a clone of another source' % self.path,
-                'use another --clone, or write the new place of that one '
+                'move it away, use another --clone, or write its new place '
                 'into %s' % self._join(MARK),
             )
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from .. import protocol
 
-_PATH = '/usr/local/bin:/usr/bin:/bin'
+PATH = '/usr/local/bin:/usr/bin:/bin'
 _UNPRINTABLE = re.compile(
     '[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]'
 )
@@ -43,7 +43,7 @@ def whole(told: Mapping[str, str]) -> dict[str, str]:
         'HOME': os.path.expanduser('~'),
         'LANG': 'C.UTF-8',
         'LOGNAME': user.pw_name,
-        'PATH': _PATH,
+        'PATH': PATH,
         'PYTHONUNBUFFERED': '1',
         'SHELL': user.pw_shell or '/bin/sh',
         'TERM': 'dumb',

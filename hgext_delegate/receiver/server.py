@@ -14,12 +14,12 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 from .. import errors, protocol
 from ..state import delegation, journal, output_log
-from . import process, run, supervisor
+from . import process, readiness, run, supervisor
 
 # How long the object may take to come, in seconds.
 PATIENCE = 60.0
@@ -54,11 +54,13 @@ def serve(folder: str, work: supervisor.Work) -> int:
         if request.verb in (protocol.DEPLOY, protocol.STANDBY):
             deploy = protocol.parse_deploy(data, request)
             return _deploy(folder, deploy, work)
-        id = protocol.parse_id(data)
+        named = protocol.parse_named(data)
         with _opened(folder, work) as runs:
             if request.verb == protocol.CANCEL:
-                return _cancel(runs, request.target, id)
-            return _tell(runs, request.target, id)
+                return _cancel(runs, request.target, named['id'])
+            check = named.get('check') is True
+            more = readiness.told(work) if check else {}
+            return _tell(runs, request.target, named['id'], more)
     except protocol.RequestError as exc:
         say(exc.reason, exc.remedy)
         return run.EXIT_REFUSED
@@ -258,8 +260,8 @@ def _cancel(runs: run.Runs, target: str, id: str) -> int:
     return 0
 
 
-def _tell(runs: run.Runs, target: str, id: str) -> int:
-    '''answer a status request, in JSON'''
+def _tell(runs: run.Runs, target: str, id: str, more: Mapping[str, str]) -> int:
+    '''answer a status request, in JSON, with ``more``'''
     row = runs.find(id)
     if row:
         _check(row, target)
@@ -268,5 +270,5 @@ def _tell(runs: run.Runs, target: str, id: str) -> int:
             runs.close_run(id)
             os.close(lock)
             row = runs.find(id)
-    os.write(1, protocol.compose_status(id, row))
+    os.write(1, protocol.compose_status(id, row, **more))
     return 0

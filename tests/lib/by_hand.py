@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from repositories import Completed, Repository, RunningPush
 from sources import CHECKOUT
@@ -22,6 +24,13 @@ def start(repository: Repository, *args: str) -> RunningPush:
         stderr=subprocess.PIPE,
     )
     return RunningPush(process)
+
+
+def check(repository: Repository, *args: str) -> tuple[list[Any], int]:
+    """The findings of hg delegate-check ARGS, and its exit status."""
+    done = repository.hg('delegate-check', '-Tjson', *args, check=False)
+    assert done.stderr == b''
+    return json.loads(done.stdout), done.returncode
 
 
 def refused(repository: Repository, *args: str) -> str:

@@ -11,18 +11,11 @@ from typing import Any
 
 import verdict
 from accounts import ROOT
-from by_hand import refused
+from by_hand import check, refused
 from hgrc import host_says, targets
 from repositories import Repository
 from snapshot import contents
 from world import World
-
-
-def check(repository: Repository, *args: str) -> tuple[list[Any], int]:
-    """The findings of hg delegate-check ARGS, and its exit status."""
-    done = repository.hg('delegate-check', '-Tjson', *args, check=False)
-    assert done.stderr == b''
-    return json.loads(done.stdout), done.returncode
 
 
 def said(findings: list[Any], **wanted: str) -> list[str]:

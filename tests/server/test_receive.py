@@ -105,9 +105,9 @@ def test_what_the_server_side_composes_is_read() -> None:
     composed = protocol.compose(Row, place, Row, many)
     assert len(composed) > protocol.MAX_PUSHES // 2
     protocol.parse_deploy(composed, DEPLOY)
-    text, named = protocol.compose_request('blog', 'cancel', Row.id)
+    text, named = protocol.compose_named('cancel', 'blog', Row.id)
     assert protocol.parse_request(text).verb == protocol.CANCEL
-    assert protocol.parse_id(named) == Row.id
+    assert protocol.parse_named(named)['id'] == Row.id
 
 
 @pytest.mark.parametrize(

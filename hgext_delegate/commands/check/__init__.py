@@ -6,6 +6,7 @@ finding    one of them
 config     what the configuration says
 records    outbox and journal
 server     what logging in shows
+receiver   what the receiver answers, and whether it could pull
 account    what the deploy account could do to the server account
-rights     what another account may do with a file
+rights     what another account may do with a file, what ours lacks
 '''

@@ -22,6 +22,8 @@ from ...report import wording
 from ..setup import private
 from . import finding, rights
 
+# What a pull reads of a store: not what our outbox or a transaction has there.
+_PULLED = re.compile('(?!delegate|journal|undo|lock)').match
 # shells that run no command, or only commands of their own
 _NO_SHELLS = ('nologin', 'false', 'true', 'sync', 'git-shell')
 
@@ -97,6 +99,34 @@ def _holes(
     for hole in dict.fromkeys(filter(None, holes)):
         message = line % (wording.text(who.name), os.fsencode(hole))
         yield about.error(message, _remedy(who, hole, want))
+
+
+def unreadable(
+    repo, target: targets.Target, user: str
+) -> Iterator[finding.Finding]:
+    '''what keeps the account ``user`` of this machine from pulling'''
+    about = finding.of(target.name, b'account')
+    who = rights.account(user)
+    if who is None:
+        return
+    store = os.fsdecode(repo.svfs.join(b'')).rstrip('/')
+    paths = [os.fsdecode(repo.path), os.fsdecode(repo.vfs.join(b'requires'))]
+    paths.append(store)
+    paths += [each.path for each in os.scandir(store) if _PULLED(each.name)]
+    found = (bar for path in paths for bar in rights.obstacles(who, path))
+    # one command for all of the store, whose files are many
+    within = re.compile(re.escape(store) + '(/.*)?')
+    bars = dict.fromkeys(store if within.match(bar) else bar for bar in found)
+    for bar in bars:
+        whose = 'g' if os.stat(bar).st_gid in who.groups else 'o'
+        # a folder on the way is to be passed only
+        how = (
+            '-R %s+rX' if bar == store else '%s+rX' if bar in paths else '%s+x'
+        )
+        line = _(b'%s cannot pull from the repository: it has no right to %s')
+        line %= wording.text(user), os.fsencode(bar)
+        remedy = b'chmod %s %s' % (os.fsencode(how % whose), os.fsencode(bar))
+        yield about.error(line, remedy)
 
 
 def protected(ui, repo) -> Iterator[str]:

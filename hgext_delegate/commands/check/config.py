@@ -21,7 +21,7 @@ from ... import imports
 from ...config import targets
 from ...push import selection
 from ...report import wording
-from . import finding
+from . import finding, rights
 
 _TOPIC = b'config'
 _CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
@@ -35,8 +35,7 @@ def general(ui, repo) -> Iterator[finding.Finding]:
     hgrc = os.path.join(repo.path, b'hgrc')
     if os.path.exists(hgrc) and not os.access(hgrc, os.R_OK):
         yield about.error(
-            _(b'%s cannot be read') % hgrc,
-            _(b'give the account that serves pushes the right to'),
+            _(b'%s cannot be read') % hgrc, rights.granting(hgrc, b'r')
         )
     if _is_distrusted(repo, hgrc):
         line = _(b'%s enables the extension, and does not count')

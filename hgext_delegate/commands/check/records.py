@@ -20,7 +20,7 @@ from ...state import (
     target_lock,
 )
 from .. import opened
-from . import finding
+from . import finding, rights
 
 _ABOUT = finding.About(b'', b'journal')
 
@@ -40,7 +40,7 @@ def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
     for path in unwritable:
         yield _ABOUT.error(
             _(b'%s cannot be written') % os.fsencode(path),
-            _(b'give the account that serves pushes the right to'),
+            rights.granting(os.fsencode(path), b'w'),
         )
     # A process has the lock from before its transaction until after it.
     sequence = (b'journal', b'lock', b'journal')
@@ -55,7 +55,7 @@ def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
         line = _(b'the outbox cannot be read: %s')
         yield _ABOUT.error(
             line % wording.text(str(exc.strerror)),
-            _(b'let the account that serves pushes read .hg/store'),
+            rights.granting(repo.svfs.join(outbox.FILENAME), b'r'),
         )
         return
     if box.unread:

@@ -15,6 +15,9 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mercurial import util
+from mercurial.i18n import _
+
 READ = 4
 WRITE = 2
 SEARCH = 1
@@ -51,6 +54,16 @@ def account(name: str) -> Account | None:
     return Account(name, found.pw_uid, groups, found.pw_dir, shell)
 
 
+def granting(path: bytes, letter: bytes) -> bytes:
+    '''the command that gives our own account a right to ``path``'''
+    status = os.stat(path)
+    if status.st_uid == os.geteuid():
+        return b'chmod u+%s %s' % (letter, path)
+    if status.st_gid in os.getgroups():
+        return b'chmod g+%s %s' % (letter, path)
+    return _(b'as root: chown %s %s') % (util.username(os.geteuid()), path)
+
+
 def hole(who: Account, path: str, want: int) -> str | None:
     '''the file by which ``who`` may READ or WRITE ``path``; None if not
 
@@ -67,6 +80,17 @@ def hole(who: Account, path: str, want: int) -> str | None:
     except OSError:
         pass  # it is not there, or our account cannot use it either
     return None
+
+
+def obstacles(who: Account, path: str) -> Iterator[str]:
+    '''what keeps ``who`` from reading ``path``: it, or folders on the way'''
+    for folder, _entry in _steps(path):
+        if not _rights(who, folder) & SEARCH:
+            yield folder
+    real = os.path.realpath(path)
+    want = READ | SEARCH if os.path.isdir(real) else READ
+    if _rights(who, real) & want != want:
+        yield real
 
 
 def _steps(path: str) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 '''whether a target's account can be logged in to, with what, and what that
-login may do; nothing is asked to run'''
+login may do; nothing is asked to run but a receiver'''
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from mercurial import util
 from mercurial.i18n import _
 
+from ... import protocol
 from ...config import targets
 from ...delivery import connection
 from ...report import wording
 from ...ssh import addresses, config, errors as errorsmod, probe, session
-from . import account, finding
+from . import account, finding, receiver
 
 Findings = Iterator[finding.Finding]
 
@@ -53,13 +54,20 @@ def check(ui, repo, target: targets.Target) -> Findings:
     paths = [target.identity] if target.identity else [*host.identities]
     of_keys = keys(paths, target)
     yield from of_keys
-    ways = addresses.ways(host)
+    ways, made = addresses.ways(host), []
     # Without a key there is nothing to log in with, and that is said.
     if any(found.level != finding.ERROR for found in of_keys):
         made = attempts(target, ways)
         yield from login(target, host, made)
         yield from boundary(target, host.user, made)
-    if addresses.is_this_machine(ways):
+    is_here = addresses.is_this_machine(ways)
+    bars = [*account.unreadable(repo, target, host.user)] if is_here else []
+    if not protocol.standby(target):
+        # a script may get the changesets in another way
+        yield from (dataclasses.replace(b, level=finding.WARNING) for b in bars)
+    elif any(each.agreed and each.forced is not False for each in made):
+        yield from receiver.check(repo, target, host.user, bars)
+    if is_here:
         yield from account.check(ui, repo, target, host.user, paths)
     elif ways or host.proxy:
         line = _(
