@@ -147,6 +147,14 @@ def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
     return sorted(revs)
 
 
+def count(repo, when: bytes | None, nodes: Iterable[str]) -> int:
+    '''how many of ``nodes`` are in the revset ``when``'''
+    served = _served(repo)
+    rev = repo.unfiltered().changelog.rev
+    revs = smartset.baseset([rev(bin(node)) for node in nodes])
+    return len(_matching(repo, served, when, revs))
+
+
 def newest(
     repo, when: bytes | None, pushed: Iterable[int] | None
 ) -> str | None:
@@ -157,10 +165,7 @@ def newest(
     (None: all of them); hidden and secret ones never do. None when there is
     none. Raises what Mercurial raises for a revset that cannot be evaluated.
     '''
-    served = repo.unfiltered().filtered(b'served')
-    # File patterns are relative to the root, whatever folder the process is
-    # in. This view is a new object, so nobody else is affected.
-    object.__setattr__(served, 'getcwd', bytes)
+    served = _served(repo)
     if pushed is None:
         pushed = range(len(repo.unfiltered()))
     hidden = served.changelog.filteredrevs
@@ -171,10 +176,7 @@ def newest(
         descending = sorted(pushed, reverse=True)
         revs = smartset.baseset([rev for rev in pushed if rev not in hidden])
     visible = (rev for rev in descending if rev not in hidden)
-    if when is not None:
-        # with the aliases of the configuration, as on the command line
-        lookup = revset.lookupfn(served)
-        revs = revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
+    revs = _matching(repo, served, when, revs)
     # the order is lazy: of a large push only the newest are looked at
     revs.sort(reverse=True)
     closed = None
@@ -185,6 +187,23 @@ def newest(
             closed = rev if closed is None else closed
     rev = revs.first() if closed is None else closed
     return None if rev is None else push.hexnode(served.changelog.node(rev))
+
+
+def _served(repo):
+    '''what can be pulled from ``repo``'''
+    served = repo.unfiltered().filtered(b'served')
+    # File patterns are relative to the root, whatever folder the process is
+    # in. This view is a new object, so nobody else is affected.
+    object.__setattr__(served, 'getcwd', bytes)
+    return served
+
+
+def _matching(repo, served, when: bytes | None, revs):
+    if when is None:
+        return revs
+    # with the aliases of the configuration, as on the command line
+    lookup = revset.lookupfn(served)
+    return revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
 
 
 def _heads(changelog, descending: Iterable[int]) -> Iterator[int]:

@@ -111,6 +111,22 @@ def recollection(row: delegation.Delegation) -> Verdict:
     return line, (more % (when, row.number),)
 
 
+def left_behind(old: str, new: str, back: bool) -> bytes:
+    '''that what is deployed is not in ``new``, which may be older than it'''
+    if back:
+        line = _(b'going back from %s to %s')
+    else:
+        line = _(b'leaving %s, which is not in %s')
+    return line % (short(old), short(new))
+
+
+def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
+    '''why ``node`` is deployed where a push has ``count`` open heads'''
+    line = _(b'%s is the newest of %d open heads that were pushed for it')
+    hint = _(b"'%s:when = present(branch(NAME))' in the hgrc says which")
+    return line % (short(node), count), hint % text(target)
+
+
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
