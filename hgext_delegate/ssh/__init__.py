@@ -20,5 +20,6 @@ channel_receiver  what the other side says there, kept within bounds
 probe             what a login may do besides running a command
 addresses         from where a host sees us
 rfc4251           strings and numbers as SSH writes them
+refusal           why a key may have been refused on this machine
 errors, diagnosis why a session failed, and what that means
 '''

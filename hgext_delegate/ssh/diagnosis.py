@@ -15,12 +15,19 @@ from . import channel_receiver, errors, library
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 
-def explain(error: Exception, step: str, host: str) -> errors.SessionError:
-    '''what ``error`` means at a ``step`` with ``host`` (`NAME port N`)'''
+def explain(
+    error: Exception, step: str, host: str, said: str = ''
+) -> errors.SessionError:
+    '''what ``error`` means at a ``step`` with ``host`` (`NAME port N`)
+
+    ``said`` is the first line of what has answered, and is no SSH.
+    '''
     if isinstance(error, errors.SessionError):
         error.started = step == errors.RUNNING
         return error
     reason, remedy = _words(error, step, host)
+    if said:
+        remedy = f"it says '{said}'; {remedy}"
     detail = f'{type(error).__name__}: {error}'
     return errors.SessionError(
         reason, remedy, started=step == errors.RUNNING, detail=detail

@@ -9,6 +9,7 @@ more than it is, or come to the server's standard error.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import logging
 import math
@@ -21,7 +22,9 @@ from . import (
     deadline_socket,
     errors as errorsmod,
     hostkeys,
+    knownhosts,
     library,
+    refusal,
     rfc4251,
 )
 
@@ -34,6 +37,11 @@ _LONGEST_BANNER = 64 * 1024
 _MOST_EXTENSIONS = 64
 _MOST_DEBUG_MESSAGES = 20
 _LONGEST_DEBUG_MESSAGE = 1000
+
+# of OpenSSH, where it hangs up after MaxAuthTries
+_FED_UP = b'Too many authentication failures'
+# in bytes; the first line may tell what is there instead of sshd
+_LONGEST_OPENING = 200
 
 # RFC 4250 4.1.2, RFC 8308 2.3
 _SERVICE_ACCEPT = 6
@@ -48,10 +56,12 @@ logging.getLogger(_LOG).propagate = False
 class Packets(library.paramiko.packet.Packetizer):
     '''packets and banners have limits
 
-    ``logged_in`` is set once nothing about logging in is to come any more.
+    ``logged_in`` is set once nothing about logging in is to come any more;
+    ``opening`` is what the other side begins with.
     '''
 
     logged_in = False
+    opening = b''
     _banner = 0
 
     def start_handshake(self, timeout: float) -> None:
@@ -63,6 +73,16 @@ class Packets(library.paramiko.packet.Packetizer):
                 'a packet of impossible length'
             )
         return super().read_all(size, check_rekey)
+
+    def write_all(self, out: bytes) -> None:
+        try:
+            super().write_all(out)
+        except library.ERRORS:
+            # Who hangs up at once may have said why.
+            with contextlib.suppress(*library.ERRORS):
+                if not self.opening:
+                    self._read_timeout(0)
+            raise
 
     def read_message(self) -> tuple[int, Any]:
         number, message = super().read_message()
@@ -80,6 +100,7 @@ class Packets(library.paramiko.packet.Packetizer):
     def _read_timeout(self, timeout: float) -> bytes:
         data = super()._read_timeout(math.inf)
         self._banner += len(data)
+        self.opening = (self.opening + data)[:_LONGEST_OPENING]
         if self._banner > _LONGEST_BANNER:
             raise channel_receiver.ViolationError('an endless banner')
         return data
@@ -93,6 +114,7 @@ class Transport(library.paramiko.transport.Transport):
     '''
 
     exchange = ''
+    _is_fed_up = False
     _CLIENT_ID = 'hgext_delegate'
     _channel_handler_table: dict[int, Any]
     _kex_info = algorithms.EXCHANGES
@@ -139,7 +161,7 @@ class Transport(library.paramiko.transport.Transport):
 
         Raises ConfigurationError if none is.
         '''
-        refused = False
+        refused = []
         for key in keys:
             # drop what was said about another key, or before the login
             self.debug_messages.clear()
@@ -149,16 +171,20 @@ class Transport(library.paramiko.transport.Transport):
                     self.packetizer.logged_in = True
                     return
             except library.paramiko.ssh_exception.AuthenticationException:
-                if not self.is_active():
+                if not self.is_active() and not self._is_fed_up:
                     break
-            refused = True
+            refused.append(knownhosts.key_of(key.asbytes()))
+            if self._is_fed_up:
+                break
         if not refused:
             raise EOFError
-        raise errorsmod.ConfigurationError(
-            f'{self.policy.host.host} refused the key as {user}',
-            'authorized_keys there needs its public half; the log of sshd says '
-            'more',
-        )
+        if self._is_fed_up and keys[1:]:
+            raise errorsmod.ConfigurationError(
+                f'{self.policy.host.host} hung up after {len(refused)} key(s)',
+                'name the right one as NAME:identity; or see MaxAuthTries '
+                'there',
+            )
+        raise refusal.refused(self.policy.host, refused)
 
     def send(self, message: bytes) -> None:
         self._send_user_message(library.paramiko.message.Message(message))
@@ -220,6 +246,12 @@ class Transport(library.paramiko.transport.Transport):
             raise error or channel_receiver.ViolationError(
                 'offering no way without compression'
             ) from None
+
+    def _parse_disconnect(self, message: Any) -> None:
+        message.get_int()
+        self._is_fed_up = message.get_string() == _FED_UP
+        message.rewind()
+        super()._parse_disconnect(message)
 
     def _parse_debug(self, message: Any) -> None:
         message.get_boolean()

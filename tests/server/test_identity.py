@@ -48,6 +48,37 @@ def test_an_identity_that_was_asked_for_is_the_only_one_tried(
     )
 
 
+@pytest.mark.parametrize('most', [1, 2, 3])
+def test_a_host_that_hangs_up_after_too_many_keys_is_told(
+    sshd: loopback.Sshd, home: Path, most: int
+) -> None:
+    keys = [loopback.keygen(home / f'key{number}') for number in range(4)]
+    lines = ''.join(f'  IdentityFile {key}\n' for key in keys)
+    sshhome.configure(home, sshhome.alias(sshd).replace(
+        f'  IdentityFile {sshd.identity}\n', lines))  # fmt: skip
+    sshhome.know(home, sshd)
+    sshd.settings = f'MaxAuthTries {most}\n'
+    error = sshhome.failure('alias')
+    assert isinstance(error, session.ConfigurationError)
+    assert error.reason.startswith(f'{sshd.address} hung up after {most} key')
+    # what the remedy says, and it is the one key that was not tried
+    sshd.authorize(loopback.public(keys[3]))
+    try:
+        assert sshhome.status('alias', identity=str(keys[3])) == 0
+    finally:
+        sshd.authorize(loopback.public(sshd.identity))
+
+
+def test_one_key_that_is_refused_at_the_only_try_is_refused(
+    sshd: loopback.Sshd, home: Path
+) -> None:
+    other = str(loopback.keygen(home / 'other'))
+    sshhome.configure(home, sshhome.alias(sshd))
+    sshhome.know(home, sshd)
+    sshd.settings = 'MaxAuthTries 1\n'
+    assert 'refused the key' in sshhome.failure('alias', identity=other).reason
+
+
 def key_trouble(path: Path) -> Any:
     """What is said of a key, for which nobody may be connected to."""
     error = sshhome.failure('127.0.0.1', port=1, identity=str(path))

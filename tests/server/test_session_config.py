@@ -199,6 +199,7 @@ def proxy(home: Path) -> Path:
         ('echo non\x1bsense >&2', 'ended with status 0', 'it said: non?sense'),
         ('sh -c "echo one >&2; echo >&2 two; kill -9 $$"',
          'was killed by signal 9', 'it said: two'),
+        ('echo none here', 'ended with status 0', 'it said: none here'),
         ('no-such-command-anywhere', 'ended with status 127', 'not found'),
         ('sh -c "seq 999999 >&2; exit 3"',
          'ended with status 3', 'it said: 999999'),
