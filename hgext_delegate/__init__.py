@@ -448,7 +448,7 @@ def delegate_check(ui, repo, *targets, **opts):
       The following keywords are supported in templates:
 
       :target: String. The target, empty for what concerns all of them.
-      :topic: String. ``config``, ``key``, ``server``, ``boundary``,
+      :topic: String. ``config``, ``hg``, ``key``, ``server``, ``boundary``,
           ``receiver``, ``account``, ``journal`` or ``http``.
       :level: String. ``ok``, ``warning`` or ``error``.
       :message: String. What was found.

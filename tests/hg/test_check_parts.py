@@ -30,6 +30,7 @@ from hgext_delegate.commands.check import (
     finding,
     records,
     rights,
+    serving,
 )
 from hgext_delegate.config import targets as targetsmod
 from hgext_delegate.push import outbox
@@ -144,6 +145,9 @@ def test_without_paramiko_the_rest_is_looked_at(
         raise ImportError('No module named paramiko')
 
     monkeypatch.setattr(imports, 'complete', complete)
+    # this process has loaded it in another way
+    monkeypatch.setattr(serving, 'enabled', lambda ui: ('delegate', '', []))
+    monkeypatch.setattr(serving, 'roads', list)
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
     targets, _mistakes = targetsmod.read(ui)
     findings = [*command._findings(ui, repo, targets, [], [b'blog'])]

@@ -4,6 +4,7 @@
 command    the list of facts, and how they are shown
 finding    one of them
 config     what the configuration says
+serving    the hg that a push meets: is it this one, or has it us as well
 records    outbox and journal
 server     what logging in shows
 receiver   what the receiver answers, and whether it could pull

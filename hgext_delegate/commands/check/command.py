@@ -2,7 +2,7 @@
 '''hg delegate-check: the list of findings, and how they are shown
 
 It logs in, and asks for what must be refused. It runs nothing on the deploy
-side and writes nothing in the repository.
+side but a receiver, and writes nothing in the repository.
 '''
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ... import imports
 from ...config import policy, targets as targetsmod
 from ...report import wording
 from .. import opened
-from . import config, finding, records
+from . import config, finding, records, serving
 
 
 def run(ui, repo, names: Sequence[bytes], opts) -> int:
@@ -47,6 +47,7 @@ def _findings(
     chosen: Sequence[bytes],
 ) -> Iterator[finding.Finding]:
     yield from config.general(ui, repo)
+    yield from serving.check(ui, repo)
     usable = {pycompat.sysbytes(target.name): target for target in targets}
     can_log_in = bool(usable)
     if usable:

@@ -7,26 +7,16 @@ import os
 import re
 from collections.abc import Iterator
 
-from mercurial import (
-    encoding,
-    extensions,
-    pycompat,
-    revsetlang,
-    ui as uimod,
-    util,
-)
+from mercurial import encoding, pycompat, revsetlang, ui as uimod, util
 from mercurial.i18n import _
 
-from ... import imports
 from ...config import targets
 from ...push import selection
 from ...report import wording
-from . import finding, rights
+from . import finding, rights, serving
 
 _TOPIC = b'config'
 _CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
-# the source of what is set for this command only, and not for a push
-_COMMAND_LINE = b'--config'
 
 
 def general(ui, repo) -> Iterator[finding.Finding]:
@@ -56,13 +46,13 @@ def general(ui, repo) -> Iterator[finding.Finding]:
 
 
 def _enabled(ui, about: finding.About) -> finding.Finding:
-    files = _enablers(ui)
+    _name, _value, files = serving.enabled(ui)
     hooks = [
-        b'hooks.%s in %s' % (name, _file(ui.configsource(b'hooks', name)))
+        b'hooks.%s in %s' % (name, serving.file_of(ui, b'hooks', name))
         for name, value in ui.configitems(b'hooks')
         if name.startswith(b'changegroup')
         if isinstance(value, bytes) and _CLASSIC.match(value)
-        if ui.configsource(b'hooks', name) != _COMMAND_LINE
+        if ui.configsource(b'hooks', name) != serving.COMMAND_LINE
     ]
     remedy = _(b"add 'hgext_delegate =' to [extensions] in the server's hgrc")
     if files:
@@ -92,20 +82,10 @@ def _is_distrusted(repo, hgrc: bytes) -> bool:
     return bool((names - trusted) & {b'hgext_delegate', b'delegate'})
 
 
-def _enablers(ui) -> list[bytes]:
-    '''the files that enable the extension'''
-    sources = [
-        ui.configsource(b'extensions', name)
-        for name, module in extensions.extensions(ui)
-        if module is imports.extension()
-    ]
-    return [_file(source) for source in sources if source != _COMMAND_LINE]
-
-
 def http(ui) -> finding.Finding:
     '''when a pusher over HTTP sees the output'''
     about = finding.About(b'', b'http')
-    if _enablers(ui):
+    if serving.enabled(ui)[2]:
         return about.ok(
             _(b'output over HTTP is live, unless a proxy collects it')
         )
@@ -126,7 +106,7 @@ def untrusted(ui) -> list[finding.Finding]:
         if trusted.get(item) == value:
             continue
         about = _about(item)
-        file = _file(ui.configsource(targets.SECTION, item, untrusted=True))
+        file = serving.file_of(ui, targets.SECTION, item, untrusted=True)
         key, owner = (about.target, file), _owner(file)
         if item == about.target and item not in trusted:
             line = _(
@@ -161,7 +141,7 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     '''where ``target`` comes from, and what its revset finds'''
     about = finding.of(target.name, _TOPIC)
     files = dict.fromkeys(
-        _file(ui.configsource(targets.SECTION, item))
+        serving.file_of(ui, targets.SECTION, item)
         for item, _value in ui.configitems(targets.SECTION)
         if targets.owner(item) in (about.target, b'*')
     )
@@ -193,8 +173,3 @@ def _about(item: bytes) -> finding.About:
     '''about the target that ``item`` belongs to, or about none of them'''
     name = targets.owner(item)
     return finding.About(name if targets.is_name(name) else b'', _TOPIC)
-
-
-def _file(source: bytes) -> bytes:
-    '''the file of a configuration source, which is ``FILE:LINE``'''
-    return re.sub(rb':[0-9]+\Z', b'', source)

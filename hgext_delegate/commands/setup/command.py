@@ -14,21 +14,18 @@ import re
 import shutil
 from collections.abc import Iterator
 
-from mercurial import error, extensions, pycompat, ui as uimod, util
+from mercurial import error, pycompat, ui as uimod, util
 from mercurial.i18n import _
 from mercurial.utils import procutil
 
-from ... import errors, imports
+from ... import errors
 from ...config import targets as targetsmod
 from ...report import wording
 from ...ssh import addresses, config, knownhosts, session
-from ..check import rights
+from ..check import finding, rights, serving
 from . import hostkeys, keypair, snippets
 
 _FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
-
-# Where sshd seeks a program that is named without a folder.
-_PATH = '/usr/local/bin:/usr/bin:/bin'
 
 _KEYGEN = 'ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub'
 
@@ -40,7 +37,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     refuse_root(repo.sharedpath)
     root = os.fsdecode(repo.root)
     comment = snippets.comment(target.name, os.path.basename(root))
-    command, enabled = os.fsdecode(opts['command']), _enabled(ui)
+    command, enabled = os.fsdecode(opts['command']), serving.enabled(ui)
     with _worded():
         snippets.check(command)
         pair = keypair.make(target.name, repo.sharedpath, comment)
@@ -67,8 +64,12 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
                 sources, command, pair.public, comment
             ),
         }
-        made['hgrc'] = snippets.hgrc(_sections(ui, enabled, made, command))
+        made['hgrc'] = snippets.hgrc(_sections(enabled, made, command))
     _warn(ui, host, is_here)
+    for found in serving.check(ui, repo):
+        if found.level != finding.OK:
+            line = _(b'delegate: warning: %s\n(%s)\n')
+            ui.warn(line % (found.message, found.remedy))
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
         fm.data(**{k: v.encode('utf-8') for k, v in made.items()})
@@ -163,37 +164,27 @@ def _warn(ui, host: config.Destination, is_here: bool) -> None:
 
 
 def _receiver(
-    enabled: tuple[str, str], name: str, root: str, is_here: bool
+    enabled: serving.Enabled, name: str, root: str, is_here: bool
 ) -> str:
     '''the forced command for an account that can have this extension too'''
     if not is_here:
         return snippets.receiver('hg', ('hgext_delegate', ''), name, 'URL')
-    key, value = enabled
-    value = os.fsdecode(util.expandpath(os.fsencode(value)))
+    key, value, _files = enabled
     source = root if snippets.is_plain(root) else 'URL'
     # this hg, unless a forced command on this machine finds it by its name
     hg = os.fsdecode(procutil.hgexecutable())
-    found = shutil.which('hg', path=_PATH)
+    found = shutil.which('hg', path=serving.PATH)
     is_found = found and os.path.realpath(found) == os.path.realpath(hg)
     if is_found or not os.path.isabs(hg):
         hg = 'hg'
     return snippets.receiver(hg, (key, value), name, source)
 
 
-def _enabled(ui) -> tuple[str, str]:
-    '''the name and the value by which this extension is enabled'''
-    ours = imports.extension()
-    name = next(n for n, module in extensions.extensions(ui) if module is ours)
-    value = ui.config(b'extensions', name) or b''
-    return pycompat.sysstr(name), os.fsdecode(value)
-
-
 def _sections(
-    ui, enabled: tuple[str, str], made: dict[str, str], command: str
+    enabled: serving.Enabled, made: dict[str, str], command: str
 ) -> dict[str, dict[str, str]]:
     '''what the hgrc needs'''
-    name, value = enabled
-    source = ui.configsource(b'extensions', pycompat.sysbytes(name))
+    name, value, files = enabled
     target = made['target']
     items = {
         target: made['url'],
@@ -203,7 +194,7 @@ def _sections(
     if snippets.is_receiver(command):
         items[target + ':receiver'] = 'yes'
     sections = {'delegate': items}
-    if source == b'--config':
+    if not files:
         # It is enabled for this command alone.
         sections = {'extensions': {name: value}, **sections}
     return sections
