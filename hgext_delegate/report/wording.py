@@ -128,6 +128,11 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
 
 
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
+OWN = _(b'its own deploy has pushed this, which does not wait for itself')
+CIRCLE = (
+    'its deploys push again and again',
+    'let the script push only what is new; it is not run for this one now',
+)
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 SKIPPED = _(b'not delegated: DELEGATE=skip')
