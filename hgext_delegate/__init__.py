@@ -46,6 +46,7 @@ from mercurial import (
     demandimport,
     error,
     extensions,
+    hook as hookmod,
     registrar,
 )
 from mercurial.i18n import _
@@ -99,6 +100,7 @@ def getversion() -> bytes:
 
 
 def extsetup(ui) -> None:
+    extensions.wrapfunction(hookmod, '_allhooks', hooks.with_ours)
     extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
         _begin_early(over_http=True)

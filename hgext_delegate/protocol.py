@@ -19,15 +19,13 @@ from typing import Any
 from . import errors
 
 PROTOCOL = 1
-# what a receiver exits with that was killed midway
-EXIT_LOST = 120
+EXIT_LOST = 120  # of a receiver that was killed midway
 
 # of a limited length, since it is part of file names
 TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 # Mercurial means no changeset by 40 zeroes, nor by 40 times f.
 NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
 ID = re.compile('[0-9a-f]{32}')
-_RFC_3339 = '%Y-%m-%dT%H:%M:%SZ'
 
 # of JSON's own text: an escaped quote or backslash, $, ` and !
 _ACTIVE = re.compile(r'\\["\\]|[$`!]')
@@ -88,10 +86,10 @@ def compose(
         'protocol': PROTOCOL,
         'id': row.id,
         'target': target.name,
-        # no JSON reader but Python's takes other bytes
+        # no JSON reader but Python's takes what is not UTF-8
         'repository': {
-            name: None if re.search('[\ud800-\udfff]', word) else word
-            for name, word in repository.items()
+            k: None if re.search('[\ud800-\udfff]', word) else word
+            for k, word in repository.items()
         },
         'node': row.node,
         'previous': row.previous,
@@ -103,15 +101,15 @@ def compose(
 
 
 def _request(target: str, what: str) -> str:
-    return 'hg-delegate %d %s %s' % (PROTOCOL, target, what)
+    return f'hg-delegate {PROTOCOL} {target} {what}'
 
 
 def text(content: Any) -> str:
     '''``content`` as JSON of which a shell runs nothing
 
-    Scripts may hand their standard input to a shell by mistake. What POSIX
-    shells, PowerShell or fish act on inside double quotes is spelled \\u00XX,
-    and so is a quote itself: for PowerShell a backslash does not escape it.
+    A script may hand its input to a shell by mistake. What shells act on inside
+    double quotes is spelled \\u00XX, and so is a quote itself: for PowerShell a
+    backslash does not escape it.
     '''
     dumped = json.dumps(content)
     return _ACTIVE.sub(lambda at: f'\\u{ord(at[0][-1]):04x}', dumped)
@@ -126,7 +124,7 @@ def _line(content: dict[str, Any]) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    '''an exec request; ``node`` (40 hex digits) is given for DEPLOY alone'''
+    '''an exec request; ``node`` is given for DEPLOY alone'''
 
     verb: str
     target: str
@@ -175,10 +173,7 @@ def parse_request(text: str) -> Request:
 
 
 def parse_named(data: bytes) -> dict[str, Any]:
-    '''what is about an id: a cancel, a status, the answer to that
-
-    Raises RequestError.
-    '''
+    '''what is about an id: CANCEL, STATUS, its answer. Raises RequestError'''
     return _parse(data, _NAMED)
 
 
@@ -212,9 +207,7 @@ _KINDS: dict[str, Callable[[Any], Any]] = {
     '1': lambda v: type(v) is int and v == PROTOCOL,
     '32 hexadecimal digits': lambda v: type(v) is str and ID.fullmatch(v),
     _A_NODE: lambda v: type(v) is str and NODE.fullmatch(v),
-    _A_NODE + ' or null': lambda v: v is None or _KINDS[_A_NODE](v),
     'a string': lambda v: type(v) is str,
-    'a string or null': lambda v: v is None or type(v) is str,
     'a number': lambda v: type(v) is int,
     'an object': lambda v: type(v) is dict,
     'a list of objects': lambda v: (
@@ -269,7 +262,9 @@ def _check(content: dict, where: str, kinds: Mapping[str, str]) -> None:
     for name, kind in kinds.items():
         if name not in content:
             raise RequestError('%s has no %s' % (where, name))
-        if not _KINDS[kind](content[name]):
+        plain, null, _end = kind.partition(' or null')
+        is_null = null and content[name] is None
+        if not is_null and not _KINDS[plain](content[name]):
             raise RequestError('%s of %s is not %s' % (name, where, kind))
 
 
@@ -295,26 +290,29 @@ def shown(text: str) -> str:
 
 # what a receiver answers
 
-
-def compose_cancelled(id: str, state: str) -> bytes:
-    '''the answer to a cancel: what has become of ``id``'''
-    return b'%s: %s\n' % (id.encode('ascii'), state.encode('ascii'))
-
-
-def parse_cancelled(data: bytes) -> str:
-    '''the state in the answer to a cancel; '' where there is none'''
-    answer = re.search(rb': ([a-z]+)\n\Z', data[-100:])
-    return answer[1].decode('ascii') if answer else ''
+_STATUS = _NAMED | {'state': 'a string', 'signal': 'a string or null'}
+_STATUS |= dict.fromkeys(('status', 'milliseconds'), 'a number or null')
 
 
 def compose_status(id: str, row, **more: str) -> bytes:
-    '''the answer to a status; ``row`` is the journal's, None if unknown'''
-    told: dict[str, Any] = {'state': 'unknown'}
-    if row:
-        names = ('target', 'state', 'status', 'signal', 'reason', 'number')
-        told = {name: getattr(row, name) for name in names}
-        told['node'] = row.node or None
-        for name in ('began', 'ended'):
-            moment = time.gmtime(getattr(row, name))
-            told[name] = getattr(row, name) and time.strftime(_RFC_3339, moment)
-    return _line({'protocol': PROTOCOL, 'id': id, **told, **more})
+    '''the answer to CANCEL or STATUS; ``row`` is the journal's or None'''
+    names = ('target', 'state', 'status', 'signal', 'reason', 'number', 'node')
+    told = {name: getattr(row, name, None) or None for name in names}
+    told['status'] = getattr(row, 'status', None)
+    told['state'] = told['state'] or 'unknown'
+    for name in ('began', 'ended'):
+        at = getattr(row, name, None)
+        told[name] = at and time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(at))
+    if told['ended'] and told['began']:
+        told['milliseconds'] = max(0, round(1000 * (row.ended - row.began)))
+    told |= {'protocol': PROTOCOL, 'id': id, **more}
+    return _line({'milliseconds': None, **told})
+
+
+def parse_status(data: bytes, id: str) -> dict[str, Any] | None:
+    '''that answer; None where it is none for ``id``'''
+    try:
+        told = _parse(data, _STATUS)
+    except RequestError:
+        return None
+    return told if told['id'] == id else None

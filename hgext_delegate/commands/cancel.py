@@ -64,8 +64,8 @@ def _end_remote(
     for target in dispatcher.targets:
         if target.name == row.target and target.receiver:
             with imports.complete():
-                from ..delivery import remote_cancel
-            state = remote_cancel.end(target, dispatcher.journal, row)
+                from ..delivery import remote_requests
+            state = remote_requests.end(target, dispatcher.journal, row)
             fields: dict[str, Any] = {'remedy': ''}
             if state == delegation.SUCCEEDED:
                 # it was over before it could be cancelled

@@ -113,11 +113,7 @@ def _wanted(
         if not node:
             continue  # '': the revset is wrong, which newest() has said
         wanted.append((target, node))
-        back_from = dispatcher.newer_deployed(target, node)
-        if back_from:
-            line = _(b'going back from %s to %s')
-            line %= wording.short(back_from), wording.short(node)
-            dispatcher.printer.say(wording.of(target.name, line))
+        dispatcher.say_left_behind(target, node, by_hand=True)
     return wanted
 
 

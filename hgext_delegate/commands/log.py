@@ -69,6 +69,7 @@ def log(ui, repo, id: bytes | None, opts) -> int:
                     _line(ui, fm, row, date)
                 if id is not None:
                     _output(fm, dispatcher.paths.log(row.id))
+        abandoned.settle(dispatcher)
     return 0
 
 
@@ -150,6 +151,8 @@ def _remarks(ui, row) -> Iterator[bytes]:
     if row.merged_into is not None:
         superseded = row.state == delegation.SUPERSEDED
         yield (_(b'by %d') if superseded else _(b'with %d')) % row.merged_into
+    if row.number is not None and row.is_undecided:
+        yield _(b'it may have run')
     if row.reason:
         yield _text(row.reason)
 

@@ -6,14 +6,18 @@ Each reader gets the bytes of a value and raises InvalidValue.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 
 from mercurial import error, pycompat, util
 from mercurial.i18n import _
 from mercurial.utils import stringutil, urlutil
 
-TRIGGERS = ('changegroup', 'bookmark', 'phase')
+from ..ssh import knownhosts
+
+TRIGGERS = ('changegroup', 'bookmark', 'tag', 'phase')
 
 # Host and user become part of ProxyCommand, by ssh_config's tokens: a leading
 # dash would be an option there, and a space or a quote would end the word.
@@ -129,6 +133,13 @@ def hostkeys(value: bytes) -> tuple[str, ...]:
             _(b'the value is not a host key'),
             _(b'write its type and key, such as: ssh-ed25519 AAAA...'),
         )
+    for key in keys:
+        if (name := key.partition(' ')[0]) not in knownhosts.TYPES:
+            raise InvalidValue(
+                _(b"'%s' is not a type of host key") % name.encode('ascii'),
+                _(b'use one of %s')
+                % ', '.join(knownhosts.TYPES).encode('ascii'),
+            )
     return keys
 
 
@@ -151,6 +162,8 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
         problem = _(b"'%s' has more than a host")
     elif not _HOST.match(host) or not _USER.match(user or b'x'):
         problem = _(b"'%s' is not a user and a host")
+    elif not _is_address(pycompat.sysstr(host)):
+        problem = _(b"'%s' has an address that is none")
     elif url.port is not None and not 0 < port < 65536:
         problem = _(b"'%s' has no port 1 to 65535")
     else:
@@ -160,6 +173,20 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
             pycompat.sysstr(user) or None,
         )
     raise InvalidValue(problem % value, remedy)
+
+
+def _is_address(host: str) -> bool:
+    '''whether ``host`` is a right address, or a name'''
+    # A name with a colon, or of nothing but numbers, can be no other thing.
+    named = ':' not in host and re.search('[^0-9.]', host)
+    with contextlib.suppress(OSError):
+        if ':' in host:
+            socket.inet_pton(socket.AF_INET6, host.partition('%')[0])
+        elif not named:
+            # as ssh does, which takes 127.1 as well
+            socket.inet_aton(host)
+        return True
+    return False
 
 
 def join_url(host: str, port: int | None, user: str | None) -> str:

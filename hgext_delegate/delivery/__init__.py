@@ -10,5 +10,5 @@ attempt        one session, and what came of it
 abandoned      delegations whose process is gone
 history        what a worker may ask of the repository's history
 connection     the login, which may begin early
-remote_cancel  the end of what our receiver runs
+remote_requests  asking our receiver: end it, or what became of it
 '''

@@ -2,20 +2,55 @@
 '''delegations that still run in the journal, though their process is gone
 
 The worker of a delegation holds its target's lock. If that is free, its process
-was killed, and the next command or push closes the delegation.
+was killed, and the next command or push closes the delegation. Where a receiver
+can tell what became of it, it is undecided until somebody asks.
 '''
 
 from __future__ import annotations
 
 import contextlib
+import os
+from collections.abc import Sequence
 
+from ..config import targets
+from ..report import wording
 from ..state import delegation, target_lock
-from . import dispatcher as dispatchermod
+from . import detached, dispatcher as dispatchermod
 
 
 def close_all(dispatcher: dispatchermod.Dispatcher) -> None:
     for name in dispatcher.journal.running_targets():
         _close(dispatcher, name)
+
+
+def undecided(dispatcher: dispatchermod.Dispatcher) -> dispatchermod.Jobs:
+    '''the newest that waits for each target, if it may have run already
+
+    Those are left out of which somebody asks the receiver now.
+    '''
+    close_all(dispatcher)
+    found = []
+    for target in dispatcher.targets:
+        rows = dispatcher.journal.pending(target.name)
+        if rows and rows[-1].is_undecided:
+            if not target_lock.is_held(dispatcher.paths.lock(target.name)):
+                found.append((target, rows[-1].number))
+    return found
+
+
+def settle(
+    dispatcher: dispatchermod.Dispatcher, asked: Sequence[targets.Target] = ()
+) -> None:
+    '''let a process of its own ask about what is undecided, and say so
+
+    But not the receivers of the targets that were just ``asked``.
+    '''
+    jobs = [job for job in undecided(dispatcher) if job[0] not in asked]
+    if jobs and os.access(dispatcher.paths.folder, os.W_OK):
+        detached.start(dispatcher.repo, [target.name for target, _ in jobs])
+        for target, number in jobs:
+            line = wording.of(target.name, wording.UNDECIDED % number)
+            dispatcher.printer.warn(line)
 
 
 def is_open(dispatcher: dispatchermod.Dispatcher, number: int) -> bool:

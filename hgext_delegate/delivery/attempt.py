@@ -18,10 +18,15 @@ from ..config import targets as targetsmod
 from ..push import outbox
 from ..ssh import session
 from ..state import delegation, journal as journalmod, output_log
-from . import queue, remote_cancel
+from . import queue, remote_requests
 
 # How long a partial line is held before it is shown, in seconds.
 _PATIENCE = 0.5
+
+# Beyond this many times the output limit a delegation is ended: making a flood
+# safe takes time, even if none of it is shown. A receiver sends 100 MB at most.
+_FLOOD = 10
+_SMALLEST_FLOOD = 200 * 1024 * 1024
 
 # a state of the journal, and the other fields to record
 Outcome = tuple[str, dict[str, Any]]
@@ -57,9 +62,13 @@ class Attempt:
         output = _Output(log, self._target, self._news)
         began = time.monotonic()
         broken: session.SessionError | None = None
+        asked_before = self._row.exec_sent_at is not None
         try:
             end = self._session(connect, output)
             state, fields = _ended(end, self._target.receiver)
+            if self._target.receiver and not self._cancelled_by():
+                if asked_before or end.status != 0:
+                    state, fields = self._confirmed(end, state, fields)
         except session.SessionError as exc:
             broken = exc
             state, fields = self._broken(exc)
@@ -78,7 +87,7 @@ class Attempt:
             state = delegation.CANCELLED
             fields['reason'] = 'cancelled by %s' % cancelled_by
             fields['remedy'] = self._left_behind
-        fields['seconds'] = time.monotonic() - began
+        fields.setdefault('seconds', time.monotonic() - began)
         self.may_retry = not isinstance(broken, session.ConfigurationError)
         return state, fields
 
@@ -115,8 +124,8 @@ class Attempt:
         elif not self._told_at:
             self._told_at = time.monotonic()
             # if it cannot be told, the channel is closed later
-            remote_cancel.end(self._target, self._journal, self._row)
-        elif time.monotonic() - self._told_at > remote_cancel.GRACE:
+            remote_requests.end(self._target, self._journal, self._row)
+        elif time.monotonic() - self._told_at > remote_requests.GRACE:
             opened.cancel()
             self._left_behind = delegation.NOT_ENDED
 
@@ -136,12 +145,34 @@ class Attempt:
         waits = self._target.receiver
         return delegation.PENDING if waits else delegation.LOST, fields
 
+    def _confirmed(
+        self, end: session.End, state: str, fields: dict[str, Any]
+    ) -> Outcome:
+        '''what the receiver knows of the end, and how long it really took
+
+        A receiver that is killed ends with a status or signal of its own, while
+        what it has begun goes on. It is followed again then.
+        '''
+        known = remote_requests.status(self._target, self._row)
+        if known and known['state'] == 'unknown':
+            return state, fields
+        if known and known['milliseconds'] is not None:
+            fields['seconds'] = known['milliseconds'] / 1000
+        ended_by = known and (known['signal'] or known['status'])
+        if ended_by != (end.signal or end.status) and (known or end.signal):
+            why = fields.get('reason', 'exit status 0')
+            reason = 'the receiver has ended, and not what it runs: %s' % why
+            return delegation.PENDING, {'reason': reason}
+        return state, fields
+
     def _end_there(self, state: str, fields: dict[str, Any]) -> Outcome:
         '''end what the receiver would go on with; what came of it'''
         if not self._target.receiver:
             return state, fields
         begun = bool(fields.get('exec_sent_at', True))
-        said = remote_cancel.end(self._target, self._journal, self._row, begun)
+        said = remote_requests.end(
+            self._target, self._journal, self._row, begun
+        )
         if said == delegation.SUCCEEDED:
             return said, {'status': 0}
         self._left_behind = '' if said else delegation.NOT_ENDED
@@ -168,17 +199,20 @@ class _Output:
     ):
         self._log = log
         self._news = news
-        # The input is bounded as well: making a flood safe takes time, even if
-        # none of it is shown.
-        self._room = 2 * target.output_limit
+        self._room = max(_FLOOD * target.output_limit, _SMALLEST_FLOOD)
+        self._flood = self._room // 1024**2
         self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
         self._held: dict[int, float] = {}
 
     def receive(self, stream: int, data: bytes) -> None:
-        taken, dropped = data[: self._room], data[self._room :]
-        self._room -= len(taken)
-        self._show(self._streams[stream].feed(taken))
-        self._log.drop(dropped)
+        self._room -= len(data)
+        self._show(self._streams[stream].feed(data))
+        if self._room < 0:
+            raise session.Expired(
+                f'more than {self._flood} MB of output',
+                'let it print less, or set output-limit higher',
+                started=True,
+            )
 
     def tick(self) -> None:
         '''show what was held for longer than _PATIENCE'''
@@ -196,7 +230,7 @@ class _Output:
 
     def _show(self, lines: list[bytes]) -> None:
         if lines:
-            self._log.write(lines)
+            self._log.write(b''.join(line + b'\n' for line in lines))
             self._news.set()
 
 

@@ -32,6 +32,7 @@ def connect(
         connect_timeout=target.connect_timeout,
         deadline=deadline,
         address=address,
+        allow_root=target.allow_root,
     )
 
 

@@ -102,6 +102,9 @@ class Dispatcher:
             who = entry.push['pusher']
             push = (entry.txn, entry.sequence)
             self.journal.record(target.name, node, who, *push)
+            if entry == own:
+                self.say_left_behind(target, node)
+                self._say_others(target, node, entry)
         elif node is None and (entry == own or self._is_over(target, entry)):
             self.journal.unmatched(target.name, entry.txn)
 
@@ -152,15 +155,36 @@ class Dispatcher:
                 if name in (None, target) and (entry.txn, target) not in known:
                     yield target, entry
 
-    def newer_deployed(
-        self, target: targetsmod.Target, node: str
-    ) -> str | None:
-        '''what ``target`` has now, if ``node`` is an ancestor of it'''
+    def say_left_behind(
+        self, target: targetsmod.Target, node: str, by_hand: bool = False
+    ) -> None:
+        '''say if ``node`` does not contain what ``target`` has now
+
+        A push never goes back to an ancestor, but ``hg delegate`` may.
+        '''
         last = self.journal.last(target.name, delegation.SUCCEEDED)
-        if last and last.node != node:
-            if self.history.is_ancestor(node, last.node):
-                return last.node
-        return None
+        if last is None or last.node == node:
+            return
+        for pair in ((last.node, node), (node, last.node)):
+            self.history.learn(self.repo, *pair)
+        if not self.history.is_ancestor(last.node, node):
+            back = self.history.is_ancestor(node, last.node)
+            if by_hand or not back:
+                line = wording.left_behind(last.node, node, back)
+                self.printer.say(wording.of(target.name, line))
+
+    def _say_others(
+        self, target: targetsmod.Target, node: str, entry: outbox.Entry
+    ) -> None:
+        '''say that ``node`` was chosen, where the push has more open heads'''
+        heads = [
+            head['node'] for head in entry.push['heads'] if not head['closed']
+        ]
+        if node in heads and len(heads) > 1:
+            count = selection.count(self.repo, target.when, heads)
+            if count > 1:
+                line, hint = wording.chosen(node, count, target.name)
+                self.printer.say(wording.of(target.name, line), hint)
 
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''

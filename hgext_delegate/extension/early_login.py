@@ -31,6 +31,8 @@ def install() -> None:
     '''let the pushes to this process begin early; only once'''
     entry = wireprotov1server.commands[b'unbundle']
     entry.func = _wrapped(entry.func)
+    entry = wireprotov1server.commands[b'listkeys']
+    entry.func = _watched(entry.func)
 
 
 def _wrapped(orig: Callable) -> Callable:
@@ -39,6 +41,7 @@ def _wrapped(orig: Callable) -> Callable:
             return orig(repo, proto, *args)
         if proto.name == b'http-v1':
             return _over_http(orig, repo, proto, *args)
+        repo.unfiltered()._delegate_pushed = True
         start = EarlyLogin(repo.unfiltered())
         payload = proto.getpayload
         proto.getpayload = lambda: start.during(payload())
@@ -49,6 +52,30 @@ def _wrapped(orig: Callable) -> Callable:
             start.drop()
 
     return unbundle
+
+
+def _watched(orig: Callable) -> Callable:
+    def listkeys(repo, proto, namespace) -> Any:
+        # Only a push asks for phases so. It may bring nothing: that is known
+        # when the connection ends.
+        if namespace == b'phases' and proto.name == b'ssh-v1':
+            unfiltered = repo.unfiltered()
+            known = '_delegate_pushed' in vars(unfiltered)
+            if not known and hooks.has_targets(repo):
+                unfiltered._delegate_pushed = False
+                repo.ui.atexit(_tell_undecided, unfiltered)
+        return orig(repo, proto, namespace)
+
+    return listkeys
+
+
+def _tell_undecided(repo) -> None:
+    if not repo._delegate_pushed:
+        with imports.complete():
+            from . import push_hooks
+        # nobody reads standard output any more
+        repo.ui.fout = repo.ui.ferr
+        push_hooks.tell_undecided(repo)
 
 
 def _over_http(orig: Callable, repo, proto, *args) -> Any:

@@ -7,6 +7,9 @@ called for a push.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from mercurial import error
 from mercurial.i18n import _
 
@@ -24,13 +27,20 @@ def _push_hooks():
 
 def install(repo) -> None:
     '''hook ``repo``; an untrusted hgrc cannot override what is set here'''
-    for name, function in (
-        (b'pretxnclose.delegate', note),
-        (b'txnabort.delegate', explain),
-        (b'txnclose.delegate', move),
-        (b'changegroup.delegate', deliver),
-    ):
+    for name, function in _FUNCTIONS.items():
         repo.ui.setconfig(b'hooks', name, function, b'hgext_delegate')
+
+
+def with_ours(orig: Callable, ui) -> list[tuple[bytes, Any]]:
+    '''what wraps ``mercurial.hook._allhooks``: ours are always trusted
+
+    Mercurial compares the place of each hook with and without the files that
+    it does not trust. One item more in an untrusted ``[hooks]``, or an
+    ``%unset``, moves ours, which then would refuse the push, or not run.
+    '''
+    here = dict(ui.configitems(b'hooks'))
+    ours = {n: f for n, f in _FUNCTIONS.items() if here.get(n) is f}
+    return [(name, ours.get(name, found)) for name, found in orig(ui)]
 
 
 def has_targets(repo) -> bool:
@@ -53,7 +63,9 @@ def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
     '''pretxnclose: write the push into the outbox, in its own transaction'''
     if source not in SOURCES:
         return explain(ui, repo, hooktype, source, txnname)
-    _push_hooks().note(ui, repo, dict(kwargs, source=source))
+    # whatever goes wrong in there would refuse a push
+    if repo.ui.configitems(b'delegate'):
+        _push_hooks().note(ui, repo, dict(kwargs, source=source))
     return False
 
 
@@ -82,3 +94,11 @@ def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
     hookargs = dict(kwargs, source=source)
     _push_hooks().deliver(ui, repo.unfiltered(), hookargs)
     return False
+
+
+_FUNCTIONS = {
+    b'pretxnclose.delegate': note,
+    b'txnabort.delegate': explain,
+    b'txnclose.delegate': move,
+    b'changegroup.delegate': deliver,
+}

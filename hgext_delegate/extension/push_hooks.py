@@ -14,7 +14,11 @@ from mercurial.i18n import _
 from mercurial.node import bin
 
 from ..config import parsers, policy, targets
-from ..delivery import dispatcher as dispatchermod, launcher as launchermod
+from ..delivery import (
+    abandoned,
+    dispatcher as dispatchermod,
+    launcher as launchermod,
+)
 from ..push import outbox, push, selection
 from ..report import printer as printermod, wording
 from ..state import delegation, files, journal
@@ -28,7 +32,8 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     transaction = repo.currenttransaction()
     first = transaction.changes[b'origrepolen']
     last = len(repo.unfiltered().changelog) - 1
-    moved = selection.moves(repo, transaction.changes)
+    with_tags = first <= last and bool(_concerned(repo, ['tag']))
+    moved = selection.moves(repo, transaction.changes, with_tags)
     moves = [*moved, *['changegroup'] * (first <= last)]
     names = _wanted(repo, moves, hookargs)
     if not names:
@@ -127,10 +132,15 @@ def deliver(ui, repo, hookargs: dict[str, Any]) -> None:
         repo._delegated = txn
         if entry and not done:
             _delegate(ui, repo, entry)
-        elif not done and hookargs.get('USERVAR_DELEGATE') == b'skip':
-            moves = ['changegroup'] if 'node' in hookargs else selection.MOVES
-            if _concerned(repo, moves):
+        elif not done:
+            came = 'node' in hookargs
+            moves = selection.CHANGES if came else selection.MOVES
+            skip = hookargs.get('USERVAR_DELEGATE') == b'skip'
+            if skip and _concerned(repo, moves):
                 printer.say(wording.SKIPPED)
+            if os.path.exists(files.paths(repo).journal):
+                with launchermod.open(ui, repo) as launcher:
+                    abandoned.settle(launcher.dispatcher)
     except (files.FolderError, journal.JournalError) as exc:
         # The push stays in the outbox, and is delegated by the next one.
         for name in entry.targets if entry else ():
@@ -153,13 +163,27 @@ def _delegate(ui, repo, entry: outbox.Entry) -> None:
         if broadcasts is not None:
             # the reply tells the rest
             broadcasts.append((dispatcher.paths, launcher.detach(jobs)))
+            abandoned.settle(dispatcher, [target for target, _ in jobs])
             return
         # what may end before the delegation does
         leaves = entry.push['source'] == 'push'
         leaves = leaves or entry.push['url'].startswith('remote:http')
         run = launcher.run_detached if leaves else launcher.run
         run(jobs)
+        abandoned.settle(dispatcher, [target for target, _ in jobs])
         dispatcher.prune()
+
+
+def tell_undecided(repo) -> None:
+    '''tell a pusher who brought nothing what became of what is undecided'''
+    ui = repo.ui
+    try:
+        if os.path.exists(files.paths(repo).journal):
+            with launchermod.open(ui, repo) as launcher:
+                jobs = abandoned.undecided(launcher.dispatcher)
+                launcher.run_detached([job for job in jobs if job[0].wait])
+    except (files.FolderError, journal.JournalError, OSError) as exc:
+        printermod.Printer(ui).warn(*wording.of_error(exc))
 
 
 def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:

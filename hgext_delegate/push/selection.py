@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mercurial import error, revset, smartset
+from mercurial import dagop, error, revset, smartset, tags
 from mercurial.node import bin, nullid
 
 from . import push
 
 # What a push without changesets may have moved.
 MOVES = ('bookmark', 'phase')
+
+# What comes as a changeset.
+CHANGES = ('changegroup', 'tag')
 
 # The most ranges of changesets that are kept of each kind of move.
 MAX_RANGES = 500
@@ -27,24 +30,23 @@ REVSET_ERRORS = (
 )
 
 
-def moves(repo, changes) -> dict[str, list[list[str | None]]]:
-    '''where bookmarks moved to and what became public in a transaction
+def moves(
+    repo, changes, with_tags: bool = False
+) -> dict[str, list[list[str | None]]]:
+    '''where bookmarks and tags moved to, what became public in a transaction
 
     By trigger: the [first, last] nodes, in hex, of ranges of revision numbers,
-    in their order.
+    in their order. Tags are compared only ``with_tags``, since that reads
+    files of all heads.
     '''
     changelog = repo.unfiltered().changelog
     ends = (changes.get(b'bookmarks') or {}).values()
-    # a client may name a changeset that is not there, or none
-    points = {
-        changelog.rev(new)
-        for _old, new in ends
-        if new and new != nullid and changelog.hasnode(new)
-    }
     found = {
-        'bookmark': [range(point, point + 1) for point in sorted(points)],
+        'bookmark': _points(changelog, [new for _old, new in ends]),
         'phase': sorted(push.published(changes), key=min),
     }
+    if with_tags:
+        found['tag'] = _points(changelog, tagged(repo, changes[b'origrepolen']))
     return {
         trigger: [
             [push.hexnode(changelog.node(rev)) for rev in (revs[0], revs[-1])]
@@ -53,6 +55,31 @@ def moves(repo, changes) -> dict[str, list[list[str | None]]]:
         for trigger, ranges in found.items()
         if ranges
     }
+
+
+def _points(changelog, nodes: Iterable[bytes | None]) -> list[range]:
+    # a client may name a changeset that is not there, or none
+    revs = {
+        changelog.rev(node)
+        for node in nodes
+        if node and node != nullid and changelog.hasnode(node)
+    }
+    return [range(rev, rev + 1) for rev in sorted(revs)]
+
+
+def tagged(repo, first: int) -> list[bytes | None]:
+    '''what the tags name that ``.hgtags`` has since revision ``first``
+
+    A tag that is new or has moved; None stands for one that was removed.
+    '''
+    changelog = repo.unfiltered().changelog
+    old = dagop.headrevs(range(first), changelog.parentrevs)
+    before, after = (
+        tags.fnoderevs(repo.ui, repo, heads)
+        for heads in (sorted(old), changelog.headrevs())
+    )
+    changed = tags.difftags(repo.ui, repo, before, after)
+    return [new for _name, _old, new in changed]
 
 
 def _merged(ranges: list[range]) -> list[range]:
@@ -111,9 +138,21 @@ def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
     if 'bookmark' in triggers:
         points = map(unfiltered.changelog.rev, unfiltered._bookmarks.values())
         revs.update(point for point in points if point >= 0)
+    if 'tag' in triggers:
+        for name, node in unfiltered.tags().items():
+            if unfiltered.tagtype(name) == b'global':
+                revs.add(unfiltered.changelog.rev(node))
     if 'phase' in triggers:
         revs.update(unfiltered.revs(b'public()'))
     return sorted(revs)
+
+
+def count(repo, when: bytes | None, nodes: Iterable[str]) -> int:
+    '''how many of ``nodes`` are in the revset ``when``'''
+    served = _served(repo)
+    rev = repo.unfiltered().changelog.rev
+    revs = smartset.baseset([rev(bin(node)) for node in nodes])
+    return len(_matching(repo, served, when, revs))
 
 
 def newest(
@@ -126,10 +165,7 @@ def newest(
     (None: all of them); hidden and secret ones never do. None when there is
     none. Raises what Mercurial raises for a revset that cannot be evaluated.
     '''
-    served = repo.unfiltered().filtered(b'served')
-    # File patterns are relative to the root, whatever folder the process is
-    # in. This view is a new object, so nobody else is affected.
-    object.__setattr__(served, 'getcwd', bytes)
+    served = _served(repo)
     if pushed is None:
         pushed = range(len(repo.unfiltered()))
     hidden = served.changelog.filteredrevs
@@ -140,10 +176,7 @@ def newest(
         descending = sorted(pushed, reverse=True)
         revs = smartset.baseset([rev for rev in pushed if rev not in hidden])
     visible = (rev for rev in descending if rev not in hidden)
-    if when is not None:
-        # with the aliases of the configuration, as on the command line
-        lookup = revset.lookupfn(served)
-        revs = revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
+    revs = _matching(repo, served, when, revs)
     # the order is lazy: of a large push only the newest are looked at
     revs.sort(reverse=True)
     closed = None
@@ -154,6 +187,23 @@ def newest(
             closed = rev if closed is None else closed
     rev = revs.first() if closed is None else closed
     return None if rev is None else push.hexnode(served.changelog.node(rev))
+
+
+def _served(repo):
+    '''what can be pulled from ``repo``'''
+    served = repo.unfiltered().filtered(b'served')
+    # File patterns are relative to the root, whatever folder the process is
+    # in. This view is a new object, so nobody else is affected.
+    object.__setattr__(served, 'getcwd', bytes)
+    return served
+
+
+def _matching(repo, served, when: bytes | None, revs):
+    if when is None:
+        return revs
+    # with the aliases of the configuration, as on the command line
+    lookup = revset.lookupfn(served)
+    return revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
 
 
 def _heads(changelog, descending: Iterable[int]) -> Iterator[int]:

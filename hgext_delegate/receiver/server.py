@@ -256,7 +256,7 @@ def _cancel(runs: run.Runs, target: str, id: str) -> int:
             time.sleep(0.02)
         row = runs.find(id) or row
     runs.prune()
-    os.write(1, protocol.compose_cancelled(id, row.state))
+    os.write(1, protocol.compose_status(id, row))
     return 0
 
 

@@ -198,7 +198,7 @@ class Supervisor:
         child = process.fork(bring)
         os.close(telling)
         try:
-            status = child.wait(self._log.write_data, self._check)
+            status = child.wait(self._log.write, self._check)
             # a worker of Mercurial's may have outlived the child
             os.set_blocking(reading, False)
             with contextlib.suppress(BlockingIOError):
@@ -239,7 +239,7 @@ class Supervisor:
                 'cannot run %s: %s' % (script[0], exc.strerror),
                 _remedy(script[0], self._work.clone.path, exc),
             ) from None
-        status = self._script.wait(self._log.write_data, self._check)
+        status = self._script.wait(self._log.write, self._check)
         if self._script.is_kept_open:
             run.say(
                 self._log,

@@ -32,6 +32,7 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
         row.target,
         row.reason or pycompat.sysstr(_(b'it has not begun')),
         row.remedy,
+        row.is_undecided,
     ),
     delegation.RUNNING: lambda row: (
         _(b'running: the process that runs it cannot be seen'),
@@ -57,11 +58,17 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
 }
 
 
-def pending(target: str, reason: str, remedy: str = '') -> Verdict:
+def pending(
+    target: str, reason: str, remedy: str = '', undecided: bool = False
+) -> Verdict:
     '''that a push to ``target`` waits, why, and what happens next'''
     later = _(
         b"tried again at the next push to %s, or by 'hg delegate --pending'"
     )
+    if undecided:
+        later = _(
+            b"it may have run; 'hg delegate --pending %s' asks the receiver"
+        )
     line = _(b'pending: %s') % text(reason)
     return line, (text(remedy), later % text(target))
 
@@ -104,6 +111,23 @@ def recollection(row: delegation.Delegation) -> Verdict:
     return line, (more % (when, row.number),)
 
 
+def left_behind(old: str, new: str, back: bool) -> bytes:
+    '''that what is deployed is not in ``new``, which may be older than it'''
+    if back:
+        line = _(b'going back from %s to %s')
+    else:
+        line = _(b'leaving %s, which is not in %s')
+    return line % (short(old), short(new))
+
+
+def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
+    '''why ``node`` is deployed where a push has ``count`` open heads'''
+    line = _(b'%s is the newest of %d open heads that were pushed for it')
+    hint = _(b"'%s:when = present(branch(NAME))' in the hgrc says which")
+    return line % (short(node), count), hint % text(target)
+
+
+UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 SKIPPED = _(b'not delegated: DELEGATE=skip')

@@ -65,7 +65,8 @@ class Destination:
     ``identities``, ``certificates``, ``knownhosts`` and ``revoked`` are files.
     ``proxy`` is the program that leads there, and ``way`` what it is called;
     ``family`` and ``bind`` say how to dial without one. ``options`` is all
-    that ssh -G has printed: nothing where there is no ssh.
+    that ssh -G has printed: nothing where there is no ssh. ``usual`` is what
+    it prints without any configuration, where that was asked.
     '''
 
     host: str
@@ -82,14 +83,14 @@ class Destination:
     family: int = socket.AF_UNSPEC
     bind: str = ''
     options: Options = field(default_factory=dict, repr=False, hash=False)
+    usual: Options = field(default_factory=dict, repr=False, hash=False)
 
     def __str__(self) -> str:
         return f'{self.host} port {self.port}'
 
-    def allowed(self, keyword: str, names: Sequence[str]) -> tuple[str, ...]:
-        '''those of ``names``, in their order, that the list ``keyword`` has'''
-        listed = first(self.options, keyword).split(',')
-        return tuple(n for n in names if n in listed or listed == [''])
+    def listed(self, keyword: str) -> list[str]:
+        '''the names in the list ``keyword``, none where there is no list'''
+        return [*filter(None, first(self.options, keyword).split(','))]
 
     @property
     def rsa_size(self) -> int:
@@ -145,6 +146,14 @@ def ask(
     return options
 
 
+def usual(name: str, deadline: deadline_socket.Deadline) -> Options:
+    '''what ssh -G prints of the host ``name`` without any configuration
+
+    Raises as find() does.
+    '''
+    return ask(['ssh', '-F', 'none'], name, deadline)
+
+
 def unused(there: Destination, deadline: deadline_socket.Deadline) -> list[str]:
     '''what ssh_config sets for a host and is not used here
 
@@ -152,13 +161,13 @@ def unused(there: Destination, deadline: deadline_socket.Deadline) -> list[str]:
     '''
     if not there.options:
         return []
-    usual = ask(['ssh', '-F', 'none'], there.host, deadline)
+    defaults = usual(there.host, deadline)
     return [
         f'{keyword} {value}'
         for keyword, values in there.options.items()
         for value in values
         if not _USED.fullmatch(f'{keyword} {value}')
-        and value not in usual.get(keyword, ())
+        and value not in defaults.get(keyword, ())
     ]
 
 
@@ -182,9 +191,11 @@ def read_known(paths: Sequence[str], required: bool) -> list[tuple[str, bytes]]:
         except OSError as error:
             if required:
                 raise errors.ConfigurationError(
-                    f'known_hosts file {os.path.basename(path)} cannot be '
-                    f'read: {error.strerror}',
-                    detail=path,
+                    f'known_hosts file {path} cannot be read: {error.strerror}',
+                    tokens.foreign_home(path)
+                    or 'knownhosts must name a file '
+                    'that the account that runs hg can read',
+                    path=path,
                 ) from None
     return found
 

@@ -15,12 +15,19 @@ from . import channel_receiver, errors, library
 _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 
-def explain(error: Exception, step: str, host: str) -> errors.SessionError:
-    '''what ``error`` means at a ``step`` with ``host`` (`NAME port N`)'''
+def explain(
+    error: Exception, step: str, host: str, said: str = ''
+) -> errors.SessionError:
+    '''what ``error`` means at a ``step`` with ``host`` (`NAME port N`)
+
+    ``said`` is the first line of what has answered, and is no SSH.
+    '''
     if isinstance(error, errors.SessionError):
         error.started = step == errors.RUNNING
         return error
     reason, remedy = _words(error, step, host)
+    if said:
+        remedy = f"it says '{said}'; {remedy}"
     detail = f'{type(error).__name__}: {error}'
     return errors.SessionError(
         reason, remedy, started=step == errors.RUNNING, detail=detail
@@ -38,8 +45,7 @@ def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
         remedy = 'sshd there must allow it: see MaxSessions'
         return f'session refused by {host}', remedy
     if isinstance(error, library.paramiko.ssh_exception.IncompatiblePeer):
-        remedy = 'what OpenSSH 9 offers by default is needed there'
-        return f'no algorithm in common with {host}', remedy
+        return f'{host} speaks an old version of SSH alone', 'it needs SSH 2.0'
     if isinstance(error, channel_receiver.ViolationError):
         return f'{host} broke the SSH protocol by {error}', ''
     if step == errors.ASKING:

@@ -26,9 +26,8 @@ class SessionError(errors.DelegateError):
     ``reason`` is lower-case, without a full stop, and names host and step;
     ``remedy`` is what to do next, or ''. Both may be shown to a pusher.
     ``started`` tells whether the far side may have run something: the
-    command was sent, and not provably refused. ``detail`` is for the
-    server's log alone: it may name files. ``step`` is what failed, where no
-    session came about.
+    command was sent, and not provably refused. ``step`` is what failed, where
+    no session came about.
     '''
 
     step = ''
@@ -40,10 +39,13 @@ class SessionError(errors.DelegateError):
         *,
         started: bool = False,
         detail: str = '',
+        path: str = '',
     ):
-        super().__init__(
-            printable(reason), printable(remedy), detail=printable(detail)
+        super().__init__(reason, remedy, detail=detail, path=path)
+        self.reason, self.remedy, self.detail, *self.whole = map(
+            printable, (self.reason, self.remedy, self.detail, *self.whole)
         )
+        self.args = (self.reason,)
         self.started = started
 
 

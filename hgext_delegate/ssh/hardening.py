@@ -9,6 +9,7 @@ more than it is, or come to the server's standard error.
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import logging
 import math
@@ -16,12 +17,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import (
+    algorithms,
     channel_receiver,
-    config,
     deadline_socket,
     errors as errorsmod,
     hostkeys,
+    knownhosts,
     library,
+    refusal,
     rfc4251,
 )
 
@@ -35,6 +38,11 @@ _MOST_EXTENSIONS = 64
 _MOST_DEBUG_MESSAGES = 20
 _LONGEST_DEBUG_MESSAGE = 1000
 
+# of OpenSSH, where it hangs up after MaxAuthTries
+_FED_UP = b'Too many authentication failures'
+# in bytes; the first line may tell what is there instead of sshd
+_LONGEST_OPENING = 200
+
 # RFC 4250 4.1.2, RFC 8308 2.3
 _SERVICE_ACCEPT = 6
 _EXT_INFO = 7
@@ -44,49 +52,16 @@ _LOG = 'hgext_delegate.paramiko'
 logging.getLogger(_LOG).addHandler(logging.NullHandler())
 logging.getLogger(_LOG).propagate = False
 
-# What OpenSSH 9 offers, as far as paramiko knows it. GCM is the fastest, and
-# curve25519 costs a fraction of the exchange with ML-KEM.
-_KEX = (
-    'curve25519-sha256',
-    'curve25519-sha256@libssh.org',
-    'mlkem768x25519-sha256',
-    'ecdh-sha2-nistp256',
-    'ecdh-sha2-nistp384',
-    'ecdh-sha2-nistp521',
-    'diffie-hellman-group16-sha512',
-    'diffie-hellman-group14-sha256',
-    'diffie-hellman-group-exchange-sha256',
-)
-_CIPHERS = (
-    'aes128-gcm@openssh.com',
-    'aes256-gcm@openssh.com',
-    'aes128-ctr',
-    'aes192-ctr',
-    'aes256-ctr',
-)
-_MACS = (
-    'hmac-sha2-256-etm@openssh.com',
-    'hmac-sha2-512-etm@openssh.com',
-    'hmac-sha2-256',
-    'hmac-sha2-512',
-)
-_KEYS = (
-    'ssh-ed25519',
-    'ecdsa-sha2-nistp256',
-    'ecdsa-sha2-nistp384',
-    'ecdsa-sha2-nistp521',
-    'rsa-sha2-512',
-    'rsa-sha2-256',
-)
-
 
 class Packets(library.paramiko.packet.Packetizer):
     '''packets and banners have limits
 
-    ``logged_in`` is set once nothing about logging in is to come any more.
+    ``logged_in`` is set once nothing about logging in is to come any more;
+    ``opening`` is what the other side begins with.
     '''
 
     logged_in = False
+    opening = b''
     _banner = 0
 
     def start_handshake(self, timeout: float) -> None:
@@ -98,6 +73,16 @@ class Packets(library.paramiko.packet.Packetizer):
                 'a packet of impossible length'
             )
         return super().read_all(size, check_rekey)
+
+    def write_all(self, out: bytes) -> None:
+        try:
+            super().write_all(out)
+        except library.ERRORS:
+            # Who hangs up at once may have said why.
+            with contextlib.suppress(*library.ERRORS):
+                if not self.opening:
+                    self._read_timeout(0)
+            raise
 
     def read_message(self) -> tuple[int, Any]:
         number, message = super().read_message()
@@ -115,6 +100,7 @@ class Packets(library.paramiko.packet.Packetizer):
     def _read_timeout(self, timeout: float) -> bytes:
         data = super()._read_timeout(math.inf)
         self._banner += len(data)
+        self.opening = (self.opening + data)[:_LONGEST_OPENING]
         if self._banner > _LONGEST_BANNER:
             raise channel_receiver.ViolationError('an endless banner')
         return data
@@ -128,11 +114,10 @@ class Transport(library.paramiko.transport.Transport):
     '''
 
     exchange = ''
+    _is_fed_up = False
     _CLIENT_ID = 'hgext_delegate'
     _channel_handler_table: dict[int, Any]
-    # paramiko knows only the older of the two names of this algorithm
-    _kex_info = dict(library.paramiko.transport.Transport._kex_info)  # noqa: RUF012
-    _kex_info['curve25519-sha256'] = _kex_info['curve25519-sha256@libssh.org']
+    _kex_info = algorithms.EXCHANGES
 
     def __init__(
         self,
@@ -146,7 +131,7 @@ class Transport(library.paramiko.transport.Transport):
         self.set_log_channel(_LOG)
         self.auth_timeout = None
         self.policy = policy
-        offered = _offered(policy.host)
+        offered = algorithms.offered(policy.host)
         self._preferred_kex = offered['KexAlgorithms']
         self._preferred_ciphers = offered['Ciphers']
         self._preferred_macs = offered['MACs']
@@ -176,7 +161,7 @@ class Transport(library.paramiko.transport.Transport):
 
         Raises ConfigurationError if none is.
         '''
-        refused = False
+        refused = []
         for key in keys:
             # drop what was said about another key, or before the login
             self.debug_messages.clear()
@@ -186,16 +171,20 @@ class Transport(library.paramiko.transport.Transport):
                     self.packetizer.logged_in = True
                     return
             except library.paramiko.ssh_exception.AuthenticationException:
-                if not self.is_active():
+                if not self.is_active() and not self._is_fed_up:
                     break
-            refused = True
+            refused.append(knownhosts.key_of(key.asbytes()))
+            if self._is_fed_up:
+                break
         if not refused:
             raise EOFError
-        raise errorsmod.ConfigurationError(
-            f'{self.policy.host.host} refused the key as {user}',
-            'authorized_keys there needs its public half; the log of sshd says '
-            'more',
-        )
+        if self._is_fed_up and keys[1:]:
+            raise errorsmod.ConfigurationError(
+                f'{self.policy.host.host} hung up after {len(refused)} key(s)',
+                'name the right one as NAME:identity; or see MaxAuthTries '
+                'there',
+            )
+        raise refusal.refused(self.policy.host, refused)
 
     def send(self, message: bytes) -> None:
         self._send_user_message(library.paramiko.message.Message(message))
@@ -244,6 +233,26 @@ class Transport(library.paramiko.transport.Transport):
             f'what makes a {type(error).__name__}'
         )
 
+    def _parse_kex_init(self, message: Any) -> None:
+        try:
+            super()._parse_kex_init(message)
+        except library.paramiko.ssh_exception.IncompatiblePeer:
+            message.rewind()
+            message.get_bytes(16)
+            theirs = [message.get_list() for _ in range(6)]
+            ours = [self.preferred_kex, self.preferred_keys]
+            ours += [self.preferred_ciphers] * 2 + [self.preferred_macs] * 2
+            error = algorithms.explain(str(self.policy.host), ours, theirs)
+            raise error or channel_receiver.ViolationError(
+                'offering no way without compression'
+            ) from None
+
+    def _parse_disconnect(self, message: Any) -> None:
+        message.get_int()
+        self._is_fed_up = message.get_string() == _FED_UP
+        message.rewind()
+        super()._parse_disconnect(message)
+
     def _parse_debug(self, message: Any) -> None:
         message.get_boolean()
         self.debug_messages.append(
@@ -267,27 +276,3 @@ def _hear(number: int, opened: Any, message: Any) -> None:
 
 def _ignore(opened: Any, message: Any) -> None:
     pass
-
-
-def _offered(host: config.Destination) -> dict[str, tuple[str, ...]]:
-    '''the algorithms for ``host``, by the keywords of ssh_config
-
-    Raises ConfigurationError where ssh_config leaves none of a kind.
-    '''
-    known = {
-        'KexAlgorithms': (_KEX, Transport._kex_info),
-        'Ciphers': (_CIPHERS, Transport._cipher_info),
-        'MACs': (_MACS, Transport._mac_info),
-        'HostKeyAlgorithms': (_KEYS, Transport._key_info),
-        'PubkeyAcceptedAlgorithms': (_KEYS, Transport._key_info),
-    }
-    offered = {}
-    for keyword, (names, there) in known.items():
-        present = [name for name in names if name in there]
-        offered[keyword] = host.allowed(keyword, present)
-        if not offered[keyword] and keyword != 'PubkeyAcceptedAlgorithms':
-            raise errorsmod.ConfigurationError(
-                f'{keyword} in the ssh config leaves nothing to offer',
-                f'let it have one of {", ".join(present[:2])}',
-            )
-    return offered

@@ -17,13 +17,6 @@ from . import (
     tokens,
 )
 
-TYPES = (
-    'ssh-ed25519',
-    'ecdsa-sha2-nistp256',
-    'ecdsa-sha2-nistp384',
-    'ecdsa-sha2-nistp521',
-    'ssh-rsa',
-)
 # PROTOCOL.krl
 _MAGIC = b'SSHKRL\n\0'
 
@@ -67,9 +60,11 @@ class HostKeyPolicy:
     def check(self, blob: bytes) -> None:
         '''judge the key that the host shows. Raises SessionError'''
         key = knownhosts.key_of(blob)
-        if key.type not in TYPES:
+        if key.type not in knownhosts.TYPES:
             raise errors.ConfigurationError(
-                f'host key of {self.host} is damaged'
+                f'host key of {self.host} is damaged, or not of a known type',
+                f'it says that it is {key.type[:40]}; sshd there must have '
+                f'one of {", ".join(knownhosts.TYPES[:2])}',
             )
         if key.type == 'ssh-rsa':
             modulus = rfc4251.strings(blob)[-1]

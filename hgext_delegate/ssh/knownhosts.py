@@ -20,6 +20,14 @@ from dataclasses import dataclass
 from . import rfc4251
 
 DEFAULT_PORT = 22
+# the types of host keys that are used
+TYPES = (
+    'ssh-ed25519',
+    'ecdsa-sha2-nistp256',
+    'ecdsa-sha2-nistp384',
+    'ecdsa-sha2-nistp521',
+    'ssh-rsa',
+)
 
 # How many fields a public key of a type has, its type included (RFC 4253
 # 6.6, RFC 5656 3.1, RFC 8709 4, OpenSSH PROTOCOL.u2f).

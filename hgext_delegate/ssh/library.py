@@ -61,10 +61,14 @@ with demandimport.deactivated(), warnings.catch_warnings(), _lean():
     # terminal.
     warnings.simplefilter('ignore')
     import paramiko.transport
+    from cryptography import exceptions
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-__all__ = ('ERRORS', 'ec', 'paramiko', 'rsa', 'serialization')
+__all__ = (
+    'ERRORS', 'KEY_ERRORS', 'ec', 'ed25519', 'paramiko', 'rsa',
+    'serialization',
+)  # fmt: skip
 
 # What paramiko raises for what the other side sent or did, and what we do;
 # the transport makes one of these of whatever else ended it.
@@ -77,3 +81,6 @@ ERRORS = (
     channel_receiver.ViolationError,
     errors.SessionError,
 )
+
+# what is raised for a private key that is damaged, or of no known kind
+KEY_ERRORS = (ValueError, TypeError, exceptions.UnsupportedAlgorithm)

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from . import (
+    algorithms,
     config,
     deadline_socket,
     diagnosis,
@@ -61,9 +62,10 @@ class Link:
         '''where ``host`` leads, see config.find(). Raises SessionError'''
         self.host = host
         with self.worded():
-            return config.find(
+            there = config.find(
                 host, port, user, self.deadline, path=path, key=key
             )
+            return algorithms.with_usual(there, self.deadline)
 
     def connect(self, policy: hostkeys.HostKeyPolicy) -> None:
         '''connect to ``policy.host``, and exchange keys. Raises SessionError'''
@@ -108,16 +110,20 @@ class Link:
         over = self.deadline.over
         if step == errorsmod.CONNECTING and deadline_socket.timed_out(error):
             over = f'timed out after {self._patience:g} s'
+        said = self._opening() if step == errorsmod.BANNER else ''
         if over and step != errorsmod.RUNNING:
-            return errorsmod.SessionError(f'{over} while {step} {self.host}')
+            remedy = f"it says '{said}'" if said else ''
+            return errorsmod.SessionError(
+                f'{over} while {step} {self.host}', remedy
+            )
         if over:
             expired = self.deadline.expired
             kind = errorsmod.Expired if expired else errorsmod.SessionError
             return kind(over, started=True)
         ended = self._program and diagnosis.is_gone(error, step)
         if ended and step != errorsmod.RUNNING:
-            return self._explain_program()
-        return diagnosis.explain(error, step, self.host)
+            return self._explain_program(said)
+        return diagnosis.explain(error, step, self.host, said)
 
     def stop(self, reason: str) -> None:
         '''end it now; from any thread'''
@@ -163,8 +169,19 @@ class Link:
             self._program.socket, self.deadline, self._program.listen
         )
 
-    def _explain_program(self) -> errorsmod.SessionError:
-        '''what to say of a program that has closed the way'''
+    def _opening(self) -> str:
+        '''the first line of what is no SSH, bounded and printable'''
+        lines = self.transport.packetizer.opening.split(b'\n')
+        line = next(filter(None, map(bytes.strip, lines)), b'')
+        if line.startswith(b'SSH-'):
+            return ''
+        return errorsmod.printable(line[:80].decode('latin-1'))
+
+    def _explain_program(self, opening: str) -> errorsmod.SessionError:
+        '''what to say of a program that has closed the way
+
+        ``opening`` is what it has sent instead of SSH.
+        '''
         assert self._program and self._there
         status = self._program.wait()
         how = 'closed its output'
@@ -174,7 +191,7 @@ class Link:
                 how = f'was killed by signal {-status}'
         lines = self._program.lines()
         telling = [line for line in lines if not line.startswith(_EMPTY_WORDS)]
-        said = tokens.short(['', *lines[-1:], *telling][-1])
+        said = tokens.short([opening, *lines[-1:], *telling][-1])
         return errorsmod.SessionError(
             f'{self._there.way} to {self.host} {how}',
             f'it said: {said}' if said else 'it said nothing',

@@ -17,6 +17,7 @@ from . import (
     errors as errorsmod,
     hostkeys as hostkeysmod,
     identity as identitymod,
+    keyfile,
     knownhosts as knownhostsmod,
     link as linkmod,
 )
@@ -41,6 +42,7 @@ def open(
     config_path: str | None = None,
     address: str | None = None,
     deadline: deadline_socket.Deadline | None = None,
+    allow_root: bool = True,
 ) -> Session:
     '''connect and log in to ``host`` within ``connect_timeout`` seconds
 
@@ -48,11 +50,13 @@ def open(
     ``config_path``. If ``hostkeys`` (`TYPE BASE64`) are given, only they
     count; else, if given, only the files ``knownhosts``. ``address`` is to be
     one of the host's; else all of them are tried. ``deadline`` is for whoever
-    may want to end it all. Raises SessionError.
+    may want to end it all. Raises SessionError, also for what would log in as
+    root without ``allow_root``.
     '''
     link = linkmod.Link(deadline or deadline_socket.Deadline(), connect_timeout)
     try:
         there = link.find(host, port, user, config_path, identity)
+        _check_user(there, allow_root)
         if address:
             there = dataclasses.replace(there, host=address)
         keys = identitymod.keys(there, identity)
@@ -78,10 +82,22 @@ def find(
     user: str | None,
     identity: str | None = None,
     patience: float = 15.0,
+    allow_root: bool = True,
 ) -> configmod.Destination:
     '''where ``host`` leads, as open() goes there. Raises SessionError'''
     link = linkmod.Link(deadline_socket.Deadline(), patience)
-    return link.find(host, port, user, key=identity)
+    there = link.find(host, port, user, key=identity)
+    _check_user(there, allow_root)
+    return there
+
+
+def _check_user(there: configmod.Destination, allow_root: bool) -> None:
+    if there.user == 'root' and not allow_root:
+        # by ssh_config's User, or since hg itself runs as root
+        raise ConfigurationError(
+            f'no user is named for {there}, and the login would be as root',
+            "name one in the target's URL, or set NAME:allow-root = yes",
+        )
 
 
 def unused(there: configmod.Destination, patience: float = 15.0) -> list[str]:
@@ -108,4 +124,4 @@ def exchange_keys(
 
 def public_key(path: str) -> knownhostsmod.Key:
     '''the public half of the private key at ``path``. Raises SessionError'''
-    return knownhostsmod.key_of(identitymod.load(path).asbytes())
+    return knownhostsmod.key_of(keyfile.load(path).asbytes())

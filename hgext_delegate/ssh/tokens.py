@@ -6,6 +6,7 @@ See ssh_config(5), TOKENS and ENVIRONMENT VARIABLES.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pwd
@@ -25,6 +26,20 @@ def home() -> str:
             f'no account has the number {os.getuid()}',
             'hg must run as an account that the system knows',
         ) from None
+
+
+def foreign_home(path: str) -> str:
+    '''the remedy where ``path`` is below a $HOME of another account, else ''
+
+    As where sudo, or a web server that was started by root, has left it.
+    '''
+    there = os.environ.get('HOME', '').rstrip('/')
+    with contextlib.suppress(OSError):
+        if path.startswith(f'{there}/') and there != home():
+            if os.stat(there or '/').st_uid != os.getuid():
+                me = pwd.getpwuid(os.getuid()).pw_name
+                return f"HOME is another account's: run hg with HOME=~{me}"
+    return ''
 
 
 def short(text: str) -> str:

@@ -70,6 +70,11 @@ class Delegation:
     detail: str
     cancelled_by: str | None
 
+    @property
+    def is_undecided(self) -> bool:
+        '''whether it waits, and may have run: only a receiver can tell'''
+        return self.state == PENDING and self.exec_sent_at is not None
+
 
 # The words stand in the SQL of the journal as well. A version that does not
 # know one takes its row for damage: MIGRATIONS has the journal's version.

@@ -14,22 +14,29 @@ from . import files
 
 _CHUNK = 64 * 1024
 
+# how much of the end is kept at most, in bytes
+_LONGEST_END = 1024 * 1024
+
 
 class Log:
     '''the output of one delegation, at most ``limit`` bytes of it
 
-    ``path`` is created with the permission ``mode``, or emptied if ``anew``.
-    A full disk does not stop a delegation: lines that cannot be written are
+    Of more than that the beginning and the end are kept: the last lines are
+    held back, and close() writes them after a line that counts what was left
+    out. ``path`` is created with the permission ``mode``, or emptied if
+    ``anew``. A full disk does not stop a delegation: what cannot be written is
     counted, and ``last_error`` says why.
     '''
 
     def __init__(
         self, path: str, limit: int, mode: int | None = None, anew: bool = False
     ):
-        self._room = limit
+        self._room = limit - min(limit // 2, _LONGEST_END)
+        self._limit = limit
+        self._end: bytearray | None = None  # once there is no more room
         self._lines = 0
         self._bytes = 0
-        self._end = b'\n'
+        self._last = b'\n'
         self.last_error = ''
         flags = os.O_WRONLY | os.O_APPEND | (os.O_TRUNC if anew else 0)
         try:
@@ -38,32 +45,44 @@ class Log:
             self.last_error = exc.strerror or 'it cannot be written'
             self.fd = os.open(os.devnull, os.O_WRONLY)
 
-    def write(self, lines: list[bytes]) -> None:
-        '''append ``lines``; those beyond the limit are counted'''
-        kept = 0 if self._bytes else len(lines)
-        size = sum(map(len, lines[:kept])) + kept
-        while size > self._room:
-            kept -= 1
-            size -= len(lines[kept]) + 1
-        self._room -= size
-        for line in lines[kept:]:
-            self.drop(line + b'\n')
-        self._append(b''.join([line + b'\n' for line in lines[:kept]]))
-
-    def write_data(self, data: bytes) -> None:
-        '''append ``data``, which need not be whole lines; the same'''
-        kept = 0 if self._bytes else self._room
-        self._room -= len(data[:kept])
-        self.drop(data[kept:])
-        self._append(data[:kept])
+    def write(self, data: bytes) -> None:
+        '''append ``data``, which need not be whole lines'''
+        if self._end is None and len(data) > self._room:
+            whole = data.rfind(b'\n', 0, self._room) + 1
+            self._append(data[:whole])
+            self._limit -= whole
+            self._end = bytearray()
+            data = data[whole:]
+        if self._end is None:
+            self._room -= len(data)
+            self._limit -= len(data)
+            self._append(data)
+        else:
+            self._end += data
+            # rarely, since it moves all that is held
+            if len(self._end) > self._limit + _LONGEST_END:
+                self._shorten(self._end)
 
     def add(self, lines: list[bytes]) -> None:
         '''append ``lines``, each on a line of its own, whatever the limit'''
-        new = b'' if self._end == b'\n' else b'\n'
-        self._append(new + b''.join(line + b'\n' for line in lines))
+        last = self._last if self._end is None else self._end[-1:]
+        new = b'' if last in (b'', b'\n') else b'\n'
+        data = new + b''.join(line + b'\n' for line in lines)
+        if self._end is None:
+            self._append(data)
+        else:
+            self._limit += len(data)
+            self._end += data
 
-    def drop(self, data: bytes) -> None:
-        '''count ``data`` as dropped'''
+    def _shorten(self, end: bytearray) -> None:
+        '''count the oldest of what is held, up to the end of a line'''
+        over = len(end) - self._limit
+        if over > 0:
+            over = end.find(b'\n', over - 1) + 1 or len(end)
+            self._drop(end[:over])
+            del end[:over]
+
+    def _drop(self, data: bytes | bytearray) -> None:
         self._lines += data.count(b'\n')
         self._bytes += len(data)
 
@@ -74,16 +93,20 @@ class Log:
             except OSError as exc:
                 # later lines must not stand in the place of this one
                 self.last_error = exc.strerror or 'it cannot be written'
-                self.drop(data)
+                self._drop(data)
+                self._end = self._end or bytearray()
                 return
-            self._end = data[written - 1 : written]
+            self._last = data[written - 1 : written]
             data = data[written:]
 
     def close(self) -> None:
-        '''write how much was dropped, and close the file'''
+        '''write how much was left out, and the end, and close the file'''
+        end, self._end = self._end or bytearray(), None
+        self._shorten(end)
         if self._bytes:
-            more = b'[%d lines, %d bytes more]' % (self._lines, self._bytes)
-            self.add([more])
+            left_out = b'[%d lines, %d bytes left out]'
+            self.add([left_out % (self._lines, self._bytes)])
+        self._append(bytes(end))
         os.close(self.fd)
 
 

@@ -36,7 +36,7 @@ from hgext_delegate.config import targets as targetsmod
 from hgext_delegate.push import outbox
 from hgext_delegate.state import delegation, journal as journalmod, target_lock
 
-TARGET: Any = types.SimpleNamespace(name='blog')
+TARGET: Any = types.SimpleNamespace(name='blog', allow_root=False)
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def take_along(
     assert row
     record.claim(row, None, taken)
     log = output_log.Log(folder.log(row.id), 1000)
-    log.write([b'output'])
+    log.write(b'output\n')
     log.close()
     record.end(number, delegation.SUCCEEDED, status=0, seconds=0.1)
 

@@ -84,6 +84,12 @@ def test_a_url_names_user_host_and_port(
         'ssh://me@host%0aname',
         "ssh://me@host'",
         'ssh://me@$(id)',
+        'ssh://999.1.1.1',
+        'ssh://10.0.0.0.1',
+        'ssh://10.0.0.',
+        'ssh://[fe80::1::2]',
+        'ssh://[12345::1]:22',
+        'ssh://me@[::g]',
     ],
 )
 def test_what_is_no_user_and_host_is_refused(read: Read, url: str) -> None:
@@ -159,8 +165,11 @@ def test_a_star_sets_the_default_and_a_name_overrides_it(read: Read) -> None:
         ('a:wait = maybe', b"'maybe' is neither yes nor no"),
         ('a:retries = many', b"'many' is not a number"),
         ('a:identity = key', b"'key' is not an absolute path"),
-        ('a:trigger = tag', b"'tag' is not a list of triggers"),
+        ('a:trigger = tags', b"'tags' is not a list of triggers"),
         ('a:hostkey = AAAA', b'not a host key'),
+        ('a:hostkey = rsa-sha2-512 AAAA', b"'rsa-sha2-512' is not a type of"),
+        ('a:hostkey = ed25519 AAAA', b"'ed25519' is not a type of host key"),
+        ('a:hostkey = ssh-dss AAAA', b"'ssh-dss' is not a type of host key"),
     ],
 )
 def test_a_bad_value_names_itself_and_stops_its_target_only(

@@ -116,8 +116,9 @@ class Receiver:
         """Ask for a deploy of NODE; FIELDS are the object's."""
         return self.ask(*protocols.deploy(node, **fields))
 
-    def status(self, id: str) -> dict[str, Any]:
-        answer = self.ask(*protocols.named('status', id))
+    def status(self, id: str, verb: str = 'status') -> dict[str, Any]:
+        """The answer to VERB, which may also be 'cancel'."""
+        answer = self.ask(*protocols.named(verb, id))
         assert answer.returncode == 0, answer
         return json.loads(answer.stdout)
 

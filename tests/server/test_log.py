@@ -9,6 +9,7 @@ from delegations import log, states
 from hgrc import KILLED, targets, unreachable
 from repositories import Clone, Repository
 from snapshot import contents
+from waiting import until
 from world import HELD, World
 
 
@@ -198,13 +199,34 @@ def test_what_is_too_much_is_counted(
     )
     clone.commit()
     push = clone.push()
-    shown = [f'line {i}' for i in range(1000, 1010)]
-    shown.append('[990 lines, 9900 bytes more]')
+    begin = [f'line {i}' for i in range(1000, 1005)]
+    end = [f'line {i}' for i in range(1995, 2000)]
+    shown = [*begin, '[990 lines, 9900 bytes left out]', *end]
     said = repository.ask('delegate-log', '1', '-T{output}').stdout.decode()
     assert said.splitlines() == shown
     told = [line[6:].decode() for line in push.remote if line[:5] == b'blog|']
     assert told == shown
     assert verdict.last(push).state == 'deployed'
+
+
+@pytest.mark.once
+def test_a_flood_is_ended(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more='blog:output-limit = 1000\n'))
+    line = 'y' * 400
+    world.forced_command(f'. ./record\necho first\nexec yes {line}\n')
+    clone.commit()
+    push = clone.push()
+    flood = verdict.failed('more than 200 MB of output')
+    assert flood in verdict.among(push.remote)
+    assert b'(let it print less, or set output-limit higher)' in push.remote
+    output = repository.ask('delegate-log', '1', '-T{output}').stdout
+    lines = output.decode().splitlines()
+    assert lines[0] == 'first' and {*lines[-1]} == {'y'}
+    assert any('lines' in line and 'left out' in line for line in lines)
+    # SIGPIPE has ended it
+    until(lambda: not any('yes' in line for line in world.living().values()))
 
 
 @pytest.mark.once

@@ -12,7 +12,7 @@ import verdict
 from delegations import log, states
 from deploys import nodes
 from hgrc import KILLED, targets
-from repositories import Clone, Repository
+from repositories import Clone, Push, Repository
 from webservers import gunicorn
 from world import World
 
@@ -174,3 +174,59 @@ def test_a_head_comes_before_a_newer_changeset_that_is_none(
     clone.commit(files={'other': 'newer'})
     clone.push('--new-branch', '-f')
     assert nodes(world) == [head]
+
+
+def _said(push: Push, *words: str) -> bool:
+    return any(
+        line.startswith(b'delegate: blog: ')
+        and all(word.encode() in line for word in words)
+        for line in push.remote
+    )
+
+
+@pytest.mark.once
+def test_which_of_several_open_heads_was_chosen_is_said(
+    world: World, ready: Clone
+) -> None:
+    ready.commit(files={'base': '1'})
+    ready.commit(files={'one': '1'})
+    ready.hg('update', '-q', '-r', '0')
+    node = ready.commit(files={'two': '1'})
+    push = ready.push('-f')
+    assert _said(push, node[:12], 'is the newest of 2 open heads that were')
+    hint = b"('blog:when = present(branch(NAME))' in the hgrc says which)"
+    assert hint in push.remote
+    assert nodes(world) == [node]
+
+
+@pytest.mark.once
+def test_heads_that_are_not_for_the_target_are_not_counted(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world, more="blog:when = file('path:two')\n"))
+    ready.commit(files={'base': '1'})
+    ready.commit(files={'one': '1'})
+    ready.hg('update', '-q', '-r', '0')
+    node = ready.commit(files={'two': '1'})
+    push = ready.push('-f')
+    assert nodes(world) == [node] and not _said(push, 'open heads')
+
+
+def test_what_is_left_behind_is_said(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    ready.commit(files={'base': '1'})
+    live = ready.commit(files={'one': '1'})
+    assert not _said(ready.push(), 'leaving')
+    ready.hg('update', '-q', '-r', '0')
+    node = ready.commit(files={'two': '1'})
+    push = ready.push('-f')
+    words = f'leaving {live[:12]}, which is not in {node[:12]}'
+    assert _said(push, words)
+    assert nodes(world) == [live, node]
+    ready.commit(files={'two': '2'})
+    assert not _said(ready.push(), 'leaving')
+    said = repository.ask('delegate', 'blog', '-r', live).stdout.decode()
+    assert f'which is not in {live[:12]}' in said
+    said = repository.ask('delegate', 'blog', '-r', '0').stdout.decode()
+    assert f'going back from {live[:12]} to ' in said

@@ -164,36 +164,6 @@ def test_an_hgrc_that_others_can_have_written_is_refused(
     assert len(world.deploys()) == 1
 
 
-def test_an_untrusted_hgrc_neither_adds_nor_changes_nor_silences(
-    world: World, repository: Repository, clone: Clone
-) -> None:
-    host_says(
-        world,
-        f'blog = ssh://{world.deploy.name}@localhost:{world.port}\n'
-        f'[extensions]\nhgext_delegate = {world.extension}\n',
-    )
-    repository.hgrc(
-        '[extensions]\nhgext_delegate = !\n'
-        '[hooks]\nchangegroup.delegate =\npretxnclose.delegate = false\n'
-        '[delegate]\nblog = ssh://other@localhost\nblog:when = none()\n'
-        'more = ssh://other@localhost\n'
-    )
-    hgrc = repository.path / '.hg' / 'hgrc'
-    # As root it belongs to somebody whom the server account does not trust.
-    if os.geteuid() == 0:
-        os.chown(hgrc, world.pusher.uid, world.pusher.gid)
-    else:
-        world.server.write(
-            '.hgrc', world.server.read('.hgrc') + '[trusted]\nusers =\n'
-        )
-        hgrc.unlink()  # an account trusts itself: nothing to show without root
-    clone.commit()
-    push = clone.push()
-    assert verdict.last(push).state == 'deployed'
-    assert not [line for line in push.remote if b'more' in line]
-    assert len(world.deploys()) == 1
-
-
 def test_a_revset_that_cannot_be_evaluated_stops_its_target_alone(
     world: World, repository: Repository, clone: Clone
 ) -> None:

@@ -108,11 +108,7 @@ def test_what_ends_a_deploy_ends_all_that_it_started(
     read_until(process, b'begun')
     (supervisor,) = receiver.supervisors()
     if how == 'cancel':
-        said = receiver.ask(*protocols.named('cancel', id))
-        assert (said.returncode, said.stdout) == (
-            0,
-            f'{id}: cancelled\n'.encode(),
-        )
+        assert receiver.status(id, 'cancel')['state'] == 'cancelled'
     elif how == 'signal':
         os.kill(supervisor, signal.SIGTERM)
     elif how == 'channel':
@@ -212,14 +208,12 @@ def test_a_cancel_that_is_faster_than_its_deploy_wins(
     receiver: Receiver, node: str
 ) -> None:
     id = new_id()
-    said = receiver.ask(*protocols.named('cancel', id))
-    assert said.stdout == f'{id}: cancelled\n'.encode()
+    assert receiver.status(id, 'cancel')['state'] == 'cancelled'
     assert receiver.deploy(node, id=id).returncode == 125
     assert receiver.all_runs() == []
     ended = new_id()
     assert receiver.deploy(node, id=ended).returncode == 0
-    said = receiver.ask(*protocols.named('cancel', ended))
-    assert said.stdout == f'{ended}: succeeded\n'.encode()
+    assert receiver.status(ended, 'cancel')['state'] == 'succeeded'
     other = receiver.ask(*protocols.named('cancel', ended, target='other'))
     assert (other.returncode, other.stdout) == (2, b'')
 

@@ -126,6 +126,94 @@ def test_a_receiver_that_is_killed_midway_is_lost(
 
 
 @pytest.mark.once
+@pytest.mark.parametrize('end', ['exit 0', 'exit 3'])
+def test_a_receiver_that_dies_alone_is_asked_again(
+    receiver: Receiver, clone: Clone, end: str
+) -> None:
+    receiver.todo(WAIT + end + '\n')
+    node = clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    for pid in receiver.followers():
+        os.kill(pid, signal.SIGKILL)
+    push.wait_for(b'the receiver has ended, and not what it runs')
+    receiver.account.write('go', '')
+    (verdict_,) = verdict.among(push.finish().remote)
+    failed = verdict.failed('exit status 3')
+    assert verdict_ == (verdict.deployed(node) if '0' in end else failed)
+    assert receiver.all_runs() == [node]
+    said = receiver.repository.ask('delegate-log', '1', '-T{output}').stdout
+    assert said == b'begun\ndone\n'
+
+
+def _settled(receiver: Receiver, node: str) -> None:
+    """It has succeeded, and took as long as it ran: more than a second."""
+    await_state(receiver, 'succeeded')
+    said = receiver.repository.hg('delegate-log', '-Tjson').stdout
+    (row,) = json.loads(said)
+    assert 1.0 < row['seconds'] < 60.0
+    assert receiver.all_runs() == [node]
+
+
+def _finished(receiver: Receiver) -> None:
+    time.sleep(1)
+    receiver.account.write('go', '')
+    while receiver.supervisors():
+        time.sleep(0.05)
+
+
+def test_whoever_looks_lets_the_receiver_be_asked(
+    receiver: Receiver, clone: Clone
+) -> None:
+    node = abandoned(receiver, clone)
+    _finished(receiver)
+    said = receiver.repository.hg('delegate-log')
+    assert b' pending ' in said.stdout and b'it may have run' in said.stdout
+    asked = b'delegation 1 may have run: its receiver is asked about it now'
+    assert asked in said.stderr
+    _settled(receiver, node)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize('way', ['another target', 'no target', 'nothing new'])
+def test_any_push_lets_the_receiver_be_asked(
+    receiver: Receiver, clone: Clone, way: str
+) -> None:
+    node = abandoned(receiver, clone)
+    _finished(receiver)
+    config = "blog:when = file('path:file')\n"
+    if way == 'another target':
+        url = f'ssh://nobody@localhost:{receiver.world.port}'
+        config += f"other = {url}\nother:when = file('path:new')\n"
+    receiver.serve(config)
+    if way != 'nothing new':
+        clone.commit(files={'new': 'text'})
+    push = clone.push(check=False)
+    if way == 'nothing new':
+        # and its pusher hears the end of it
+        assert b'blog| done' in push.remote
+        assert verdict.among(push.remote) == [verdict.deployed(node)]
+    else:
+        asked = b'delegation 1 may have run: its receiver is asked about it now'
+        assert any(asked in line for line in push.remote)
+    if way != 'another target':
+        _settled(receiver, node)
+    else:
+        while ('succeeded', 2) not in states(receiver):
+            time.sleep(0.05)
+    assert receiver.all_runs() == [node]
+
+
+@pytest.mark.once
+def test_a_push_that_brings_nothing_says_nothing_where_all_is_decided(
+    receiver: Receiver, clone: Clone
+) -> None:
+    clone.commit()
+    clone.push()
+    assert clone.push(check=False).remote == []
+
+
+@pytest.mark.once
 def test_what_a_killed_server_has_left_running_can_be_cancelled(
     receiver: Receiver, clone: Clone
 ) -> None:

@@ -199,6 +199,7 @@ def proxy(home: Path) -> Path:
         ('echo non\x1bsense >&2', 'ended with status 0', 'it said: non?sense'),
         ('sh -c "echo one >&2; echo >&2 two; kill -9 $$"',
          'was killed by signal 9', 'it said: two'),
+        ('echo none here', 'ended with status 0', 'it said: none here'),
         ('no-such-command-anywhere', 'ended with status 127', 'not found'),
         ('sh -c "seq 999999 >&2; exit 3"',
          'ended with status 3', 'it said: 999999'),
@@ -406,7 +407,7 @@ def test_what_narrows_the_choice_is_refused_if_it_cannot_be_done(
 ) -> None:
     for line, words in [
         ('BindInterface lo', 'BindInterface lo in the ssh config is not'),
-        ('Ciphers 3des-cbc', 'Ciphers in the ssh config leaves nothing'),
+        ('Ciphers chacha20-poly1305@openssh.com', 'Ciphers in the ssh config'),
         ('KnownHostsCommand /x', 'KnownHostsCommand in the ssh config is not'),
         ('PubkeyAuthentication no', 'PubkeyAuthentication false in the ssh'),
     ]:

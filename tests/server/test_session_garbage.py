@@ -87,8 +87,40 @@ def test_a_server_that_says_a_byte_at_a_time_is_given_up(
 def test_a_server_that_is_none_is_told(folder: Path, said: bytes) -> None:
     error = refused(folder, lambda there: there.sendall(said))
     assert 'does not speak SSH' in error.reason or (
-        'no algorithm in common' in error.reason and b'1.5' in said
+        'speaks an old version of SSH' in error.reason and b'1.5' in said
     )
+
+
+@pytest.mark.parametrize(
+    ('said', 'shown'),
+    [
+        (b'HTTP/1.1 400 Bad Request\r\n\r\n' + b'x\n' * 100, 'HTTP/1.1 400 Ba'),
+        (b'\r\n\n\x1b]0;title\x07\n' * 100, '?]0;title?\''),
+        (b'x' * 200_000, 'x' * 80 + '\''),
+    ],
+)
+def test_the_first_line_of_what_is_no_ssh_is_shown(
+    folder: Path, said: bytes, shown: str
+) -> None:
+    error = refused(folder, lambda there: there.sendall(said))
+    assert f"it says '{shown}" in error.remedy
+    assert error.remedy.endswith("'; check the port")
+
+
+def test_the_first_line_of_who_then_waits_is_shown(folder: Path) -> None:
+    error = refused(folder, lambda there: there.sendall(b'220 mail ESMTP\r\n'))
+    assert error.reason.startswith('timed out after 1 s while waiting for')
+    assert error.remedy == "it says '220 mail ESMTP'"
+
+
+def test_what_sshd_says_before_it_hangs_up_is_shown(folder: Path) -> None:
+    def handle(there: socket.socket) -> None:
+        there.sendall(b'Exceeded MaxStartups\r\n')
+        there.shutdown(socket.SHUT_WR)
+
+    error = refused(folder, handle)
+    assert error.reason.startswith('connection closed while waiting for')
+    assert error.remedy.startswith("it says 'Exceeded MaxStartups'; the log")
 
 
 @pytest.mark.parametrize('said', [b'', b'SSH-2.0', BANNER])

@@ -425,3 +425,88 @@ def test_going_back_by_hand_settles_what_no_hook_has_seen(
     repository.hg('delegate', 'blog', '-r', first)
     repository.hg('delegate', '--pending')
     assert nodes(world) == [first, first]
+
+
+@pytest.mark.parametrize('way', ['ssh', 'http'])
+def test_a_tag_that_is_pushed_after_its_changeset_delegates(
+    world: World, repository: Repository, shared: Clone, way: str
+) -> None:
+    repository.hgrc(sites(world, 'tag', r"when = tag(r're:^v\d')"))
+    new = node(shared, 'tip')
+    shared.hg('tag', '-r', new, 'v1')
+    with contextlib.ExitStack() as stack:
+        url = repository.url
+        if way == 'http':
+            served = world.hgweb([repository])
+            url = f'{stack.enter_context(served)}/{repository.path.name}'
+        push = shared.push(url)
+    assert verdict.among(push.remote) == [verdict.deployed(new)]
+    assert nodes(world) == [new]
+    assert told(world)['changesets'] == 1
+
+
+def test_a_tag_that_moves_deploys_what_it_names_now(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    first, last = node(shared, '0'), node(shared, '1')
+    shared.hg('tag', '-r', first, 'release')
+    shared.deliver()
+    repository.hgrc(sites(world, 'tag'))
+    shared.hg('tag', '-f', '-r', last, 'release')
+    shared.push()
+    assert nodes(world) == [last]
+    repository.hg('delegate')
+    assert nodes(world) == [last, last]
+
+
+def test_only_a_matching_tag_counts_and_no_changeset_without(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'tag', "when = tag('re:^v')"))
+    shared.commit()
+    shared.hg('tag', 'v1')
+    shared.deliver()
+    shared.hg('tag', '-r', '0', 'other')
+    assert not ours(shared.push())
+    shared.hg('tag', '--remove', 'v1')
+    assert not ours(shared.push())
+    shared.commit(files={'.hgtags': 'neither node nor name\n\0\n'})
+    assert not ours(shared.push())
+    assert log(repository) == []
+
+
+def test_a_tag_comes_once_though_each_head_has_it(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    shared.hg('tag', '-r', '0', 'v1')
+    shared.deliver()
+    repository.hgrc(sites(world, 'tag'))
+    for branch in ('one', 'two'):
+        shared.hg('update', '-q', '-r', 'branch(default) and head()')
+        shared.hg('branch', '-f', branch)
+        shared.commit()
+    assert not ours(shared.push('--new-branch'))
+    assert log(repository) == []
+
+
+@pytest.mark.once
+def test_a_changeset_and_its_tag_are_one_delegation(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'changegroup tag', 'when = tag()'))
+    new = shared.commit()
+    shared.hg('tag', 'v1')
+    push = shared.push()
+    assert verdict.among(push.remote) == [verdict.deployed(new)]
+    assert nodes(world) == [new]
+
+
+@pytest.mark.once
+def test_a_pusher_may_skip_a_tag(
+    world: World, repository: Repository, shared: Clone
+) -> None:
+    repository.hgrc(sites(world, 'tag') + PUSHVARS)
+    shared.hg('tag', '-r', '0', 'v1')
+    push = shared.push('--pushvars', 'DELEGATE=skip')
+    assert ours(push) == [b'delegate: not delegated: DELEGATE=skip']
+    assert not world.deploys()

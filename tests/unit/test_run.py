@@ -145,14 +145,13 @@ def test_a_log_is_bounded_and_says_what_it_dropped(
 ) -> None:
     monkeypatch.setattr(runmod, 'LIMIT', 10)
     log = kept.open_log('a' * 32)
-    log.write_data(b'12345678')
-    log.write_data(b'90x\n')
-    log.write_data(b'y\n')
+    log.write(b'12345678')
+    log.write(b'90x\n')
+    log.write(b'y\n')
     runmod.say(log, 'over', 'remedy')
     log.close()
     assert Path(kept.log('a' * 32)).read_bytes() == (
-        b'1234567890\ndelegate-receive: over\n(remedy)\n'
-        b'[2 lines, 4 bytes more]\n'
+        b'[1 lines, 12 bytes left out]\ny\ndelegate-receive: over\n(remedy)\n'
     )
 
 

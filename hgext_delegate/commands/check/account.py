@@ -44,7 +44,8 @@ def check(
             _(b'if sshd runs in a container, make sure it is not root there'),
         )
     elif who.uid == 0:
-        yield about.error(
+        make = about.warning if target.allow_root else about.error
+        yield make(
             _(b'%s is root') % name, _(b'make an account without any rights')
         )
     elif who.uid == os.geteuid():

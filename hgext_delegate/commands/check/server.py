@@ -40,7 +40,9 @@ def check(ui, repo, target: targets.Target) -> Findings:
     '''keys, server, boundary and account of ``target``'''
     about = finding.of(target.name, b'server')
     try:
-        host = session.find(target.host, target.port, target.user)
+        host = session.find(
+            target.host, target.port, target.user, allow_root=target.allow_root
+        )
         unused = session.unused(host)
     except session.SessionError as error:
         yield about.error(*worded(error))
@@ -92,8 +94,7 @@ def keys(paths: Sequence[str], target: targets.Target) -> list[finding.Finding]:
         line = _(b'there is no private key to log in with')
         return [about.error(line, remedy % about.target)]
     make = about.warning if found else about.error
-    remedy = _(b'let the account that runs hg own it, with mode 0600')
-    return found + [make(*worded(error, remedy)) for error in errors]
+    return found + [make(*worded(error)) for error in errors]
 
 
 def _key(about: finding.About, path: str, shown: str) -> finding.Finding:
@@ -112,10 +113,10 @@ def worded(
     error: session.SessionError, remedy: bytes = b''
 ) -> tuple[bytes, bytes]:
     '''message and remedy (``remedy`` if it has none); files may be named'''
-    line = error.reason
+    line, advice = error.whole
     if error.detail.startswith('/'):
         line += ' (%s)' % error.detail
-    return wording.text(line), wording.text(error.remedy) or remedy
+    return wording.text(line), wording.text(advice) or remedy
 
 
 def attempts(

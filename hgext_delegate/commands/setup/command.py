@@ -46,7 +46,11 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         snippets.check(command)
         pair = keypair.make(target.name, repo.sharedpath, comment)
         host = session.find(
-            target.host, target.port, target.user, identity=pair.path
+            target.host,
+            target.port,
+            target.user,
+            identity=pair.path,
+            allow_root=target.allow_root,
         )
         key = hostkeys.host_key(host, accepted, lambda key: _ask(ui, host, key))
         ways = addresses.ways(host)

@@ -78,7 +78,7 @@ def _shown(host: config.Destination, files: Files) -> list[knownhosts.Key]:
     policy = AnyKey(host, (), files)
     keys = [] if host.proxy else _scan(host)
     if keys:
-        order = policy.order(hostkeys.TYPES)
+        order = policy.order(knownhosts.TYPES)
         return sorted(keys, key=lambda key: order.index(key.type))
     # or this says why ssh-keyscan has found nothing
     session.exchange_keys(policy)

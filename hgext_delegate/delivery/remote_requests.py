@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-'''end a delegation on the far side, also after its connection was lost'''
+'''ask our receiver to end a delegation, or what became of it
+
+Each is a session of its own, also after the delegation's own was lost.
+'''
 
 from __future__ import annotations
+
+from typing import Any
 
 from .. import protocol
 from ..config import targets
@@ -41,18 +46,39 @@ def _tell_receiver(target: targets.Target, row: delegation.Delegation) -> str:
     The state that the receiver answers; '' if it cannot be told, or has not
     ended it.
     '''
-    request, data = protocol.compose_named(protocol.CANCEL, row.target, row.id)
-    said: list[bytes] = []
+    told = protocol.parse_status(_ask(target, row, protocol.CANCEL), row.id)
+    return told['state'] if told else ''
+
+
+def status(
+    target: targets.Target, row: delegation.Delegation
+) -> dict[str, Any] | None:
+    '''what became of ``row``, as protocol.parse_status() says it; None if the
+    receiver does not answer'''
+    return protocol.parse_status(_ask(target, row, protocol.STATUS), row.id)
+
+
+def _ask(
+    target: targets.Target, row: delegation.Delegation, verb: str
+) -> bytes:
+    '''the answer to ``verb``; b'' if there was none'''
+    request, data = protocol.compose_named(verb, row.target, row.id)
+    said = bytearray()
+
+    def receive(stream: int, output: bytes) -> None:
+        if stream == 1 and len(said) < protocol.MAX_BYTES:
+            said.extend(output)
+
     try:
         with connection.connect(target) as other:
             end = other.execute(
                 request,
                 data,
-                lambda stream, output: said.append(output[:100]),
+                receive,
                 lambda: None,
                 idle_timeout=GRACE,
                 timeout=GRACE,
             )
     except session.SessionError:
-        return ''
-    return protocol.parse_cancelled(b''.join(said)) if end.status == 0 else ''
+        return b''
+    return bytes(said) if end.status == 0 else b''
