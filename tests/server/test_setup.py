@@ -94,6 +94,25 @@ def test_by_itself_it_proposes_the_receiver_which_deploys(
     assert verdict.last(push).state == 'deployed'
 
 
+def test_what_is_worked_on_waits_for_the_branch_default(
+    world: World, repository: Repository
+) -> None:
+    done = setup(world, repository, '--command', script(world))
+    paste(world, repository, done)
+    assert 'blog:identity = ~/.config/hg-delegate/keys/blog-' in pasted(done)[1]
+    clone = world.clone(repository)
+    clone.hg('branch', 'work')
+    clone.commit()
+    # there is no branch default yet
+    push = clone.push('--new-branch')
+    assert not [line for line in push.remote if b'delegate' in line]
+    clone.hg('branch', 'default')
+    node = clone.commit()
+    push = clone.push('--new-branch')
+    assert verdict.last(push) == verdict.deployed(node)
+    assert len(world.deploys()) == 1
+
+
 def test_run_again_it_changes_nothing_and_prints_the_same(
     world: World, repository: Repository
 ) -> None:

