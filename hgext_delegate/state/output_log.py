@@ -18,14 +18,12 @@ _CHUNK = 64 * 1024
 class Log:
     '''the output of one delegation, at most ``limit`` bytes of it
 
-    ``path`` is created with the permission ``mode``, or emptied if ``anew``.
+    ``file`` is made if need be, or emptied if ``anew``.
     A full disk does not stop a delegation: lines that cannot be written are
     counted, and ``last_error`` says why.
     '''
 
-    def __init__(
-        self, path: str, limit: int, mode: int | None = None, anew: bool = False
-    ):
+    def __init__(self, file: files.File, limit: int, anew: bool = False):
         self._room = limit
         self._lines = 0
         self._bytes = 0
@@ -33,7 +31,7 @@ class Log:
         self.last_error = ''
         flags = os.O_WRONLY | os.O_APPEND | (os.O_TRUNC if anew else 0)
         try:
-            self.fd = files.open_own(path, flags, mode)
+            self.fd = file.make(flags)
         except OSError as exc:
             self.last_error = exc.strerror or 'it cannot be written'
             self.fd = os.open(os.devnull, os.O_WRONLY)
@@ -88,13 +86,13 @@ class Log:
 
 
 class Reader:
-    '''the lines of the log ``path`` from its beginning, as they are written
+    '''the lines of the log ``file`` from its beginning, as they are written
 
     Raises OSError where there is no such log.
     '''
 
-    def __init__(self, path: str):
-        self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    def __init__(self, file: files.File):
+        self._fd = file.open(os.O_RDONLY)
         self._offset = 0
         self._partial = b''
 
