@@ -152,7 +152,8 @@ class Worker(threading.Thread):
 def internal_error(file: files.File, exc: Exception) -> journalmod.JournalError:
     '''``exc``, a bug; its traceback is written into ``file``'''
     with contextlib.suppress(OSError):
-        file.write(traceback.format_exc().encode('utf-8', 'replace'))
+        text = traceback.format_exc().encode('utf-8', 'replace')
+        file.write(files.FIRST_LINE + text)
     return journalmod.JournalError(
         'internal error: %s' % type(exc).__name__,
         'please report it, with .hg/delegate/traceback',

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import errors, protocol
-from ..state import delegation, journal
+from ..state import delegation, files, journal
 from . import clone as clonemod, environment, process, run
 
 _PAUSE = 0.05
@@ -98,7 +98,8 @@ class Supervisor:
     def _internal(self) -> dict[str, Any]:
         file = self._runs.file('object/%s.traceback' % self._deploy.id)
         with contextlib.suppress(OSError):
-            file.write(traceback.format_exc().encode('utf-8', 'replace'))
+            text = traceback.format_exc().encode('utf-8', 'replace')
+            file.write(files.FIRST_LINE + text)
         reason = 'internal error: see %s' % file.path
         run.say(self._log, reason, 'please report it, with that file')
         return {

@@ -19,6 +19,11 @@ from collections.abc import Iterator
 from .. import errors
 from ..push import outbox, push
 
+# What a text file of ours begins with. Mercurial trusts an hgrc by its owner,
+# also where .hg/hgrc is a link to a file that we have written for somebody.
+# By its grammar (mercurial/config.py) this line is an error wherever it stands.
+FIRST_LINE = b'written by hg-delegate, this is no hgrc\n'
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -76,7 +81,10 @@ class File:
             return fd
 
     def write(self, data: bytes) -> None:
-        '''let it have ``data`` and nothing else'''
+        '''let it have ``data`` and nothing else
+
+        Text that others choose begins with FIRST_LINE.
+        '''
         with open(self.make(os.O_WRONLY | os.O_TRUNC), 'wb') as file:
             file.write(data)
 

@@ -193,6 +193,8 @@ class Journal:
         the other side has chosen it.
         '''
         id = id or secrets.token_hex(16)
+        # no line of anybody's in the write-ahead log: see files.FIRST_LINE
+        pusher = pusher and ' '.join(pusher.split())
         with self.db.writing() as db:
             db.execute(
                 'INSERT OR IGNORE INTO delegation '

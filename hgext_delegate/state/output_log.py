@@ -8,6 +8,7 @@ that waits can follow the delegation of another.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import files
@@ -31,7 +32,7 @@ class Log:
         self.last_error = ''
         flags = os.O_WRONLY | os.O_APPEND | (os.O_TRUNC if anew else 0)
         try:
-            self.fd = file.make(flags)
+            self.fd = _begun(file.make(flags))
         except OSError as exc:
             self.last_error = exc.strerror or 'it cannot be written'
             self.fd = os.open(os.devnull, os.O_WRONLY)
@@ -85,6 +86,20 @@ class Log:
         os.close(self.fd)
 
 
+def _begun(fd: int) -> int:
+    '''``fd``, a log with its first line. Raises OSError without it'''
+    try:
+        if not os.fstat(fd).st_size:
+            if os.write(fd, files.FIRST_LINE) < len(files.FIRST_LINE):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        # what comes later must not be the first line, once there is room
+        os.ftruncate(fd, 0)
+        os.close(fd)
+        raise
+    return fd
+
+
 class Reader:
     '''the lines of the log ``file`` from its beginning, as they are written
 
@@ -98,6 +113,12 @@ class Reader:
 
     def read_data(self) -> bytes:
         '''some of what has come since, whole lines or not'''
+        if not self._offset:
+            first = os.pread(self._fd, len(files.FIRST_LINE), 0)
+            if first == files.FIRST_LINE:
+                self._offset = len(first)
+            elif files.FIRST_LINE.startswith(first):
+                return b''  # it comes
         data = os.pread(self._fd, _CHUNK, self._offset)
         self._offset += len(data)
         return data

@@ -64,6 +64,9 @@ MIGRATIONS = (
     ''',
 )
 VERSION = len(MIGRATIONS)
+# In the file's header, at offset 68: a line 'hg' between two newlines, so that
+# Mercurial can read no journal as an hgrc, whatever stands in its records.
+_ID = int.from_bytes(b'\nhg\n', 'big')
 
 
 class JournalError(errors.DelegateError):
@@ -136,6 +139,8 @@ class Database:
                 self._db.execute('PRAGMA synchronous = NORMAL')
         # an error now if the first page of the schema is damaged
         self._db.execute('SELECT count(*) FROM sqlite_master').fetchone()
+        if self._db.execute('PRAGMA application_id').fetchone()[0] != _ID:
+            self._db.execute('PRAGMA application_id = %d' % _ID)
         if version < VERSION:
             with self.writing():
                 for migration in MIGRATIONS[self._version() :]:

@@ -117,6 +117,27 @@ def test_a_lock_that_is_held_for_no_delegation_is_not_waited_for_long(
     assert world.deploys()[-1].context['node'] == node
 
 
+def test_a_log_is_nobodys_hgrc(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    ran = world.server.home / 'ran'
+    world.forced_command(f'printf "[hooks]\npre-status = touch {ran}\n"')
+    clone.commit()
+    assert b'blog| [hooks]' in clone.push().remote
+    (log,) = (repository.path / '.hg' / 'delegate' / 'log').iterdir()
+    hgrc = repository.path / '.hg' / 'hgrc'
+    hgrc.unlink()
+    for path in kept(repository):
+        world.server.run(['ln', '-sf', str(path), str(hgrc)])
+        repository.hg('status', check=False)
+        assert not ran.exists(), path
+    world.server.run(['rm', str(hgrc)])
+    world.server.write(hgrc, ''.join(log.read_text().splitlines(True)[1:]))
+    repository.hg('status')
+    assert ran.exists()
+
+
 @pytest.mark.parametrize('name', ['blog.lock', 'journal'])
 def test_a_pipe_in_the_place_of_a_file_holds_nobody(
     world: World, repository: Repository, clone: Clone, name: str

@@ -86,6 +86,25 @@ def test_a_full_disk_is_counted_and_no_error(tmp_path: Path) -> None:
     log.close()
 
 
+def test_without_room_for_its_first_line_a_log_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'log'
+    write = os.write
+    monkeypatch.setattr(os, 'write', lambda fd, data: write(fd, data[:5]))
+    log = output_log.Log(file(path), 1000)
+    monkeypatch.undo()
+    assert log.last_error == 'No space left on device'
+    log.write([b'one'])
+    log.close()
+    assert path.read_bytes() == b''
+
+
+def test_a_log_without_the_first_line_is_read_whole(tmp_path: Path) -> None:
+    (tmp_path / 'log').write_bytes(b'ok\n')
+    assert read_all(tmp_path / 'log') == [b'ok']
+
+
 def test_a_log_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
     log = output_log.Log(file(tmp_path / 'no' / 'log'), 1000)
     log.write([b'one'])
@@ -104,7 +123,7 @@ def test_a_log_is_no_link_and_for_those_who_may_use_its_folder(
     log = output_log.Log(file(link), 1000)
     log.write([b'one'])
     log.close()
-    assert path.read_bytes() == b''
+    assert path.read_bytes() == files.FIRST_LINE
     with pytest.raises(OSError, match='symbolic'):
         output_log.Reader(file(link))
 

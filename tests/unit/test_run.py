@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hgext_delegate.receiver import process, run as runmod, server
-from hgext_delegate.state import delegation, journal
+from hgext_delegate.state import delegation, files, journal
 
 pytestmark = pytest.mark.once
 
@@ -150,7 +150,7 @@ def test_a_log_is_bounded_and_says_what_it_dropped(
     log.write_data(b'y\n')
     runmod.say(log, 'over', 'remedy')
     log.close()
-    assert Path(kept.log('a' * 32).path).read_bytes() == (
+    assert Path(kept.log('a' * 32).path).read_bytes() == files.FIRST_LINE + (
         b'1234567890\ndelegate-receive: over\n(remedy)\n'
         b'[2 lines, 4 bytes more]\n'
     )
