@@ -20,7 +20,7 @@ from mercurial.utils import dateutil
 from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import outbox
 from ..report import follower as followermod, wording
-from ..state import delegation, output_log, target_lock
+from ..state import delegation, files, output_log, target_lock
 from . import opened
 
 _LIMIT = 20
@@ -164,10 +164,10 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _output(fm, path: str) -> None:
+def _output(fm, log: files.File) -> None:
     lines: list[bytes] = []
     without_log = contextlib.suppress(OSError)  # it has not begun
-    with without_log, contextlib.closing(output_log.Reader(path)) as reader:
+    with without_log, contextlib.closing(output_log.Reader(log)) as reader:
         while more := reader.read():
             lines += more
     text = encoding.tolocal(b''.join(line + b'\n' for line in lines))

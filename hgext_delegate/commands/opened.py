@@ -51,7 +51,7 @@ def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:
         readonly = readonly or not os.access(path, os.W_OK)
     if readonly:
         return journalmod.peek(paths.journal)
-    return journalmod.open(paths.journal, paths.mode)
+    return journalmod.open(paths.journal)
 
 
 def unknown_target(name: bytes, known: Iterable[bytes]) -> error.InputError:

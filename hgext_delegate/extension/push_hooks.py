@@ -48,7 +48,7 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
             % encoding.strtolocal(exc.strerror or ''),
             hint=_(b'see who may read .hg/store/delegate-outbox'),
         ) from None
-    outbox.write_with(transaction, box)
+    outbox.write_with(repo, transaction, box)
 
 
 def _concerned(repo, moves: Iterable[str]) -> list[bytes]:

@@ -145,7 +145,12 @@ def waiting(target: str) -> bytes:
     return _(b'waiting for %s') % text(target)
 
 
-def waiting_for(row: delegation.Delegation, target: str, seconds: float):
+def waiting_for(
+    row: delegation.Delegation | None, target: str, seconds: float
+) -> bytes:
+    if row is None:
+        line = _(b'waiting for another process that has its lock, %d s so far')
+        return line % seconds
     line = _(b'waiting for delegation %d of %s to %s, %d s so far')
     return line % (row.number, whom(row), text(target), seconds)
 
