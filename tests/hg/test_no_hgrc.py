@@ -38,7 +38,7 @@ def fill_journal(folder: Path) -> None:
 def fill_log(folder: Path) -> None:
     for name, anew in (('log', False), ('again', False), ('anew', True)):
         log = output_log.Log(files.File(str(folder), name), 10**6, anew)
-        log.write(HOSTILE.encode().splitlines())
+        log.write(HOSTILE.encode() + b'\n')
         log.close()
 
 
@@ -77,7 +77,7 @@ def fill_receiver(folder: Path) -> None:
     assert lock is not None
     log = runs.open_log(row.id)
     runmod.say(log, '[hooks]', HOSTILE)
-    log.write_data(HOSTILE.encode())
+    log.write(HOSTILE.encode())
     log.close()
     runs.end(row.number, delegation.FAILED, 10, HOSTILE)
     runs.close()
