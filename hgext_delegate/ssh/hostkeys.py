@@ -51,8 +51,8 @@ class HostKeyPolicy:
         if key.type not in knownhosts.TYPES:
             raise errors.ConfigurationError(
                 f'host key of {self.host} is damaged, or not of a known type',
-                f'it says that it is {key.type[:40]}; sshd there must have '
-                f'one of {", ".join(knownhosts.TYPES[:2])}',
+                f"its type is '{key.type[:40]}'; sshd there must have one of "
+                f'{", ".join(knownhosts.TYPES)}',
             )
         if key.type == 'ssh-rsa':
             modulus = rfc4251.strings(blob)[-1]

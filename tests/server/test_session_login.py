@@ -12,6 +12,8 @@ import loopback
 import pytest
 import sessions
 
+from hgext_delegate.ssh import hostkeys, rfc4251, session
+
 
 def test_a_refused_key_names_host_and_user(
     sshd: loopback.Sshd, tmp_path: Path
@@ -146,6 +148,25 @@ def test_another_key_than_the_pinned_one_is_refused(
 def test_a_damaged_pin_is_refused(sshd: loopback.Sshd) -> None:
     error = sessions.failure(sshd, 'true', hostkeys=['ssh-ed25519 AAAA'])
     assert 'is damaged' in error.reason
+
+
+@pytest.mark.parametrize(
+    ('blob', 'type_'),
+    [
+        (rfc4251.pack(b'ssh-dss', b'x'), 'ssh-dss'),
+        (rfc4251.pack(b'\x1b[2J' + b'x' * 99, b'x'), '?[2J' + 'x' * 36),
+        (b'\0\0', ''),
+    ],
+)
+def test_a_host_key_of_an_unknown_type_is_refused(
+    sshd: loopback.Sshd, blob: bytes, type_: str
+) -> None:
+    there = session.find(sshd.address, sshd.port, None)
+    policy = hostkeys.HostKeyPolicy(there, (), ())
+    with pytest.raises(session.ConfigurationError) as caught:
+        policy.check(blob)
+    assert caught.value.reason.endswith('is damaged, or not of a known type')
+    assert caught.value.remedy.startswith(f"its type is '{type_}'; sshd")
 
 
 def test_a_wrong_host_key_is_refused_before_any_key_is_shown(
