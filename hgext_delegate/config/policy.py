@@ -82,7 +82,7 @@ def _unsafe(repo) -> tuple[bytes, bytes] | None:
             return line % name, _(b'make it a file of its own')
         if mode & 0o022:
             line = _(b'%s can be written by others than its owner')
-            return line % name, _(b'chmod go-w %s') % name
+            return line % name, _(b'chmod go-w %s') % path
     return None
 
 
