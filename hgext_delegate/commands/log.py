@@ -74,7 +74,7 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
                 for keyword, field in _KEYWORDS.items():
                     fm.data(**{keyword: _text(getattr(row, field))})
                 if id is None or not ui.quiet:
-                    _line(ui, fm, row, date)
+                    _line(ui, fm, row, date, id is not None)
                 if id is not None:
                     _output(fm, dispatcher.paths.log(row.id))
         abandoned.settle(dispatcher)
@@ -133,7 +133,7 @@ def _unrecorded(target: str, entry: outbox.Entry) -> types.SimpleNamespace:
     return row
 
 
-def _line(ui, fm, row, date) -> None:
+def _line(ui, fm, row, date, is_alone: bool) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
     label = b'delegate.state delegate.state.%s' % state
@@ -151,8 +151,10 @@ def _line(ui, fm, row, date) -> None:
     ended = row.state != delegation.RUNNING and not row.merged_into
     if ui.verbose and row.number is not None and ended:
         _verdict, hints = wording.verdict(row)
+        if is_alone:  # this is more
+            hints = tuple(each for each in hints if each != wording.more(row))
         for hint in filter(None, [*hints, _text(row.detail)]):
-            line = b'(%s)\n' % encoding.tolocal(hint)
+            line = b'(%s)\n' % encoding.tolocal(printer.advice(ui, hint))
             fm.plain(line, label=b'delegate.hint')
 
 

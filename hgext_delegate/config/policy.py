@@ -89,7 +89,7 @@ def _unsafe(repo, own: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
         with open(fd, 'rb') as file:
             if os.fstat(fd).st_mode & 0o022:
                 line = _(b'%s can be written by others than its owner')
-                return line % name, _(b'chmod go-w %s') % name
+                return line % name, _(b'chmod go-w %s') % path
             if repo.baseui._trusted(file, path):
                 with contextlib.suppress(error.ConfigError):
                     said.read(path, file)

@@ -24,9 +24,15 @@ class Reporter:
         self.found = True
         if error not in self._told:
             self._told.add(error)
-            source = self._shown(error.source)
-            line = wording.config_error(error.item, source, error.problem)
-            self._printer.warn(line, wording.safe(error.remedy))
+            file = self._shown(error.source)
+            line = wording.config_error(error.item, file, error.problem)
+            remedy = error.remedy
+            for folder in (
+                self._repo.root,
+                os.path.dirname(self._repo.sharedpath),
+            ):
+                remedy = remedy.replace(folder + b'/', b'')
+            self._printer.warn(line, wording.safe(remedy))
 
     def report_revset(self, name: str, exc: Exception) -> None:
         '''report that :when of the target ``name`` cannot be evaluated'''

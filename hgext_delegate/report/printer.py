@@ -6,9 +6,23 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
-from mercurial import error
+from mercurial import error, extensions
+
+from .. import imports
 
 _Write = Callable[..., None]
+
+
+def advice(ui, hint: bytes) -> bytes:
+    '''``hint`` with commands of ours as they can be typed on the server'''
+    ours = imports.extension()
+    for name, module in extensions.extensions(ui):
+        is_there = ui.configsource(b'extensions', name) != b'--config'
+        if module is ours and is_there:
+            return hint
+    # There is the classic hook line alone.
+    long = b"'hg --config extensions.hgext_delegate= delegate"
+    return hint.replace(b"'hg delegate", long)
 
 
 class Printer:
@@ -63,6 +77,7 @@ class Printer:
     def _tell(self, write: _Write, line: bytes, hints, label: bytes) -> None:
         self._print(write, b'delegate: %s\n' % line, label)
         for hint in filter(None, hints):
+            hint = advice(self._ui, hint)
             self._print(write, b'(%s)\n' % hint, b'delegate.hint')
 
     def _print(self, write: _Write, line: bytes, label: bytes = b'') -> None:

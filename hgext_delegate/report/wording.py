@@ -36,7 +36,7 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.RUNNING: lambda row: (
         _(b'running: the process that runs it cannot be seen'),
-        (_more(row),),
+        (more(row),),
     ),
     delegation.SUCCEEDED: lambda row: (
         _(b'deployed %s in %.1f s') % (short(row.node), row.seconds or 0),
@@ -44,7 +44,7 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.FAILED: lambda row: (
         _(b'failed: %s after %.1f s') % (text(row.reason), row.seconds or 0),
-        (text(row.remedy), _more(row), _again(row)),
+        (text(row.remedy), more(row), _again(row)),
     ),
     delegation.LOST: lambda row: (
         _(b'lost: %s after %.1f s') % (text(row.reason), row.seconds or 0),
@@ -77,7 +77,7 @@ def _again(row: delegation.Delegation) -> bytes:
     return _(b"'hg delegate %s' on the server runs it again") % text(row.target)
 
 
-def _more(row: delegation.Delegation) -> bytes:
+def more(row: delegation.Delegation) -> bytes:
     return _(b"'hg delegate-log %d' on the server shows more") % row.number
 
 
@@ -107,8 +107,8 @@ def recollection(row: delegation.Delegation) -> Verdict:
         _(b'was lost') if lost else _(b'failed'),
         text(row.reason),
     )
-    more = _(b"on %s; 'hg delegate-log %d' on the server shows more")
-    return line, (more % (when, row.number),)
+    where = _(b"on %s; 'hg delegate-log %d' on the server shows more")
+    return line, (where % (when, row.number),)
 
 
 def left_behind(old: str, new: str, back: bool) -> bytes:
@@ -182,7 +182,7 @@ def revset_problem(exc: Exception) -> tuple[bytes, bytes]:
     if isinstance(exc, error.RepoLookupError):
         # such as branch(stable), before there is one
         return problem, _(
-            b'write present(...) around what may not be there yet'
+            b'write present() around it, such as: present(branch(default))'
         )
     return problem, _(b"see 'hg help revsets'; pushes wait for it meanwhile")
 

@@ -118,7 +118,7 @@ def test_a_repository_of_another_account_is_a_warning(
     ui: Any, repo: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ui.setconfig(b'delegate', b'blog', b'ssh://host')
-    monkeypatch.setattr(config, '_enabled', lambda ui, about: about.ok(b''))
+    monkeypatch.setattr(config, '_enabled', lambda ui, about, _: about.ok(b''))
     assert levels(config.general(ui, repo)) == []
     monkeypatch.setattr(os, 'geteuid', lambda: 4_000_001)
     ((level, message),) = levels(config.general(ui, repo))

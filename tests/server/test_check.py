@@ -190,7 +190,8 @@ def test_an_hgrc_that_others_may_write_is_named(
     findings, status = check(repository)
     assert status == 1
     found = one(findings, 'can be written by others')
-    assert (found['target'], found['remedy']) == ('blog', 'chmod go-w .hg/hgrc')
+    assert found['target'] == 'blog'
+    assert found['remedy'] == f'chmod go-w {repository.path}/.hg/hgrc'
     assert not said(findings, topic='server')
 
 
@@ -216,7 +217,10 @@ def test_how_pushes_come_to_be_delegated(
     assert status == 1
     found = one(findings, 'the extension is enabled on the command line alone')
     assert found['level'] == 'error'
-    assert found['remedy'].startswith("add 'hgext_delegate =' to [extensions]")
+    assert found['remedy'] == (
+        f"write 'hgext_delegate = {world.extension}' into [extensions] of "
+        f'{other.path}/.hg/hgrc'
+    )
     hook = '[hooks]\nchangegroup.autopush = python:hgext_delegate.hook\n'
     other.hgrc(targets(world) + hook)
     findings, _ = check(other, *enabled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import verdict
 from deploys import nodes
@@ -99,3 +101,20 @@ def test_what_is_asked_for_by_hand_is_not_overtaken_by_what_waited(
     enable = 'extensions.hgext_delegate='
     repository.hg('--config', enable, 'delegate', 'blog', '-r', first)
     assert nodes(world) == [first]
+
+
+def test_the_commands_that_are_named_can_be_typed(world: World) -> None:
+    repository, clone = classic(world)
+    world.forced_command('echo broken; exit 3\n')
+    clone.commit()
+    said = b'\n'.join(clone.push().remote).decode()
+    shows, again = re.findall(r"\('hg (.*)' on the server", said)
+    asked = [*repository.program, '-R', str(repository.path)]
+    enable = '--config extensions.hgext_delegate='
+    assert shows == f'{enable} delegate-log 1'
+    done = world.server.run([*asked, *shows.split()])
+    assert b'broken' in done.stdout
+    world.forced_command()
+    assert again == f'{enable} delegate blog'
+    world.server.run([*asked, *again.split()])
+    assert delegate_log(repository).startswith(b'blog succeeded ')

@@ -59,6 +59,11 @@ def test_one_is_shown_with_what_it_printed(
     world.forced_command('. ./record\necho out\necho err >&2\nexit 3\n')
     ready.commit()
     ready.push()
+    said = repository.hg('delegate-log', '-v').stdout.decode()
+    assert "('hg delegate-log 1' on the server shows more)" in said
+    said = repository.hg('delegate-log', '1', '-v').stdout.decode()
+    assert "('hg delegate blog' on the server runs it again)" in said
+    assert 'shows more' not in said
     said = repository.hg('delegate-log', '1').stdout.decode()
     first, *printed = said.splitlines()
     assert first.startswith('    1  blog        failed  ')

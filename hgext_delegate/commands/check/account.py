@@ -45,14 +45,10 @@ def check(
         )
     elif who.uid == 0:
         make = about.warning if target.allow_root else about.error
-        yield make(
-            _(b'%s is root') % name, _(b'make an account without any rights')
-        )
+        yield make(_(b'%s is root') % name, _another(about))
     elif who.uid == os.geteuid():
-        yield about.error(
-            _(b'%s is the server account itself') % name,
-            _(b'make another account to deploy with'),
-        )
+        line = _(b'%s is the server account itself')
+        yield about.error(line % name, _another(about))
     else:
         yield from _unusable(about, who)
         read = _(b'%s may read the private key %s')
@@ -69,6 +65,13 @@ def check(
             yield about.ok(line % name)
 
 
+def _another(about: finding.About) -> bytes:
+    line = _(
+        b"useradd -ms /bin/sh -p '*' hg-%s; and %s = ssh://hg-%s@localhost"
+    )
+    return line % ((about.target,) * 3)
+
+
 def _unusable(
     about: finding.About, who: rights.Account
 ) -> Iterator[finding.Finding]:
@@ -83,7 +86,7 @@ def _unusable(
         yield about.error(
             _(b'the home of %s, %s, is not there')
             % (name, os.fsencode(who.home)),
-            _(b'make it: authorized_keys and the clone are below it'),
+            _(b'as root: install -d -o %s %s') % (name, os.fsencode(who.home)),
         )
 
 

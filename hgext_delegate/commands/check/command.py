@@ -13,7 +13,7 @@ from mercurial import encoding, pycompat
 
 from ... import imports
 from ...config import policy, targets as targetsmod
-from ...report import wording
+from ...report import printer, wording
 from .. import opened
 from . import config, finding, records, serving
 
@@ -73,7 +73,7 @@ def _show(ui, fm, found: finding.Finding) -> None:
     # a path or a revset may hold what steers the terminal
     message, remedy = (
         encoding.tolocal(wording.safe(text))
-        for text in (found.message, found.remedy)
+        for text in (found.message, printer.advice(ui, found.remedy))
     )
     fm.startitem()
     fm.data(target=found.target, topic=found.topic, level=found.level)

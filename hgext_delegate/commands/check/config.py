@@ -31,10 +31,11 @@ def general(ui, repo) -> Iterator[finding.Finding]:
         line = _(b'%s enables the extension, and does not count')
         yield about.error(line % hgrc, _trust(_owner(hgrc)))
     else:
-        yield _enabled(ui, about)
+        yield _enabled(ui, about, hgrc)
     if not targets.names(ui):
         yield about.error(
-            _(b'no target is configured'), _(b"see 'hg help delegate.config'")
+            _(b'no target is configured'),
+            _(b"'hg delegate-setup blog ssh://hg-blog@localhost' makes one"),
         )
     owner, me = _owner(repo.path), util.username(os.geteuid())
     if owner != me:
@@ -45,16 +46,18 @@ def general(ui, repo) -> Iterator[finding.Finding]:
         yield about.warning(line % (owner, me), remedy % me)
 
 
-def _enabled(ui, about: finding.About) -> finding.Finding:
-    _name, _value, files = serving.enabled(ui)
+def _enabled(ui, about: finding.About, hgrc: bytes) -> finding.Finding:
+    name, value, files = serving.enabled(ui)
     hooks = [
-        b'hooks.%s in %s' % (name, serving.file_of(ui, b'hooks', name))
-        for name, value in ui.configitems(b'hooks')
-        if name.startswith(b'changegroup')
-        if isinstance(value, bytes) and _CLASSIC.match(value)
-        if ui.configsource(b'hooks', name) != serving.COMMAND_LINE
+        b'hooks.%s in %s' % (item, serving.file_of(ui, b'hooks', item))
+        for item, hook in ui.configitems(b'hooks')
+        if item.startswith(b'changegroup')
+        if isinstance(hook, bytes) and _CLASSIC.match(hook)
+        if ui.configsource(b'hooks', item) != serving.COMMAND_LINE
     ]
-    remedy = _(b"add 'hgext_delegate =' to [extensions] in the server's hgrc")
+    line = ('%s = %s' % (name, value)).rstrip()
+    remedy = _(b"write '%s' into [extensions] of %s")
+    remedy %= os.fsencode(line), hgrc
     if files:
         line = _(b'the extension is enabled by %s') % files[0]
         if hooks:
