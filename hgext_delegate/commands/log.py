@@ -20,7 +20,7 @@ from mercurial.utils import dateutil
 from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import outbox
 from ..report import follower as followermod, printer, wording
-from ..state import delegation, output_log, target_lock
+from ..state import delegation, files, output_log, target_lock
 from . import opened
 
 _LIMIT = 20
@@ -45,6 +45,14 @@ _HANDOVER = 2.0
 
 def log(ui, repo, id: bytes | None, opts) -> int:
     '''hg delegate-log; with --follow 0 only if the delegation succeeded'''
+    try:
+        return _log(ui, repo, id, opts)
+    except opened.UnreadableError as exc:
+        printer.Printer(ui).warn(exc.message, exc.hint)
+        return 1
+
+
+def _log(ui, repo, id: bytes | None, opts) -> int:
     if id is None and opts['follow']:
         raise error.InputError(
             _(b'--follow needs the ID of a delegation'),
@@ -92,10 +100,16 @@ def _newest(dispatcher: dispatchermod.Dispatcher, opts) -> list[Any]:
     limit = logcmdutil.getlimit(pycompat.byteskwargs(opts)) or _LIMIT
     limit = min(limit, sys.maxsize)
     name = pycompat.sysstr(opts['target']) or None
-    unrecorded = itertools.islice(dispatcher.unrecorded(name), limit)
-    rows: list[Any] = [
-        _unrecorded(target, entry) for target, entry in unrecorded
-    ]
+    rows: list[Any] = []
+    try:
+        for target, entry in itertools.islice(
+            dispatcher.unrecorded(name), limit
+        ):
+            rows.append(_unrecorded(target, entry))
+    except PermissionError as exc:
+        # the outbox: the journal may be for more accounts
+        why = wording.text(str(exc.strerror))
+        dispatcher.printer.warn(_(b'what else waits cannot be read: %s') % why)
     rows += dispatcher.journal.newest(name, limit - len(rows))
     if not rows and name and name not in (t.name for t in dispatcher.targets):
         raise error.InputError(
@@ -166,10 +180,10 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _output(fm, path: str) -> None:
+def _output(fm, log: files.File) -> None:
     lines: list[bytes] = []
     without_log = contextlib.suppress(OSError)  # it has not begun
-    with without_log, contextlib.closing(output_log.Reader(path)) as reader:
+    with without_log, contextlib.closing(output_log.Reader(log)) as reader:
         while more := reader.read():
             lines += more
     text = encoding.tolocal(b''.join(line + b'\n' for line in lines))

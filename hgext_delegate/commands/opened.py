@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 
-from mercurial import error
+from mercurial import error, util
 from mercurial.i18n import _
 
 from ..delivery import (
@@ -17,6 +18,10 @@ from ..delivery import (
 )
 from ..report import printer, wording
 from ..state import files, journal as journalmod
+
+
+class UnreadableError(error.StateError):
+    '''the account that runs this may not read what is recorded'''
 
 
 @contextlib.contextmanager
@@ -41,17 +46,29 @@ def to_read(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
 
 
 def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:
-    '''the journal; an empty one where there is none. Raises JournalError
+    '''the journal; an empty one where there is none
 
-    It is opened ``readonly`` also where it cannot be written.
+    It is opened ``readonly`` also where it cannot be written. Raises
+    JournalError and UnreadableError.
     '''
-    if not os.path.exists(paths.journal):
+    try:
+        files.File(paths.folder, 'journal').status()
+        if not os.access(paths.journal, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileNotFoundError:
         return journalmod.empty()
+    except PermissionError as exc:
+        owner = util.username(os.lstat(paths.folder).st_uid)
+        line = _(b'what is recorded cannot be read: %s')
+        raise UnreadableError(
+            line % wording.text(str(exc.strerror)),
+            hint=_(b'run it as %s, who may') % owner,
+        ) from None
     for path in (paths.folder, paths.journal):
         readonly = readonly or not os.access(path, os.W_OK)
     if readonly:
         return journalmod.peek(paths.journal)
-    return journalmod.open(paths.journal, paths.mode)
+    return journalmod.open(paths.journal)
 
 
 def unknown_target(name: bytes, known: Iterable[bytes]) -> error.InputError:

@@ -10,12 +10,13 @@ without that repository.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import glob
 import os
-import stat
 from collections.abc import Mapping
 
+from mercurial import config, error
 from mercurial.i18n import _
 
 from . import parsers, targets
@@ -37,7 +38,7 @@ def refused(repo) -> dict[bytes, targets.ConfigError]:
         for item in {**host, **here}
         if host.get(item) != here.get(item)
     }
-    if own and (reason := _unsafe(repo)):
+    if own and (reason := _unsafe(repo, own)):
         return dict.fromkeys(own, _error(repo, next(iter(own)), reason))
     reasons = {item: _forbidden(repo, host, item, own[item]) for item in own}
     return {
@@ -60,29 +61,43 @@ def _error(repo, item: bytes, reason: tuple[bytes, bytes]):
     return targets.ConfigError(item, source, *reason)
 
 
-def _unsafe(repo) -> tuple[bytes, bytes] | None:
-    '''why others than its owner can have written the hgrc; None if not
+def _unsafe(repo, own: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
+    '''why others than its owner can have written the items ``own`` of the
+    hgrc; None if not
 
     Mercurial trusts a file by the owner of what a link leads to, whatever its
-    mode is.
+    mode is, and has read it long ago. So what it has read must stand there, in
+    a file that is trusted and no link.
     '''
+    said = config.config()
     for path in (
+        os.path.join(repo.sharedpath, b'hgrc'),
         os.path.join(repo.path, b'hgrc'),
         os.path.join(repo.path, b'hgrc-not-shared'),
-        os.path.join(repo.sharedpath, b'hgrc'),
     ):
-        mode = 0
-        with contextlib.suppress(FileNotFoundError):
-            mode = os.lstat(path).st_mode
         name = b'.hg/' + os.path.basename(path)
         if not path.startswith(repo.path):
             name = _(b"the share source's %s") % name
-        if stat.S_ISLNK(mode):
-            line = _(b'%s is a symbolic link')
-            return line % name, _(b'make it a file of its own')
-        if mode & 0o022:
-            line = _(b'%s can be written by others than its owner')
-            return line % name, _(b'chmod go-w %s') % path
+        try:
+            # a pipe would hold us
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                line = _(b'%s is a symbolic link')
+                return line % name, _(b'make it a file of its own')
+            continue
+        with open(fd, 'rb') as file:
+            if os.fstat(fd).st_mode & 0o022:
+                line = _(b'%s can be written by others than its owner')
+                return line % name, _(b'chmod go-w %s') % path
+            if repo.baseui._trusted(file, path):
+                with contextlib.suppress(error.ConfigError):
+                    said.read(path, file)
+    for item, value in own.items():
+        source = repo.ui.configsource(targets.SECTION, item)
+        if source.startswith(b'/') and said.get(targets.SECTION, item) != value:
+            line = _(b'.hg/hgrc has changed since it was read')
+            return line, _(b'the next push reads it again')
     return None
 
 

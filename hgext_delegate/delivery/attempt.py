@@ -55,7 +55,6 @@ class Attempt:
         log = output_log.Log(
             self._paths.log(self._row.id),
             self._target.output_limit,
-            self._paths.mode,
             # at a later attempt a receiver sends all of the output again
             anew=self._target.receiver,
         )

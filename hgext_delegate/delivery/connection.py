@@ -33,6 +33,7 @@ def connect(
         deadline=deadline,
         address=address,
         allow_root=target.allow_root,
+        target=target.name,
     )
 
 

@@ -58,7 +58,7 @@ class Dispatcher:
             # it was set aside; the outbox says what there is to do
             self.printer.warn(*wording.of_error(exc))
             self.journal.close()
-            self.journal = journalmod.open(self.paths.journal, self.paths.mode)
+            self.journal = journalmod.open(self.paths.journal)
             self._record(outbox.read(self.repo), entry)
         found = [
             (t, self.journal.find(t.name, entry.txn)) for t in self.targets

@@ -160,7 +160,7 @@ def open(ui, repo) -> Iterator[Launcher]:
     Raises FolderError and JournalError.
     '''
     paths = files.make(repo)
-    journal = journalmod.open(paths.journal, paths.mode)
+    journal = journalmod.open(paths.journal)
     try:
         printer = printermod.Printer(ui)
         dispatcher = dispatchermod.Dispatcher(printer, repo, paths, journal)

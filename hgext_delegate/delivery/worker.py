@@ -9,13 +9,17 @@ it goes on when the pusher is gone.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
+import time
 import traceback
 
 from ..ssh import session
-from ..state import delegation, journal as journalmod, target_lock
+from ..state import delegation, files, journal as journalmod, target_lock
 from . import attempt as attemptmod, connection, queue
+
+# How long somebody may hold the lock of a target without a delegation that
+# runs, or that is tried again after a pause, in seconds.
+_PATIENCE = 30.0
 
 
 class Worker(threading.Thread):
@@ -34,6 +38,7 @@ class Worker(threading.Thread):
         self._leaving = threading.Event()
         row = task.journal.get(task.number)
         self._attempts_before = row.attempt if row else 0
+        self._held_by_us_at = time.monotonic()
 
     def start(self) -> None:
         try:
@@ -63,12 +68,11 @@ class Worker(threading.Thread):
         except journalmod.JournalError as exc:
             task.journal.last_error = exc
         except target_lock.LockError as exc:
-            task.journal.last_error = journalmod.JournalError(
-                exc.reason, exc.remedy
-            )
+            why = {'reason': exc.reason, 'remedy': exc.remedy}
+            task.journal.end(task.number, delegation.PENDING, **why)
         except Exception as exc:  # noqa: BLE001
             # Python would print it to the pusher.
-            task.journal.last_error = internal_error(task.paths.folder, exc)
+            task.journal.last_error = internal_error(task.paths.traceback, exc)
         finally:
             self._drop_early()
             task.news.set()
@@ -78,8 +82,20 @@ class Worker(threading.Thread):
         self._drop_early()
         if self._leaving.is_set() or not threading.main_thread().is_alive():
             return False
-        row = self._task.journal.get(self._task.number)
-        return row is not None and row.state in delegation.OPEN
+        journal, name = self._task.journal, self._task.target.name
+        row = journal.get(self._task.number)
+        if row is None or row.state not in delegation.OPEN:
+            return False
+        now = time.monotonic()
+        if journal.at_work(name):
+            self._held_by_us_at = now
+        elif now - self._held_by_us_at > _PATIENCE:
+            raise target_lock.LockError(
+                'another process has the lock of %s, and delegates nothing'
+                % name,
+                'see fuser -v .hg/delegate/%s.lock' % name,
+            )
+        return True
 
     def _deliver(self) -> None:
         target, journal = self._task.target, self._task.journal
@@ -133,13 +149,11 @@ class Worker(threading.Thread):
             self._early = None
 
 
-def internal_error(folder: str, exc: Exception) -> journalmod.JournalError:
-    '''``exc``, a bug; its traceback is written into ``folder``'''
+def internal_error(file: files.File, exc: Exception) -> journalmod.JournalError:
+    '''``exc``, a bug; its traceback is written into ``file``'''
     with contextlib.suppress(OSError):
-        path = os.path.join(folder, 'traceback')
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(path, flags, 0o600), 'wb') as out:
-            out.write(traceback.format_exc().encode('utf-8', 'replace'))
+        text = traceback.format_exc().encode('utf-8', 'replace')
+        file.write(files.FIRST_LINE + text)
     return journalmod.JournalError(
         'internal error: %s' % type(exc).__name__,
         'please report it, with .hg/delegate/traceback',

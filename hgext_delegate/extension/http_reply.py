@@ -97,7 +97,7 @@ class Broadcast:
     def _opened(self) -> Iterator[None]:
         '''let the followers read the journal, and tell the reply'''
         paths = self._paths
-        opened = journal.open(paths.journal, paths.mode)
+        opened = journal.open(paths.journal)
         with contextlib.closing(opened):
             for follower in self._followers:
                 follower.journal = opened

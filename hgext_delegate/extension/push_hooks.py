@@ -19,7 +19,7 @@ from ..delivery import (
     dispatcher as dispatchermod,
     launcher as launchermod,
 )
-from ..push import outbox, push, selection
+from ..push import origin, outbox, push, selection
 from ..report import printer as printermod, wording
 from ..state import delegation, files, journal
 
@@ -48,7 +48,7 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
             % encoding.strtolocal(exc.strerror or ''),
             hint=_(b'see who may read .hg/store/delegate-outbox'),
         ) from None
-    outbox.write_with(transaction, box)
+    outbox.write_with(repo, transaction, box)
 
 
 def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
@@ -78,7 +78,26 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
     named = parsers.words(policy.setting(repo, b'user-variables') or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
-    return push.make(repo, first, last, hookargs, who)
+    cause = _caused_by(ui, repo, hookargs)
+    return push.make(repo, first, last, hookargs, who, cause)
+
+
+def _caused_by(ui, repo, hookargs) -> str | None:
+    '''the id of the delegation whose own deploy makes this push'''
+    path = files.paths(repo).journal
+    told = hookargs.get('USERVAR_DELEGATE_ID')
+    uid = origin.account(ui.environ.get(b'SSH_CONNECTION'))
+    if (told is None and uid is None) or not os.path.exists(path):
+        return None
+    usable, _errors = targets.read(ui, policy.refused(repo))
+    unread = contextlib.suppress(journal.JournalError)
+    with unread, contextlib.closing(journal.peek(path)) as opened:
+        for target in usable:
+            row = opened.running(target.name)
+            is_user = origin.is_user(uid, target.user)
+            if row and (is_user or pycompat.sysbytes(row.id) == told):
+                return row.id
+    return None
 
 
 def _with_push(
@@ -156,6 +175,10 @@ def _delegate(ui, repo, entry: outbox.Entry) -> None:
         jobs = dispatcher.jobs(entry)
         for target, _number in jobs:
             _remind(dispatcher, target.name)
+        cause = entry.push.get('caused_by')
+        own = [job for job in jobs if cause and _runs(dispatcher, job, cause)]
+        _hand_over_own(launcher, own)
+        jobs = [job for job in jobs if job not in own]
         # nobody waits for these
         launcher.hand_over([job for job in jobs if not job[0].wait])
         jobs = [job for job in jobs if job[0].wait]
@@ -172,6 +195,37 @@ def _delegate(ui, repo, entry: outbox.Entry) -> None:
         run(jobs)
         abandoned.settle(dispatcher, [target for target, _ in jobs])
         dispatcher.prune()
+
+
+def _runs(dispatcher: dispatchermod.Dispatcher, job, cause: str) -> bool:
+    '''whether the delegation ``cause`` runs for the target of ``job``'''
+    running = dispatcher.journal.running(job[0].name)
+    return running is not None and running.id == cause
+
+
+def _hand_over_own(
+    launcher: launchermod.Launcher, jobs: dispatchermod.Jobs
+) -> None:
+    '''delegate ``jobs`` later: a deploy has pushed them that runs now
+
+    If what it deploys was pushed by a deploy as well, it would go on for ever.
+    '''
+    dispatcher = launcher.dispatcher
+    for target, number in jobs:
+        line = wording.of(target.name, wording.OWN)
+        dispatcher.printer.say(line)
+        running = dispatcher.journal.running(target.name)
+        carried = dispatcher.journal.carried(running.number) if running else ()
+        pushes = outbox.pushes(outbox.read(dispatcher.repo), carried)
+        if not any(pushed.get('caused_by') for pushed in pushes):
+            launcher.hand_over([(target, number)])
+            continue
+        reason, remedy = wording.CIRCLE
+        dispatcher.journal.end(
+            number, delegation.PENDING, reason=reason, remedy=remedy
+        )
+        line, hints = wording.pending(target.name, reason, remedy)
+        dispatcher.printer.warn(wording.of(target.name, line), *hints)
 
 
 def tell_undecided(repo) -> None:

@@ -3,5 +3,6 @@
 
 push       as values that outlive the repository object
 selection  which of its changesets are for a target
+origin     from which account of this host it comes
 outbox     the file in which it waits
 '''

@@ -10,8 +10,11 @@ its line are both there or neither.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+import stat
 from collections.abc import Iterable
 from typing import Any
 
@@ -117,16 +120,18 @@ def render(outbox: Outbox) -> bytes:
 
 def read(repo) -> Outbox:
     '''the outbox of ``repo``; an empty one where there is none'''
-    return parse(repo.svfs.tryread(FILENAME))
+    return read_file(os.fsdecode(repo.svfs.join(FILENAME)))
 
 
 def read_file(path: str) -> Outbox:
     '''the outbox in the file ``path``; an empty one where there is none'''
     try:
-        with open(path, 'rb') as file:
-            return parse(file.read())
+        # a link would lead to another repository's, and a pipe would hold us
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return Outbox()
+    with open(fd, 'rb') as file:
+        return parse(file.read())
 
 
 def pushes(outbox: Outbox, rows: Iterable[Any]) -> list[dict[str, Any]]:
@@ -165,17 +170,34 @@ def extended(
     )
 
 
-def write_with(transaction, outbox: Outbox) -> None:
+def write_with(repo, transaction, outbox: Outbox) -> None:
     '''let ``transaction`` write ``outbox`` if, and only if, it commits'''
     data = render(outbox)
+    like = os.stat(repo.svfs.join(b''))
+
+    def write(outfile) -> None:
+        give(outfile.fileno(), like)
+        outfile.write(data)
+
     # The location has its default, the store: with an explicit b'store' 'hg
     # recover' of Mercurial 6.3 dies of a KeyError.
-    transaction.addfilegenerator(
-        b'delegate-outbox', (FILENAME,), lambda outfile: outfile.write(data)
-    )
+    transaction.addfilegenerator(b'delegate-outbox', (FILENAME,), write)
 
 
 def write_now(repo, outbox: Outbox) -> None:
     '''replace the file; the caller holds the repository's lock'''
     with repo.svfs(FILENAME, b'w', atomictemp=True) as outfile:
+        give(outfile.fileno(), os.stat(repo.svfs.join(b'')))
         outfile.write(render(outbox))
+
+
+def give(fd: int, like: os.stat_result) -> None:
+    '''give ``fd`` to those alone who may write in a folder ``like`` this'''
+    is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+    mode = 0o700 if is_folder else 0o600
+    if like.st_mode & stat.S_IWGRP:
+        mode = 0o2770 if is_folder else 0o660
+        # else the members could not read what one of them has written
+        with contextlib.suppress(PermissionError):
+            os.fchown(fd, -1, like.st_gid)
+    os.fchmod(fd, mode)

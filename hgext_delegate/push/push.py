@@ -40,7 +40,8 @@ class Push:
     '''one push, in the words of protocol 1
 
     Nodes are 40 hex digits, ``time`` is RFC 3339 in UTC, ``phases`` counts
-    the changesets that became public. ``omitted`` counts, by field, the
+    the changesets that became public. ``caused_by`` is the id of the
+    delegation whose own deploy has pushed. ``omitted`` counts, by field, the
     items that were left out to bound the size (``head_bookmarks``: those of
     the listed heads); it is nearly always empty.
     '''
@@ -57,10 +58,18 @@ class Push:
     transaction: str
     time: str
     variables: dict[str, str]
+    caused_by: str | None
     omitted: dict[str, int]
 
 
-def make(repo, first: int, last: int, hookargs, pusher: str | None) -> Push:
+def make(
+    repo,
+    first: int,
+    last: int,
+    hookargs,
+    pusher: str | None,
+    caused_by: str | None = None,
+) -> Push:
     '''the push that brought the revisions ``first`` to ``last``
 
     ``hookargs`` are those of Mercurial's hooks (names str, values bytes),
@@ -92,6 +101,7 @@ def make(repo, first: int, last: int, hookargs, pusher: str | None) -> Push:
         transaction=pycompat.sysstr(hookargs['txnid']),
         time=now(),
         variables=_variables(hookargs),
+        caused_by=caused_by,
         omitted={},
     )
     wanted = {

@@ -30,6 +30,7 @@ def variables(deploy: protocol.Deploy, path: str) -> dict[str, str]:
     return {
         'HG_NODE': deploy.node,
         'HG_PREVIOUS': deploy.previous or '',
+        'DELEGATE_ID': deploy.id,
         'DELEGATE_TARGET': deploy.target,
         'DELEGATE_PUSHER': pusher[:1000],
         'DELEGATE_JSON': path,

@@ -23,6 +23,7 @@ from typing import Any
 from .. import protocol
 from ..state import (
     delegation,
+    files,
     journal as journalmod,
     output_log,
     pruning,
@@ -99,18 +100,18 @@ class Runs:
         for kind in ('log', 'object'):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(os.path.join(self.folder, kind), 0o700)
-        self.journal = journalmod.open(self._join('journal'), 0o600)
+        self.journal = journalmod.open(self.file('journal').path)
         # a record is on disk before its script begins
         self.journal.sync_each_write()
 
-    def _join(self, *names: str) -> str:
-        return os.path.join(self.folder, *names)
+    def file(self, name: str) -> files.File:
+        return files.File(self.folder, name)
 
-    def log(self, id: str) -> str:
-        return self._join('log', id)
+    def log(self, id: str) -> files.File:
+        return self.file('log/' + id)
 
-    def object(self, id: str) -> str:
-        return self._join('object', id)
+    def object(self, id: str) -> files.File:
+        return self.file('object/' + id)
 
     def close(self) -> None:
         self.journal.close()
@@ -126,7 +127,9 @@ class Runs:
         What is known of by its log alone has lost its row: whatever became of
         it, it is not done again. Nor is what an older version has run.
         '''
-        lost = os.path.lexists(self.log(id)) or os.path.lexists(self._join(id))
+        lost = any(
+            os.path.lexists(file.path) for file in (self.log(id), self.file(id))
+        )
         row = self.find(id)
         if row is None:
             number = self.journal.record(target, node, None, id=id)
@@ -138,21 +141,19 @@ class Runs:
         return row
 
     def save_object(self, id: str, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with open(os.open(self.object(id), flags, 0o600), 'wb') as file:
-            file.write(data)
+        self.object(id).write(data)
 
     def open_log(self, id: str) -> output_log.Log:
-        return output_log.Log(self.log(id), LIMIT, 0o600)
+        return output_log.Log(self.log(id), LIMIT)
 
     # locks: each is let go by closing its descriptor
 
     def acquire(self, id: str) -> int | None:
         '''the lock of whoever sees ``id`` through; None where another does'''
-        return target_lock.acquire(self.log(id), 0o600)
+        return target_lock.acquire(self.log(id))
 
     def acquire_clone(self) -> int | None:
-        return target_lock.acquire(self._join('lock'), 0o600)
+        return target_lock.acquire(self.file('lock'))
 
     def is_held(self, id: str) -> bool:
         '''whether somebody sees ``id`` through'''
@@ -169,8 +170,7 @@ class Runs:
         self, row: delegation.Delegation, previous: str | None
     ) -> delegation.Delegation | None:
         '''note that the script of ``row`` begins; None if it was cancelled'''
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
-        fd = os.open(self._join('spare'), flags, 0o600)
+        fd = self.file('spare').make(os.O_WRONLY)
         try:
             if os.fstat(fd).st_size < _SPARE:
                 os.pwrite(fd, bytes(_SPARE), 0)
@@ -192,7 +192,7 @@ class Runs:
         self.journal.end(number, state, **told)
         if self.journal.last_error:
             with contextlib.suppress(OSError):
-                os.unlink(self._join('spare'))
+                self.file('spare').unlink()
             self.journal.end(number, state, **told)
 
     def close_abandoned(self) -> None:
@@ -212,7 +212,7 @@ class Runs:
         if row is None or is_over(row):
             return
         for session in process.marked_sessions(
-            'DELEGATE_JSON', self.object(id)
+            'DELEGATE_JSON', self.object(id).path
         ):
             process.end_session(session, lambda: time.sleep(0.05))
         if row.state == delegation.PENDING:
@@ -241,6 +241,6 @@ class Runs:
                 # killed before it began, and never asked for again
                 self.end(row.number, delegation.CANCELLED, EXIT_CANCELLED)
         for id in pruning.prune_all(self.journal, KEEP):
-            for path in (self.log(id), self.object(id)):
+            for file in (self.log(id), self.object(id)):
                 with contextlib.suppress(OSError):
-                    os.unlink(path)
+                    file.unlink()

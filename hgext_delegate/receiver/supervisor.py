@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import errors, protocol
-from ..state import delegation, journal
+from ..state import delegation, files, journal
 from . import clone as clonemod, environment, process, run
 
 _PAUSE = 0.05
@@ -96,11 +96,11 @@ class Supervisor:
         self._told = True
 
     def _internal(self) -> dict[str, Any]:
-        path = self._runs.object(self._deploy.id) + '.traceback'
-        with contextlib.suppress(OSError), open(path, 'wb') as file:
-            text = traceback.format_exc()
-            file.write(text.encode('utf-8', 'replace'))
-        reason = 'internal error: see %s' % path
+        file = self._runs.file('object/%s.traceback' % self._deploy.id)
+        with contextlib.suppress(OSError):
+            text = traceback.format_exc().encode('utf-8', 'replace')
+            file.write(files.FIRST_LINE + text)
+        reason = 'internal error: see %s' % file.path
         run.say(self._log, reason, 'please report it, with that file')
         return {
             'state': delegation.LOST,
@@ -184,7 +184,7 @@ class Supervisor:
     def _prepare(self) -> None:
         '''bring the clone to the changeset, in a child'''
         # as the script has it: by that close_run() finds what is left of it
-        mark = {'DELEGATE_JSON': self._runs.object(self._deploy.id)}
+        mark = {'DELEGATE_JSON': self._runs.object(self._deploy.id).path}
         told = b''
         reading, telling = os.pipe()
 
@@ -217,7 +217,7 @@ class Supervisor:
 
     def _run_script(self, row: delegation.Delegation) -> int:
         script = self._work.script
-        path = self._runs.object(row.id)
+        path = self._runs.object(row.id).path
         told = environment.variables(self._deploy, path)
         environ = environment.whole({**self._work.environ, **told})
         try:

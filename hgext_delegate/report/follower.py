@@ -15,16 +15,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..state import delegation, files, journal as journalmod, output_log
+from ..state import (
+    delegation,
+    files,
+    journal as journalmod,
+    output_log,
+    target_lock,
+)
 from . import printer as printermod, wording
 
 # How often a delegation in another process is polled, in seconds; and how
 # often the journal is read at most where there is news but no output.
 GLANCE = 0.1
 _SHORTEST = 0.01
-
-# what TRYING_AGAIN begins with; the pause follows
-_AGAIN = delegation.TRYING_AGAIN.partition('%')[0]
 
 # When a pusher who waits for a turn is told so, in seconds; then each minute.
 _REMINDERS = (1, 10, 30)
@@ -139,14 +142,16 @@ class Follower:
         if row.state != delegation.PENDING or runs is not row:
             return
         # a reason without it is final: _conclude() tells it
-        reason, again, pause = row.reason.partition(_AGAIN)
+        reason, again, pause = row.reason.partition(delegation.AGAIN)
         if again and row.reason != self._told:
             self._told = row.reason
             line = self._of(wording.text(reason))
             self.printer.say(line, wording.trying_again(pause))
-        other = self.journal.running(self.target)
         waited = time.monotonic() - self._began
-        if other and waited >= self._remind_at:
+        if again or waited < self._remind_at:
+            return
+        other = self.journal.at_work(self.target)
+        if other or target_lock.is_held(self.paths.lock(self.target)):
             self._remind_at = next(self._reminders)
             line = wording.waiting_for(other, self.target, waited)
             self.printer.say(line)

@@ -128,6 +128,11 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
 
 
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
+OWN = _(b'its own deploy has pushed this, which does not wait for itself')
+CIRCLE = (
+    'its deploys push again and again',
+    'let the script push only what is new; it is not run for this one now',
+)
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 SKIPPED = _(b'not delegated: DELEGATE=skip')
@@ -140,7 +145,12 @@ def waiting(target: str) -> bytes:
     return _(b'waiting for %s') % text(target)
 
 
-def waiting_for(row: delegation.Delegation, target: str, seconds: float):
+def waiting_for(
+    row: delegation.Delegation | None, target: str, seconds: float
+) -> bytes:
+    if row is None:
+        line = _(b'waiting for another process that has its lock, %d s so far')
+        return line % seconds
     line = _(b'waiting for delegation %d of %s to %s, %d s so far')
     return line % (row.number, whom(row), text(target), seconds)
 

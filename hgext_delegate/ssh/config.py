@@ -66,7 +66,8 @@ class Destination:
     ``proxy`` is the program that leads there, and ``way`` what it is called;
     ``family`` and ``bind`` say how to dial without one. ``options`` is all
     that ssh -G has printed: nothing where there is no ssh. ``usual`` is what
-    it prints without any configuration, where that was asked.
+    it prints without any configuration, where that was asked. ``target`` is
+    what the options that lead there begin with.
     '''
 
     host: str
@@ -84,6 +85,7 @@ class Destination:
     bind: str = ''
     options: Options = field(default_factory=dict, repr=False, hash=False)
     usual: Options = field(default_factory=dict, repr=False, hash=False)
+    target: str = 'NAME'
 
     def __str__(self) -> str:
         return f'{self.host} port {self.port}'
@@ -135,9 +137,11 @@ def ask(
         # The line that names a place in a file says what is wrong.
         named = [line for line in lines if _PLACE.search(line)]
         line = [*named, *lines, f'status {status}'][0]
+        path = re.search(r'/[^\s:]+', line)
         raise errors.ConfigurationError(
-            f'ssh -G {name} fails: {tokens.short(line)}',
+            f'ssh -G {name} fails: {line}',
             'the account that runs hg can run it, and see more',
+            path=path[0] if path else '',
         )
     options: dict[str, list[str]] = {}
     for line in said.decode('utf-8', 'surrogateescape').split('\n'):

@@ -181,8 +181,8 @@ class Transport(library.paramiko.transport.Transport):
         if self._is_fed_up and keys[1:]:
             raise errorsmod.ConfigurationError(
                 f'{self.policy.host.host} hung up after {len(refused)} key(s)',
-                'name the right one as NAME:identity; or see MaxAuthTries '
-                'there',
+                f'name the right one as {self.policy.host.target}:identity; or '
+                'see MaxAuthTries there',
             )
         raise refusal.refused(self.policy.host, refused)
 

@@ -3,19 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 
-from . import (
-    config,
-    errors,
-    knownhosts,
-    programs,
-    regular_file,
-    rfc4251,
-    tokens,
-)
+from . import config, errors, knownhosts, programs, regular_file, rfc4251
 
 # PROTOCOL.krl
 _MAGIC = b'SSHKRL\n\0'
@@ -24,9 +15,8 @@ _MAGIC = b'SSHKRL\n\0'
 class HostKeyPolicy:
     '''the keys that are known for one host: pinned ones, or files
 
-    Where ``pins`` (`TYPE BASE64`) are given the files do not count. ``where``
-    is the file to write an unknown key into. Raises SessionError for a pin
-    that is damaged.
+    Where ``pins`` (`TYPE BASE64`) are given the files do not count. Raises
+    SessionError for a pin that is damaged.
     '''
 
     def __init__(
@@ -34,10 +24,8 @@ class HostKeyPolicy:
         host: config.Destination,
         pins: Sequence[str],
         files: Sequence[tuple[str, bytes]],
-        where: str = '~/.ssh/known_hosts',
     ):
         self.host = host
-        self._where = where
         self._pins = [self._pin(pin) for pin in pins]
         self._files = files
 
@@ -63,8 +51,8 @@ class HostKeyPolicy:
         if key.type not in knownhosts.TYPES:
             raise errors.ConfigurationError(
                 f'host key of {self.host} is damaged, or not of a known type',
-                f'it says that it is {key.type[:40]}; sshd there must have '
-                f'one of {", ".join(knownhosts.TYPES[:2])}',
+                f"its type is '{key.type[:40]}'; sshd there must have one of "
+                f'{", ".join(knownhosts.TYPES)}',
             )
         if key.type == 'ssh-rsa':
             modulus = rfc4251.strings(blob)[-1]
@@ -87,17 +75,22 @@ class HostKeyPolicy:
             raise errors.ConfigurationError(
                 f'host key of {self.host} is not the one that is pinned',
                 f'it shows {key.short}, pinned is {pinned}: if that is meant, '
-                'pin the new one; if not, this is another host',
+                f'write {self._pinned(key)}; if not, this is another host',
             )
         host = self.host
         if config.first(host.options, 'KnownHostsCommand'):
             raise errors.ConfigurationError(
                 'KnownHostsCommand in the ssh config is not run here',
-                'pin the host key in its place',
+                f'it shows {key.short}: if that is right, pin it in its place: '
+                f'{self._pinned(key)}',
             )
         verdict = knownhosts.judge(self._files, host.keyname, host.keyport, key)
         if verdict.state != 'known':
             raise self._not_known(key, verdict)
+
+    def _pinned(self, key: knownhosts.Key) -> str:
+        '''the line of [delegate] that pins ``key``'''
+        return f'{self.host.target}:hostkey = {key.text}'
 
     def _pin(self, text: str) -> knownhosts.Key:
         key = knownhosts.parse_key(text.encode('utf-8', 'replace'))
@@ -116,36 +109,33 @@ class HostKeyPolicy:
         found = knownhosts.entries(self._files, host.keyname, host.keyport)
         authority = [e for e in found if e.marker == 'cert-authority']
         if entry is None and authority:
-            line = f'{os.path.basename(authority[0].path)}:{authority[0].line}'
+            path = authority[0].path
             return errors.ConfigurationError(
                 f'host key of {host} is known by a certificate alone',
-                f'{line} is not used here: pin {key.short}, if it is right',
+                f'it shows {key.short}; {path}:{authority[0].line} is not used '
+                f'here: if the key is right, pin it: {self._pinned(key)}',
+                path=path,
             )
         if entry is None:
             named = '' if host.keyname == host.host else f' as {host.keyname}'
-            file = tokens.short(self._where)
-            if not file.startswith('~'):
-                # where others lie is no business of a pusher's
-                file = os.path.basename(file)
             return errors.ConfigurationError(
                 f'host key of {host} is not known{named}',
-                f'it shows {key.short}: if that is right, the account that '
-                f'runs hg needs this line in {file}: '
-                f'{knownhosts.address(host.keyname, host.keyport)} {key.text}',
+                f'it shows {key.short}: if that is right, pin it: '
+                f'{self._pinned(key)}',
             )
-        line = f'{os.path.basename(entry.path)}:{entry.line}'
-        detail = f'{entry.path}:{entry.line}'
+        line = f'{entry.path}:{entry.line}'
         if verdict.state == 'revoked':
             return errors.ConfigurationError(
                 f'host key of {host} is revoked',
                 f'{key.short} is revoked by {line}: the host needs a new key',
-                detail=detail,
+                path=entry.path,
             )
         return errors.ConfigurationError(
             f'host key of {host} has changed',
             f'it shows {key.short}, but {line} says {entry.key.short}: if '
-            'that is meant, replace the line; if not, this is another host',
-            detail=detail,
+            f'that is meant, pin the new one: {self._pinned(key)}; if not, '
+            'this is another host',
+            path=entry.path,
         )
 
 
@@ -156,20 +146,19 @@ def _check_revoked(host: config.Destination, key: knownhosts.Key) -> None:
     that cannot be read revokes every key, as with ssh.
     '''
     for path in host.revoked:
-        name = os.path.basename(path)
         try:
             revoked = _is_revoked(path, key)
         except (OSError, EOFError):
             raise errors.ConfigurationError(
-                f'RevokedHostKeys file {name} cannot be used',
+                f'RevokedHostKeys file {path} cannot be used',
                 'until it can, no host key is trusted',
-                detail=path,
+                path=path,
             ) from None
         if revoked:
             raise errors.ConfigurationError(
                 f'host key of {host} is revoked',
-                f'{key.short} is revoked by {name}: the host needs a new key',
-                detail=path,
+                f'{key.short} is revoked by {path}: the host needs a new key',
+                path=path,
             )
 
 

@@ -36,7 +36,7 @@ def keys(
         raise problems[0]
     raise errors.ConfigurationError(
         f'there is no key to log in to {host} with',
-        'make one with ssh-keygen and name it as the identity',
+        "make one: ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519",
     )
 
 

@@ -43,6 +43,7 @@ def open(
     address: str | None = None,
     deadline: deadline_socket.Deadline | None = None,
     allow_root: bool = True,
+    target: str = 'NAME',
 ) -> Session:
     '''connect and log in to ``host`` within ``connect_timeout`` seconds
 
@@ -51,20 +52,19 @@ def open(
     count; else, if given, only the files ``knownhosts``. ``address`` is to be
     one of the host's; else all of them are tried. ``deadline`` is for whoever
     may want to end it all. Raises SessionError, also for what would log in as
-    root without ``allow_root``.
+    root without ``allow_root``. ``target`` is for the words of the errors.
     '''
     link = linkmod.Link(deadline or deadline_socket.Deadline(), connect_timeout)
     try:
         there = link.find(host, port, user, config_path, identity)
+        there = dataclasses.replace(there, target=target)
         _check_user(there, allow_root)
         if address:
             there = dataclasses.replace(there, host=address)
         keys = identitymod.keys(there, identity)
         names = knownhosts or there.knownhosts
         files = configmod.read_known(names, bool(knownhosts))
-        link.connect(
-            hostkeysmod.HostKeyPolicy(there, hostkeys, files, *names[:1])
-        )
+        link.connect(hostkeysmod.HostKeyPolicy(there, hostkeys, files))
         link.log_in(there.user, keys)
     except SessionError as error:
         error.step = link.step
@@ -83,10 +83,12 @@ def find(
     identity: str | None = None,
     patience: float = 15.0,
     allow_root: bool = True,
+    target: str = 'NAME',
 ) -> configmod.Destination:
     '''where ``host`` leads, as open() goes there. Raises SessionError'''
     link = linkmod.Link(deadline_socket.Deadline(), patience)
     there = link.find(host, port, user, key=identity)
+    there = dataclasses.replace(there, target=target)
     _check_user(there, allow_root)
     return there
 
@@ -96,7 +98,8 @@ def _check_user(there: configmod.Destination, allow_root: bool) -> None:
         # by ssh_config's User, or since hg itself runs as root
         raise ConfigurationError(
             f'no user is named for {there}, and the login would be as root',
-            "name one in the target's URL, or set NAME:allow-root = yes",
+            "name one in the target's URL, or set "
+            f'{there.target}:allow-root = yes',
         )
 
 

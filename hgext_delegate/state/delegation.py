@@ -22,6 +22,8 @@ RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
 
 # the end of the reason of one that waits for its next attempt; in seconds
 TRYING_AGAIN = '; trying again in %d s'
+# what that begins with; the pause follows
+AGAIN = TRYING_AGAIN.partition('%')[0]
 
 # the remedy where a command has ended, and not all that it has started
 KEPT_OPEN = (

@@ -25,19 +25,18 @@ _ABANDONED = 'the server process was killed, or could not record the end'
 OPEN_SQL = "state IN ('pending', 'running')"
 
 
-def open(path: str, mode: int | None = None) -> Journal:
+def open(path: str) -> Journal:
     '''the journal in the file ``path``, made if need be
 
-    ``mode`` is the permission of a new file (a repository shared by a group).
     A damaged file is renamed, and a new one is made. Raises JournalError if
     the file cannot be used.
     '''
     try:
-        return Journal(path, mode)
+        return Journal(path)
     except JournalError as exc:
         if not exc.damaged:
             raise
-        fresh = Journal(path, mode)
+        fresh = Journal(path)
         fresh.last_error = exc
         return fresh
 
@@ -64,11 +63,9 @@ class Journal:
     on disk.
     '''
 
-    def __init__(
-        self, path: str, mode: int | None = None, readonly: bool = False
-    ):
+    def __init__(self, path: str, readonly: bool = False):
         self.last_error: JournalError | None = None
-        self.db = sqlite_file.Database(path, mode, readonly)
+        self.db = sqlite_file.Database(path, readonly)
         self._unsaved = unsaved.Unsaved(self.db)
 
     def sync_each_write(self) -> None:
@@ -137,6 +134,14 @@ class Journal:
             (row for row in rows if row.state == delegation.RUNNING), None
         )
 
+    def at_work(self, target: str) -> delegation.Delegation | None:
+        '''what the holder of the lock is at: one that runs, or that waits for
+        its next attempt'''
+        again = (
+            r for r in self.pending(target) if delegation.AGAIN in r.reason
+        )
+        return self.running(target) or next(again, None)
+
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
         return [row[0] for row in self.db.select(query, delegation.RUNNING)]
@@ -188,6 +193,8 @@ class Journal:
         the other side has chosen it.
         '''
         id = id or secrets.token_hex(16)
+        # no line of anybody's in the write-ahead log: see files.FIRST_LINE
+        pusher = pusher and ' '.join(pusher.split())
         with self.db.writing() as db:
             db.execute(
                 'INSERT OR IGNORE INTO delegation '

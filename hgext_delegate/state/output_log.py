@@ -8,6 +8,7 @@ that waits can follow the delegation of another.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from . import files
@@ -23,14 +24,12 @@ class Log:
 
     Of more than that the beginning and the end are kept: the last lines are
     held back, and close() writes them after a line that counts what was left
-    out. ``path`` is created with the permission ``mode``, or emptied if
-    ``anew``. A full disk does not stop a delegation: what cannot be written is
-    counted, and ``last_error`` says why.
+    out. ``file`` is made if need be, or emptied if ``anew``. A full disk stops
+    no delegation: what cannot be written is counted, and ``last_error`` says
+    why.
     '''
 
-    def __init__(
-        self, path: str, limit: int, mode: int | None = None, anew: bool = False
-    ):
+    def __init__(self, file: files.File, limit: int, anew: bool = False):
         self._room = limit - min(limit // 2, _LONGEST_END)
         self._limit = limit
         self._end: bytearray | None = None  # once there is no more room
@@ -40,7 +39,7 @@ class Log:
         self.last_error = ''
         flags = os.O_WRONLY | os.O_APPEND | (os.O_TRUNC if anew else 0)
         try:
-            self.fd = files.open_own(path, flags, mode)
+            self.fd = _begun(file.make(flags))
         except OSError as exc:
             self.last_error = exc.strerror or 'it cannot be written'
             self.fd = os.open(os.devnull, os.O_WRONLY)
@@ -110,19 +109,39 @@ class Log:
         os.close(self.fd)
 
 
+def _begun(fd: int) -> int:
+    '''``fd``, a log with its first line. Raises OSError without it'''
+    try:
+        if not os.fstat(fd).st_size:
+            if os.write(fd, files.FIRST_LINE) < len(files.FIRST_LINE):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        # what comes later must not be the first line, once there is room
+        os.ftruncate(fd, 0)
+        os.close(fd)
+        raise
+    return fd
+
+
 class Reader:
-    '''the lines of the log ``path`` from its beginning, as they are written
+    '''the lines of the log ``file`` from its beginning, as they are written
 
     Raises OSError where there is no such log.
     '''
 
-    def __init__(self, path: str):
-        self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    def __init__(self, file: files.File):
+        self._fd = file.open(os.O_RDONLY)
         self._offset = 0
         self._partial = b''
 
     def read_data(self) -> bytes:
         '''some of what has come since, whole lines or not'''
+        if not self._offset:
+            first = os.pread(self._fd, len(files.FIRST_LINE), 0)
+            if first == files.FIRST_LINE:
+                self._offset = len(first)
+            elif files.FIRST_LINE.startswith(first):
+                return b''  # it comes
         data = os.pread(self._fd, _CHUNK, self._offset)
         self._offset += len(data)
         return data

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable
 
 from ..push import outbox
@@ -36,7 +35,7 @@ def prune(
         _forget(journal, 'delegation WHERE number', [row[0] for row in rows])
         for _number, id in rows:
             with contextlib.suppress(OSError):
-                os.unlink(paths.log(id))
+                paths.log(id).unlink()
     found = journal.db.select('SELECT DISTINCT txn FROM unmatched')
     old = {row[0] for row in found}.difference(e.txn for e in box.entries)
     _forget(journal, 'unmatched WHERE txn', old)

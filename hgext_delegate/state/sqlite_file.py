@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import sqlite3
-import stat
 import threading
 import time
 import urllib.parse
@@ -65,6 +64,9 @@ MIGRATIONS = (
     ''',
 )
 VERSION = len(MIGRATIONS)
+# In the file's header, at offset 68: a line 'hg' between two newlines, so that
+# Mercurial can read no journal as an hgrc, whatever stands in its records.
+_ID = int.from_bytes(b'\nhg\n', 'big')
 
 
 class JournalError(errors.DelegateError):
@@ -94,24 +96,26 @@ _UNWRITABLE = (
 class Database:
     '''one connection, for all threads of a process
 
-    ``path`` is made if need be, with the permission ``mode`` (None is the
-    umask's). With ``readonly`` it is not made, and no lock is waited for.
+    ``path`` is made if need be. With ``readonly`` it is not made, and no lock
+    is waited for.
     All methods raise JournalError. A file that is found damaged is renamed:
     the next process that opens the journal makes a new one.
     '''
 
-    def __init__(self, path: str, mode: int | None, readonly: bool = False):
+    def __init__(self, path: str, readonly: bool = False):
         self._lock = threading.RLock()
         self._path = path
         self._inode = None
         self._aside = ''
         with self._watched():
             if path != ':memory:' and not readonly:
-                self._inode = _made(path, mode)
+                self._inode = _made(_file(path))
             self._db = _connect(path, readonly)
         try:
             with self._watched():
                 self._prepare(readonly)
+                if path != ':memory:':
+                    _check_place(path)
         except BaseException:
             self._db.close()
             raise
@@ -135,6 +139,8 @@ class Database:
                 self._db.execute('PRAGMA synchronous = NORMAL')
         # an error now if the first page of the schema is damaged
         self._db.execute('SELECT count(*) FROM sqlite_master').fetchone()
+        if self._db.execute('PRAGMA application_id').fetchone()[0] != _ID:
+            self._db.execute('PRAGMA application_id = %d' % _ID)
         if version < VERSION:
             with self.writing():
                 for migration in MIGRATIONS[self._version() :]:
@@ -263,7 +269,7 @@ def _is_idle(path: str) -> bool:
     if threading.active_count() > 1 or os.path.exists(path + '-wal'):
         # see _MAKING: another thread may have it open
         return False
-    with open(path, 'rb') as file:
+    with open(_file(path).open(os.O_RDONLY), 'rb') as file:
         # "The SQLite Database File Format" 1.3: 2 is WAL
         return file.read(20)[18:19] == b'\2'
 
@@ -273,13 +279,22 @@ def _is_idle(path: str) -> bool:
 _MAKING = threading.Lock()
 
 
-def _made(path: str, mode: int | None) -> int:
-    '''the inode of the file ``path``, which is made if need be'''
+def _made(file: files.File) -> int:
+    '''the inode of ``file``, which is made if need be'''
     # before sqlite does: its companion files take their permission from this
     with _MAKING, contextlib.suppress(FileExistsError):
-        os.close(files.open_own(path, os.O_RDWR | os.O_EXCL, mode))
-    # sqlite would follow a link to another repository's journal
-    status = os.lstat(path)
-    if stat.S_ISLNK(status.st_mode):
+        os.close(file.make_new(os.O_RDWR))
+    return file.status().st_ino
+
+
+def _check_place(path: str) -> None:
+    '''raise OSError unless ``path``, which sqlite has opened, is ours
+
+    sqlite would follow a link to another repository's journal.
+    '''
+    if not os.path.samestat(_file(path).status(), os.stat(path)):
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    return status.st_ino
+
+
+def _file(path: str) -> files.File:
+    return files.File(*os.path.split(path))

@@ -35,7 +35,7 @@ def turn(
     deadline = time.monotonic() + patience
     pause = 0.02
     try:
-        fd = _open(paths.lock(target), paths.mode)
+        fd = _open(paths.lock(target))
     except OSError as exc:
         raise LockError(
             'cannot lock %s: %s' % (target, exc.strerror),
@@ -69,22 +69,22 @@ def _let_go() -> None:
 os.register_at_fork(after_in_child=_let_go)
 
 
-def acquire(path: str, mode: int | None = None) -> int | None:
-    '''the descriptor that holds the lock ``path``; None where another does
+def acquire(file: files.File) -> int | None:
+    '''the descriptor that holds the lock ``file``; None where another does
 
     It is let go by closing it, in all processes that have inherited it.
     '''
-    fd = _open(path, mode)
+    fd = _open(file)
     if _acquired(fd):
         return fd
     os.close(fd)
     return None
 
 
-def is_held(path: str) -> bool:
-    '''whether any process has the lock ``path``, or that cannot be told'''
+def is_held(file: files.File) -> bool:
+    '''whether any process has the lock ``file``, or that cannot be told'''
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        fd = file.open(os.O_RDONLY)
     except OSError as exc:
         return not isinstance(exc, FileNotFoundError)
     try:
@@ -93,9 +93,9 @@ def is_held(path: str) -> bool:
         os.close(fd)
 
 
-def _open(path: str, mode: int | None) -> int:
+def _open(file: files.File) -> int:
     # flock() needs no right to write: the file may be another account's
-    return files.open_own(path, os.O_RDONLY, mode)
+    return file.make(os.O_RDONLY, is_lock=True)
 
 
 def _acquired(fd: int) -> bool:

@@ -51,7 +51,7 @@ def test_nothing_is_written_for_nothing() -> None:
 def folder_of_a_repository(tmp_path: Path) -> files.Paths:
     (tmp_path / 'log').mkdir()
     root = str(tmp_path)
-    return files.Paths('blog', root, root, root + '/outbox', None)
+    return files.Paths('blog', root, root, root + '/outbox')
 
 
 @pytest.fixture(name='record')

@@ -230,6 +230,7 @@ def pushes(draw: st.DrawFn) -> push.Push:
         transaction='TXN:' + NODE,
         time=push.now(),
         variables=dict.fromkeys(many, names[0]),
+        caused_by=None,
         omitted={},
     )
 

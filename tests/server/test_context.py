@@ -55,6 +55,7 @@ def test_the_object_of_the_first_push_is_complete(
                 'transaction': push['transaction'],
                 'time': push['time'],
                 'variables': {},
+                'caused_by': None,
                 'omitted': {},
             }
         ],

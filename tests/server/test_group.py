@@ -114,7 +114,7 @@ def modes(repository: Repository) -> dict[str, int]:
 
 def check_modes(found: dict[str, int]) -> None:
     for name, mode in found.items():
-        wanted = 0o2775 if stat.S_ISDIR(mode) else 0o664
+        wanted = 0o2770 if stat.S_ISDIR(mode) else 0o660
         assert stat.S_IMODE(mode) == wanted, name
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import verdict
 from by_hand import refused, start
@@ -251,12 +253,69 @@ def test_a_lock_that_cannot_be_looked_at_is_no_reason_to_end(
     assert b'Traceback' not in said.stderr
 
 
-def test_who_may_only_read_reads_all_of_it(
+def test_who_may_not_read_what_is_recorded_is_told_just_that(
+    world: World, repository: Repository, pushed: Clone
+) -> None:
+    command = [
+        *(*world.hg, '-R', str(repository.path)),
+        *('--config', f'extensions.hgext_delegate={world.extension}'),
+        *('--config', f'trusted.users={world.server.name}'),
+        'delegate-log',
+    ]
+    for more in ([], ['1'], ['--follow', '1'], ['-Tjson']):
+        said = world.pusher.run([*command, *more], check=False)
+        assert said.returncode == 1
+        assert said.stdout == b''
+        assert said.stderr.decode() == (
+            'delegate: what is recorded cannot be read: Permission denied\n'
+            f'(run it as {world.server.name}, who may)\n'
+        )
+
+
+def let_read(world: World, repository: Repository) -> None:
+    """As an administrator: chgrp -R, chmod 2750 and 0640."""
+    folder = repository.path / '.hg' / 'delegate'
+    for path in [folder, *folder.rglob('*')]:
+        os.chown(path, -1, world.pusher.gid)
+        path.chmod(0o2750 if path.is_dir() else 0o640)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give files away')
+@pytest.mark.parametrize('while_it_runs', [True, False])
+def test_who_may_read_and_not_write_reads_all_of_it(
+    world: World, repository: Repository, pushed: Clone, while_it_runs: bool
+) -> None:
+    let_read(world, repository)
+    world.forced_command(HELD)
+    node = pushed.commit()
+    push = pushed.start_push()
+    push.wait_for(b'blog| ')
+    command = [
+        *(*world.hg, '-R', str(repository.path)),
+        *('--config', f'extensions.hgext_delegate={world.extension}'),
+        *('delegate-log', '-T', '{state} {node}\n'),
+    ]
+    if not while_it_runs:
+        world.deploy.write('go', '')
+        push.finish()
+    said = world.pusher.run(command)
+    first, second = said.stdout.decode().splitlines()
+    assert first == ('running ' if while_it_runs else 'succeeded ') + node
+    assert second.startswith('succeeded ')
+    assert b'what else waits cannot be read: Permission denied' in said.stderr
+    world.deploy.write('go', '')
+    if while_it_runs:
+        push.finish()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give files away')
+def test_who_may_only_read_changes_nothing(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     repository.hgrc(targets(world))
     clone.commit()
     clone.push()
+    let_read(world, repository)
     before = contents(repository.path)
     command = [
         *(*world.hg, '-R', str(repository.path)),

@@ -164,6 +164,32 @@ def test_an_hgrc_that_others_can_have_written_is_refused(
     assert len(world.deploys()) == 1
 
 
+@pytest.mark.parametrize('owner', ['pusher', 'server'])
+def test_what_was_read_through_a_link_does_not_count_once_that_is_gone(
+    world: World, repository: Repository, clone: Clone, owner: str
+) -> None:
+    """A link, for as long as Mercurial reads it, to what is trusted."""
+    if os.geteuid():
+        pytest.skip('only root can give files away')
+    hgrc = repository.path / '.hg' / 'hgrc'
+    instead = hgrc.with_name('instead')
+    swap = f'[hooks]\npretxnopen.swap = mv {instead} {hgrc}\n'
+    repository.hgrc(targets(world) + swap)
+    # the same words, but by somebody who is not trusted; or other ones
+    other = hgrc.read_text() if owner == 'pusher' else '[ui]\n'
+    hgrc.rename(hgrc.with_name('elsewhere'))
+    hgrc.symlink_to(hgrc.with_name('elsewhere'))
+    world.server.write(instead, other)
+    if owner == 'pusher':
+        os.chown(instead, world.pusher.uid, world.pusher.gid)
+    clone.commit()
+    push = clone.push()
+    assert not hgrc.is_symlink()
+    assert not world.deploys()
+    (line,) = refused(push)
+    assert b'has changed since it was read' in line
+
+
 def test_a_revset_that_cannot_be_evaluated_stops_its_target_alone(
     world: World, repository: Repository, clone: Clone
 ) -> None:

@@ -13,6 +13,7 @@ from world import World
 VARIABLES = {
     'HG_NODE',
     'HG_PREVIOUS',
+    'DELEGATE_ID',
     'DELEGATE_TARGET',
     'DELEGATE_PUSHER',
     'DELEGATE_JSON',
@@ -234,7 +235,8 @@ def test_status_tells_what_became_of_an_id(
     receiver: Receiver, clone: Clone
 ) -> None:
     node, id = commit(clone), new_id()
-    assert receiver.status(id) == {'protocol': 1, 'id': id, 'state': 'unknown'}
+    told = receiver.status(id)
+    assert (told['id'], told['state'], told['began']) == (id, 'unknown', None)
     receiver.todo('exit 3\n')
     receiver.deploy(node, id=id)
     told = receiver.status(id)

@@ -124,8 +124,11 @@ def test_a_damaged_ssh_config_is_named(
     error = sshhome.failure('127.0.0.1')
     config = home / '.ssh' / 'config'
     # some lines have no colon
-    reason = error.reason.replace(f'{config} line', f'{config}: line')
+    reason = error.whole[0].replace(f'{config} line', f'{config}: line')
     assert reason == f'ssh -G 127.0.0.1 fails: {config}: {said}'
+    # where that is, no pusher reads
+    reason = error.reason.replace('config line', 'config: line')
+    assert reason == f'ssh -G 127.0.0.1 fails: config: {said}'
     assert isinstance(error, session.ConfigurationError)
 
 
@@ -399,7 +402,8 @@ def test_a_line_that_trusts_certificates_is_told(
     (home / '.ssh' / 'known_hosts').write_text(line, 'ascii')
     error = sshhome.failure('alias')
     assert error.reason.endswith(' is known by a certificate alone')
-    assert error.remedy.startswith('known_hosts:1 is not used here: pin ssh-')
+    assert '; known_hosts:1 is not used here: if the key is' in error.remedy
+    assert error.remedy.endswith(f'NAME:hostkey = {sshd.hostkey()}')
 
 
 def test_what_narrows_the_choice_is_refused_if_it_cannot_be_done(

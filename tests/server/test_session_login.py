@@ -12,6 +12,8 @@ import loopback
 import pytest
 import sessions
 
+from hgext_delegate.ssh import hostkeys, rfc4251, session
+
 
 def test_a_refused_key_names_host_and_user(
     sshd: loopback.Sshd, tmp_path: Path
@@ -95,14 +97,9 @@ def test_an_unknown_host_key_is_refused_with_its_fingerprint(
         ['ssh-keygen', '-l', '-f', sshd.folder / 'host_ed25519.pub']
     )
     assert said.split()[1].decode('ascii') in error.remedy
-    line = error.remedy.partition('known_hosts: ')[2]
-    assert line == f'{sshd.name} {sshd.hostkey()}'
+    pin = error.remedy.partition('NAME:hostkey = ')[2]
     # and it helps
-    known.write_text(line, 'ascii')
-    end, _said = sessions.run(
-        sshd, 'true', hostkeys=(), knownhosts=[str(known)]
-    )
-    assert end.status == 0
+    assert sessions.run(sshd, 'true', hostkeys=[pin])[0].status == 0
     assert not error.started
 
 
@@ -118,7 +115,9 @@ def test_a_changed_host_key_is_refused_and_the_line_is_named(
     assert 'known_hosts:2' in error.remedy
     assert error.remedy.count('SHA256:') == 2
     assert str(tmp_path) not in error.reason + error.remedy
-    assert error.detail == f'{known}:2'
+    assert f', but {known}:2 says ' in error.whole[1]
+    pin = error.remedy.partition('NAME:hostkey = ')[2].partition(';')[0]
+    assert sessions.run(sshd, 'true', hostkeys=[pin])[0].status == 0
 
 
 def test_a_revoked_host_key_is_refused(
@@ -149,6 +148,25 @@ def test_another_key_than_the_pinned_one_is_refused(
 def test_a_damaged_pin_is_refused(sshd: loopback.Sshd) -> None:
     error = sessions.failure(sshd, 'true', hostkeys=['ssh-ed25519 AAAA'])
     assert 'is damaged' in error.reason
+
+
+@pytest.mark.parametrize(
+    ('blob', 'type_'),
+    [
+        (rfc4251.pack(b'ssh-dss', b'x'), 'ssh-dss'),
+        (rfc4251.pack(b'\x1b[2J' + b'x' * 99, b'x'), '?[2J' + 'x' * 36),
+        (b'\0\0', ''),
+    ],
+)
+def test_a_host_key_of_an_unknown_type_is_refused(
+    sshd: loopback.Sshd, blob: bytes, type_: str
+) -> None:
+    there = session.find(sshd.address, sshd.port, None)
+    policy = hostkeys.HostKeyPolicy(there, (), ())
+    with pytest.raises(session.ConfigurationError) as caught:
+        policy.check(blob)
+    assert caught.value.reason.endswith('is damaged, or not of a known type')
+    assert caught.value.remedy.startswith(f"its type is '{type_}'; sshd")
 
 
 def test_a_wrong_host_key_is_refused_before_any_key_is_shown(

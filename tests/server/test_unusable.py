@@ -131,7 +131,7 @@ def seal_the_journal(world: World, folder: Path) -> Callable[[], None]:
 
 
 def shut_the_folder(world: World, folder: Path) -> Callable[[], None]:
-    folder.chmod(0o555)
+    folder.chmod(0o500)
     return lambda: folder.chmod(0o755)
 
 
@@ -152,6 +152,21 @@ def put_a_file_there(world: World, folder: Path) -> Callable[[], None]:
     return put_back
 
 
+def link_elsewhere(world: World, folder: Path) -> Callable[[], None]:
+    # into the journal and the locks of another repository
+    away = folder.with_name('away')
+    folder.rename(away)
+    elsewhere = world.server.mkdir('elsewhere')
+    world.server.run(['ln', '-s', str(elsewhere), str(folder)])
+
+    def put_back() -> None:
+        assert not list(elsewhere.iterdir())
+        folder.unlink()
+        away.rename(folder)
+
+    return put_back
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
     ('break_it', 'reason', 'remedy'),
@@ -165,8 +180,9 @@ def put_a_file_there(world: World, folder: Path) -> Callable[[], None]:
         (
             put_a_file_there,
             b'.hg/delegate cannot be written',
-            b'right to write',
+            b'move away what is there',
         ),
+        (link_elsewhere, b'a symbolic link', b'move away what is there'),
     ],
 )
 def test_without_a_journal_a_push_waits_and_the_next_one_takes_it_along(
@@ -259,8 +275,8 @@ def test_a_lock_of_another_account_is_taken_or_named(
     node = pushed.commit()
     said = ours(pushed.push())
     assert verdict.read(said[0]).state == 'pending'
-    assert b'cannot lock blog: Permission denied' in said[2]
-    assert b'.hg/delegate/blog.lock' in said[3]
+    assert b'cannot lock blog: Permission denied' in said[0]
+    assert b'.hg/delegate/blog.lock' in said[1]
     assert states(repository)[node] == 'pending'
     (folder / 'blog.lock').chmod(0o644)
     repository.hg('delegate', '--pending')
@@ -270,7 +286,7 @@ def test_a_lock_of_another_account_is_taken_or_named(
 def test_output_that_cannot_be_kept_stops_nothing_and_is_said(
     world: World, repository: Repository, pushed: Clone, folder: Path
 ) -> None:
-    (folder / 'log').chmod(0o555)
+    (folder / 'log').chmod(0o500)
     try:
         node = pushed.commit()
         said = ours(pushed.push())

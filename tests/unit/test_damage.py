@@ -69,7 +69,7 @@ def use(opened: journal.Journal, txn: str) -> None:
     opened.end(number, delegation.SUCCEEDED, status=0)
     if opened.last_error:
         raise opened.last_error
-    paths = files.Paths('r', '', '', '', None)
+    paths = files.Paths('r', '', '', '')
     pruning.prune(opened, paths, ['blog'], 20, outbox.Outbox(following=2))
     opened.newest(None, 1000)
 

@@ -155,7 +155,7 @@ def test_a_pending_one_is_cancelled_at_once_and_a_running_one_told(
 
 def prune(opened: journal.Journal, path: str, box: outbox.Outbox) -> None:
     folder = str(Path(path).parent)
-    paths = files.Paths('r', folder, folder, '', None)
+    paths = files.Paths('r', folder, folder, '')
     pruning.prune(opened, paths, ['blog'], 2, box)
 
 
@@ -196,11 +196,12 @@ def test_unmatched_pushes_are_settled_and_forgotten_later(path: str) -> None:
 def test_a_new_file_has_the_permissions_of_a_shared_repository(
     path: str,
 ) -> None:
-    opened = journal.open(path, 0o2775)
+    os.chmod(os.path.dirname(path), 0o2770)
+    opened = journal.open(path)
     opened.record('blog', A, 'alice', 'T1', 1)
     for name in os.listdir(os.path.dirname(path)):
         mode = os.stat(os.path.join(os.path.dirname(path), name)).st_mode
-        assert mode & 0o777 == 0o664, name
+        assert mode & 0o777 == 0o660, name
     opened.close()
 
 
@@ -290,7 +291,7 @@ def test_one_that_was_cancelled_is_not_claimed(path: str) -> None:
 
 
 def test_a_row_is_what_the_schema_says() -> None:
-    opened = sqlite_file.Database(':memory:', None)
+    opened = sqlite_file.Database(':memory:')
     columns = opened.select('PRAGMA table_info(delegation)')
     fields = [field.name for field in dataclasses.fields(delegation.Delegation)]
     assert [column[1] for column in columns] == fields

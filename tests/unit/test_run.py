@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hgext_delegate.receiver import process, run as runmod, server
-from hgext_delegate.state import delegation, journal
+from hgext_delegate.state import delegation, files, journal
 
 pytestmark = pytest.mark.once
 
@@ -68,7 +68,7 @@ def test_the_newest_hundred_are_kept_and_all_that_run(
         locks.append(kept.acquire(put(kept, number, state).id))
     for number in range(4, 111):
         put(kept, number, delegation.SUCCEEDED)
-        Path(kept.log('%032x' % number)).touch()
+        Path(kept.log('%032x' % number).path).touch()
     # that has just come
     put(kept, 200, delegation.PENDING)
     assert [row.number for row in kept.held()] == [2, 3]
@@ -150,13 +150,13 @@ def test_a_log_is_bounded_and_says_what_it_dropped(
     log.write(b'y\n')
     runmod.say(log, 'over', 'remedy')
     log.close()
-    assert Path(kept.log('a' * 32)).read_bytes() == (
+    assert Path(kept.log('a' * 32).path).read_bytes() == files.FIRST_LINE + (
         b'[1 lines, 12 bytes left out]\ny\ndelegate-receive: over\n(remedy)\n'
     )
 
 
 def test_what_has_lost_its_record_is_not_run_again(kept: runmod.Runs) -> None:
-    Path(kept.log('a' * 32)).touch()
+    Path(kept.log('a' * 32).path).touch()
     # and what an older version has run
     (Path(kept.folder) / ('b' * 32)).mkdir()
     for id in ('a' * 32, 'b' * 32):

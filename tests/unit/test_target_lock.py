@@ -19,7 +19,7 @@ HOLD = """\
 import sys
 sys.path[:0] = sys.argv[2:]
 from hgext_delegate.state import files, target_lock
-p = files.Paths('r', sys.argv[1], sys.argv[1], '', None)
+p = files.Paths('r', sys.argv[1], sys.argv[1], '')
 with target_lock.turn(p, 'blog', 0, lambda: True) as mine:
     print(mine, flush=True)
     sys.stdin.read()
@@ -43,7 +43,7 @@ EXEC = HOLD.replace(
 @pytest.fixture
 def paths(tmp_path: Path) -> files.Paths:
     path = str(tmp_path)
-    return files.Paths('r', path, path, '', None)
+    return files.Paths('r', path, path, '')
 
 
 def is_free(paths: files.Paths, target: str = 'blog') -> bool:
@@ -149,6 +149,10 @@ def test_a_new_lock_has_the_permission_of_a_shared_repository(
     tmp_path: Path,
 ) -> None:
     path = str(tmp_path)
-    shared = files.Paths('r', path, path, '', 0o2775)
-    assert is_free(shared)
-    assert (tmp_path / 'blog.lock').stat().st_mode & 0o777 == 0o664
+    shared = files.Paths('r', path, path, '')
+    for mode, wanted in ((0o750, 0o600), (0o2770, 0o660)):
+        tmp_path.chmod(mode)
+        assert is_free(shared)
+        lock = tmp_path / 'blog.lock'
+        assert lock.stat().st_mode & 0o777 == wanted
+        lock.unlink()

@@ -79,6 +79,9 @@ def _journal(
                 for name in names
                 for each in _of_target(paths, journal, box, name)
             ]
+    except opened.UnreadableError as exc:
+        yield _ABOUT.error(exc.message, exc.hint)
+        return
     except journalmod.JournalError as exc:
         reason, remedy = wording.of_error(exc)
         if exc.damaged:

@@ -41,7 +41,11 @@ def check(ui, repo, target: targets.Target) -> Findings:
     about = finding.of(target.name, b'server')
     try:
         host = session.find(
-            target.host, target.port, target.user, allow_root=target.allow_root
+            target.host,
+            target.port,
+            target.user,
+            allow_root=target.allow_root,
+            target=target.name,
         )
         unused = session.unused(host)
     except session.SessionError as error:

@@ -51,6 +51,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
             target.user,
             identity=pair.path,
             allow_root=target.allow_root,
+            target=target.name,
         )
         key = hostkeys.host_key(host, accepted, lambda key: _ask(ui, host, key))
         ways = addresses.ways(host)
