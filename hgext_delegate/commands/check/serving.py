@@ -10,6 +10,7 @@ is ``hg version`` of it.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import pwd
@@ -69,12 +70,9 @@ def roads() -> list[Road]:
     '''how pushes come to this account over ssh, each once'''
     home = pwd.getpwuid(os.geteuid()).pw_dir
     path = os.path.join(home, '.ssh', 'authorized_keys')
-    lines: list[str] = []
-    with contextlib.suppress(OSError), open(path, errors='replace') as file:
-        lines = [
-            line.strip() for line in file if line.strip(' \t\n')[:1] != '#'
-        ]
-    commands = [_forced_command(line) for line in filter(None, lines)]
+    lines = map(str.strip, _read(path).splitlines())
+    keys = [line for line in lines if line and line[0] != '#']
+    commands = [_forced_command(line) for line in keys]
     found = [
         _forced(command, home)
         for command in dict.fromkeys(filter(None, commands))
@@ -122,14 +120,14 @@ def _hg(path: str) -> tuple[str, ...] | None:
 
 def _of_script(path: str) -> tuple[str, ...] | None:
     '''Mercurial in the Python that the script ``path`` names'''
-    with contextlib.suppress(OSError), open(path, 'rb') as file:
+    if not _is_safe(path):
+        return None
+    with open(path, 'rb') as file:
         first = file.readline(256).decode('utf-8', 'replace')
-        words = first.partition('#!')[2].split()
-        if words and os.path.basename(words[0]) == 'env':
-            words = [shutil.which(words[-1], path=PATH) or '']
-        if words and _is_safe(path):
-            return _dispatch(words)
-    return None
+    words = first.partition('#!')[2].split() or ['']
+    if os.path.basename(words[0]) == 'env':
+        words = [shutil.which(words[-1], path=PATH) or '']
+    return _dispatch(words)
 
 
 def _dispatch(words: list[str]) -> tuple[str, ...] | None:
@@ -235,15 +233,14 @@ def _web_servers() -> Iterator[finding.Finding]:
     '''those of this account that have loaded another Mercurial'''
     ours = os.path.dirname(os.path.dirname(mercurial.__file__))
     found: dict[str, str] = {}
-    for pid in filter(str.isdigit, os.listdir('/proc')):
-        with contextlib.suppress(OSError):
-            process = '/proc/' + pid
-            if os.stat(process).st_uid == os.geteuid() and _listens(process):
-                loaded = _LOADED.search(_read(process + '/maps'))
-                # that of a person's own commands is no web server
-                if loaded and 'cmdserver' not in _read(process + '/cmdline'):
-                    name = _read(process + '/comm').strip()
-                    found[loaded[1]] = '%s, %s' % (pid, name)
+    for process in glob.glob('/proc/[0-9]*'):
+        # another account's cannot be read
+        loaded = _LOADED.search(_read(process + '/maps'))
+        # a command server is no web server
+        is_other = 'cmdserver' not in _read(process + '/cmdline')
+        if loaded and is_other and _listens(process):
+            name = _read(process + '/comm').strip()
+            found[loaded[1]] = '%s, %s' % (os.path.basename(process), name)
     for place, process in found.items():
         if os.path.realpath(place) == os.path.realpath(ours):
             line = _(b'the process %s serves by the same Mercurial')
@@ -256,21 +253,25 @@ def _web_servers() -> Iterator[finding.Finding]:
 
 
 def _read(path: str) -> str:
-    with open(path, errors='replace') as file:
+    with contextlib.suppress(OSError), open(path, errors='replace') as file:
         return file.read()
+    return ''
 
 
 def _listens(folder: str) -> bool:
     '''whether a process has a socket that takes connections. proc_net(5)'''
-    sockets = {os.readlink(each.path) for each in os.scandir(folder + '/fd')}
+    sockets = set()
+    for path in glob.glob(folder + '/fd/*'):
+        with contextlib.suppress(OSError):
+            sockets.add(os.readlink(path))
     for name, listens, inode in (
         ('tcp', '0A', 9),
         ('tcp6', '0A', 9),
         ('unix', '00010000', 6),
     ):
-        with open('%s/net/%s' % (folder, name)) as file:
-            for fields in map(str.split, file):
-                if fields[3] == listens:
-                    if 'socket:[%s]' % fields[inode] in sockets:
-                        return True
+        for line in _read('%s/net/%s' % (folder, name)).splitlines():
+            fields = line.split()
+            if fields[3:4] == [listens]:
+                if 'socket:[%s]' % fields[inode] in sockets:
+                    return True
     return False

@@ -20,9 +20,9 @@ from mercurial.utils import procutil
 
 from ... import errors
 from ...config import targets as targetsmod
-from ...report import wording
+from ...report import printer, wording
 from ...ssh import addresses, config, knownhosts, session
-from ..check import finding, rights, serving
+from ..check import account, finding, serving
 from . import hostkeys, keypair, snippets
 
 _FINGERPRINT = re.compile(rb'SHA256:[A-Za-z0-9+/]{43}\Z')
@@ -70,11 +70,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
             ),
         }
         made['hgrc'] = snippets.hgrc(_sections(enabled, made, command))
-    _warn(ui, host, is_here)
-    for found in serving.check(ui, repo):
-        if found.level != finding.OK:
-            line = _(b'delegate: warning: %s\n(%s)\n')
-            ui.warn(line % (found.message, found.remedy))
+    _warn(ui, repo, target, host.user, pair.path if is_here else '')
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
         fm.data(**{k: v.encode('utf-8') for k, v in made.items()})
@@ -153,19 +149,17 @@ def _ask(ui, host: config.Destination, key: knownhosts.Key) -> bool:
     return not ui.promptchoice(text % (name, shown, compare), 1)
 
 
-def _warn(ui, host: config.Destination, is_here: bool) -> None:
-    '''say of an account that has no business to deploy'''
-    who = rights.account(host.user) if is_here else None
-    me = who is not None and who.uid == os.geteuid()
-    if me or host.user == 'root':
-        ui.warn(
-            _(b'delegate: warning: %s is %s\n(%s)\n')
-            % (
-                os.fsencode(host.user),
-                _(b'this account itself') if me else _(b'no deploy account'),
-                _(b'let an account deploy that owns nothing else'),
-            )
-        )
+def _warn(ui, repo, target: targetsmod.Target, user: str, key: str) -> None:
+    '''say what hg delegate-check would say of the server, and of ``user``
+
+    There is an account of that name to look at if ``key`` is given.
+    '''
+    told = printer.Printer(ui)
+    accounts = account.check(ui, repo, target, user, [key]) if key else ()
+    for found in (*serving.check(ui, repo), *accounts):
+        if found.level != finding.OK:
+            line = _(b'warning: %s') % wording.safe(found.message)
+            told.warn(line, wording.safe(found.remedy))
 
 
 def _receiver(
