@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable
 from typing import Any
@@ -33,6 +34,8 @@ MAX_ENTRIES = 1000
 # In the name of an entry that the classic hook line alone has made: there, a
 # transaction with several changegroups has an entry for each of them.
 MARK = '#'
+
+_TIME = re.compile('[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}')
 
 # what reading a damaged line may raise
 _DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
@@ -84,7 +87,7 @@ def parse(data: bytes) -> Outbox:
         try:
             record = json.loads(line)
             if 'outbox' in record:
-                following = max(following, int(record['following']))
+                following = max(following, _sequence(record['following']))
             else:
                 entries.append(_entry(record))
         except _DAMAGE:
@@ -101,13 +104,23 @@ def _entry(record) -> Entry:
     }
     targets = tuple(map(str, record['targets']))
     entry = Entry(
-        int(record['sequence']), str(record['txn']), targets, push, moved
+        _sequence(record['sequence']), str(record['txn']), targets, push, moved
     )
-    if not {'node', 'pusher', 'source', 'time'} <= push.keys():
+    if not all(map(protocol.TARGET_NAME.fullmatch, targets)):
+        raise ValueError('not targets')
+    if not isinstance(push['pusher'], (str, type(None))):
+        raise ValueError('not a pusher')
+    if not isinstance(push['source'], str) or not _TIME.match(push['time']):
         raise ValueError('not a push')
     if not entry.nodes or not all(map(protocol.NODE.fullmatch, entry.nodes)):
         raise ValueError('not nodes')
     return entry
+
+
+def _sequence(value: Any) -> int:
+    if 0 < int(value) < 2**53:
+        return int(value)
+    raise ValueError('not a number of ours')
 
 
 def render(outbox: Outbox) -> bytes:
