@@ -119,24 +119,26 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
     If the journal cannot be read, all of it stays.
     '''
     path = files.paths(repo).journal
-    settled = set()
-    if box.entries and os.path.exists(path):
+    txns = [entry.txn for entry in box.entries]
+    settled: set[tuple[str, str]] = set()
+    recorded: set[tuple[str, str]] = set()
+    if txns and os.path.exists(path):
         try:
             with contextlib.closing(journal.peek(path)) as opened:
-                settled = opened.settled(entry.txn for entry in box.entries)
+                settled = opened.settled(txns)
+                recorded = set().union(*map(opened.known, txns))
         except journal.JournalError:
             return box
     hasnode = repo.unfiltered().changelog.hasnode
-    return dataclasses.replace(
-        box,
-        entries=tuple(
-            entry
-            for entry in box.entries
-            if any((entry.txn, name) not in settled for name in entry.targets)
-            # a push is stripped when none of its nodes is there
-            and any(hasnode(bin(node)) for node in entry.nodes)
-        ),
-    )
+    entries = [
+        entry
+        for entry in box.entries
+        if any((entry.txn, name) not in settled for name in entry.targets)
+        # a push is stripped when none of its nodes is there
+        and any(hasnode(bin(node)) for node in entry.nodes)
+    ]
+    box = dataclasses.replace(box, entries=tuple(entries))
+    return outbox.bounded(box, recorded)
 
 
 def deliver(ui, repo, hookargs: dict[str, Any]) -> None:

@@ -16,20 +16,21 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from mercurial import error
 from mercurial.i18n import _
 
 from .. import protocol
+from . import selection
 
 FILENAME = b'delegate-outbox'
 FORMAT = 1
 
-# One delegation takes all that waits, so more entries are of no use. This
-# bounds the file while the journal cannot say what is done.
+# Every push reads the file and writes it anew.
 MAX_ENTRIES = 1000
+MAX_BYTES = 4 * 1024 * 1024
 
 # In the name of an entry that the classic hook line alone has made: there, a
 # transaction with several changegroups has an entry for each of them.
@@ -123,9 +124,52 @@ def _sequence(value: Any) -> int:
     raise ValueError('not a number of ours')
 
 
+def bounded(outbox: Outbox, recorded: Container[tuple[str, str]]) -> Outbox:
+    '''``outbox`` within MAX_ENTRIES and MAX_BYTES; no changeset is forgotten
+
+    Of what does not fit, the oldest, that is left out of which the journal has
+    ``recorded`` each (txn, target). The others, which wait for a target that is
+    configured wrongly, say, become one entry for each set of targets.
+    '''
+    left = MAX_BYTES
+    whole: list[Entry] = []
+    for entry in reversed(outbox.entries):
+        left -= len(json.dumps(dataclasses.asdict(entry)))
+        if left < 0 or len(whole) == MAX_ENTRIES:
+            break
+        whole.insert(0, entry)
+    merged: dict[tuple[str, ...], Entry] = {}
+    for entry in outbox.entries[: len(outbox.entries) - len(whole)]:
+        if not all((entry.txn, name) in recorded for name in entry.targets):
+            older = merged.pop(entry.targets, None)
+            merged[entry.targets] = _merged(older, entry) if older else entry
+    return dataclasses.replace(outbox, entries=(*merged.values(), *whole))
+
+
+def _merged(older: Entry, newer: Entry) -> Entry:
+    '''``newer``, with the changesets and moves of ``older`` as well'''
+    push = dict(newer.push)
+    if older.push['node']:
+        push['node'] = older.push['node']
+        push['node_last'] = push['node_last'] or older.push['node_last']
+        more = older.push.get('changesets', 0)
+        push['changesets'] = push.get('changesets', 0) + more
+    moved = {}
+    for name in {**older.moved, **newer.moved}:
+        pairs = [*older.moved.get(name, ()), *newer.moved.get(name, ())]
+        first, rest = (
+            pairs[: 1 - selection.MAX_RANGES],
+            pairs[1 - selection.MAX_RANGES :],
+        )
+        if first:
+            rest = [[first[0][0], first[-1][1]], *rest]
+        moved[name] = rest
+    return dataclasses.replace(newer, push=push, moved=moved)
+
+
 def render(outbox: Outbox) -> bytes:
     records = [{'outbox': FORMAT, 'following': outbox.following}]
-    records.extend(map(dataclasses.asdict, outbox.entries[-MAX_ENTRIES:]))
+    records.extend(map(dataclasses.asdict, outbox.entries))
     lines = [json.dumps(record).encode('ascii') for record in records]
     lines.extend(outbox.unread[-MAX_ENTRIES:])
     return b''.join(line + b'\n' for line in lines)
