@@ -33,10 +33,9 @@ def general(ui, repo) -> Iterator[finding.Finding]:
     else:
         yield _enabled(ui, about, hgrc)
     if not targets.names(ui):
-        yield about.error(
-            _(b'no target is configured'),
-            _(b"'hg delegate-setup blog ssh://hg-blog@localhost' makes one"),
-        )
+        url = b'ssh://hg-blog@localhost'
+        remedy = _(b"'hg delegate-setup blog %s' prints what one needs") % url
+        yield about.error(_(b'no target is configured'), remedy)
     owner, me = _owner(repo.path), util.username(os.geteuid())
     if owner != me:
         line = _(b'the repository belongs to %s, and this is run by %s')

@@ -113,14 +113,12 @@ def _key(about: finding.About, path: str, shown: str) -> finding.Finding:
     return about.warning(line, remedy % (util.username(os.geteuid()), name))
 
 
-def worded(
-    error: session.SessionError, remedy: bytes = b''
-) -> tuple[bytes, bytes]:
-    '''message and remedy (``remedy`` if it has none); files may be named'''
+def worded(error: session.SessionError) -> tuple[bytes, bytes]:
+    '''message and remedy; files may be named'''
     line, advice = error.whole
     if error.detail.startswith('/'):
         line += ' (%s)' % error.detail
-    return wording.text(line), wording.text(advice) or remedy
+    return wording.text(line), wording.text(advice)
 
 
 def attempts(
