@@ -30,11 +30,11 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     last = len(repo.unfiltered().changelog) - 1
     moved = selection.moves(repo, transaction.changes)
     moves = [*moved, *['changegroup'] * (first <= last)]
-    names = _wanted(repo, moves, hookargs)
-    if not names:
-        return
-    pushed = _push(ui, repo, first, last, hookargs)
     try:
+        names = _wanted(repo, moves, hookargs)
+        if not names:
+            return
+        pushed = _push(ui, repo, first, last, hookargs)
         box = _with_push(repo, names, pushed, moved)
     except OSError as exc:
         # Any other exception here would be a traceback to the pusher.
@@ -47,7 +47,11 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
 
 
 def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
-    return targets.concerned(repo.ui, moves, policy.refused(repo))
+    return targets.concerned(repo.ui, moves, policy.refused(repo, _roads(repo)))
+
+
+def _roads(repo) -> policy.Roads:
+    return outbox.read(repo).roads
 
 
 def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
@@ -71,7 +75,8 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
 
 
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
-    named = parsers.words(policy.setting(repo, b'user-variables') or b'')
+    variables = policy.setting(repo, b'user-variables', _roads(repo))
+    named = parsers.words(variables or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
     return push.make(repo, first, last, hookargs, who)
 
@@ -80,8 +85,15 @@ def _with_push(
     repo, names, pushed: push.Push, moved, mark: str = ''
 ) -> outbox.Outbox:
     '''the outbox, pruned, with ``pushed`` at its end'''
+    box = _pruned(repo, outbox.read(repo))
+    road = 'ssh'
+    if pushed.source == 'push':
+        road = 'path'
+    elif _is_over_http(pushed.url):
+        road = 'http'
+    roads = {**box.roads, road: policy.of_host(repo)}
     return outbox.extended(
-        _pruned(repo, outbox.read(repo)),
+        dataclasses.replace(box, roads=roads),
         pushed.transaction + mark,
         map(pycompat.sysstr, names),
         dataclasses.asdict(pushed),
@@ -156,10 +168,14 @@ def _delegate(ui, repo, entry: outbox.Entry) -> None:
             return
         # what may end before the delegation does
         leaves = entry.push['source'] == 'push'
-        leaves = leaves or entry.push['url'].startswith('remote:http')
+        leaves = leaves or _is_over_http(entry.push['url'])
         run = launcher.run_detached if leaves else launcher.run
         run(jobs)
         dispatcher.prune()
+
+
+def _is_over_http(url: str) -> bool:
+    return url.startswith('remote:http')
 
 
 def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:
