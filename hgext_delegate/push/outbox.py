@@ -2,10 +2,11 @@
 '''the pushes that wait, written by Mercurial's own transaction
 
 The outbox is one file in the store. Its first line says which sequence
-number comes next; each further line is one push and the names of the targets
-that it waits for. Only a transaction (or, for the classic hook line, the
-holder of the repository's lock) writes it, always as a whole, so a push and
-its line are both there or neither.
+number comes next, and what policy.of_host() said by each road; each further
+line is one push and the names of the targets that it waits for. Only a
+transaction (or, for the classic hook line, the holder of the repository's
+lock) writes it, always as a whole, so a push and its line are both there or
+neither.
 '''
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class Outbox:
     following: int = 1
     entries: tuple[Entry, ...] = ()
     unread: tuple[bytes, ...] = ()
+    roads: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     def find(self, txn: str) -> Entry | None:
         return next((e for e in self.entries if e.txn == txn), None)
@@ -84,17 +86,24 @@ def parse(data: bytes) -> Outbox:
     following = 1
     entries: list[Entry] = []
     unread = []
+    roads: dict[str, dict[str, str]] = {}
     for line in data.splitlines():
         try:
             record = json.loads(line)
             if 'outbox' in record:
+                said = dict(dict(record).get('roads', ()))
+                roads = {
+                    str(road): {str(k): str(v) for k, v in dict(items).items()}
+                    for road, items in said.items()
+                }
                 following = max(following, _sequence(record['following']))
             else:
                 entries.append(_entry(record))
         except _DAMAGE:
             unread.append(line)
     last = max((entry.sequence for entry in entries), default=0)
-    return Outbox(max(following, last + 1), tuple(entries), tuple(unread))
+    following = max(following, last + 1)
+    return Outbox(following, tuple(entries), tuple(unread), roads)
 
 
 def _entry(record) -> Entry:
@@ -168,7 +177,8 @@ def _merged(older: Entry, newer: Entry) -> Entry:
 
 
 def render(outbox: Outbox) -> bytes:
-    records = [{'outbox': FORMAT, 'following': outbox.following}]
+    header = {'outbox': FORMAT, 'following': outbox.following}
+    records: list[dict[str, Any]] = [{**header, 'roads': outbox.roads}]
     records.extend(map(dataclasses.asdict, outbox.entries))
     lines = [json.dumps(record).encode('ascii') for record in records]
     lines.extend(outbox.unread[-MAX_ENTRIES:])
