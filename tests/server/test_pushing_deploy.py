@@ -64,7 +64,7 @@ def test_what_a_deploy_pushes_is_deployed_after_it(
     node = clone.commit()
     push = clone.push()
     assert verdict.deployed(node) in verdict.among(push.remote)
-    said = b'blog| remote: delegate: blog: its own deploy has pushed this'
+    said = b'blog| remote: [delegate]: blog: its own deploy has pushed this'
     assert any(line.startswith(said) for line in push.remote)
     until(lambda: states(repository) == ['succeeded', 'succeeded'])
     first, second = world.deploys()
