@@ -102,10 +102,13 @@ def _newest(dispatcher: dispatchermod.Dispatcher, opts) -> list[Any]:
     name = pycompat.sysstr(opts['target']) or None
     rows: list[Any] = []
     try:
+        usable = {target.name for target in dispatcher.targets}
         for target, entry in itertools.islice(
             dispatcher.unrecorded(name), limit
         ):
             rows.append(_unrecorded(target, entry))
+            if target not in usable:
+                rows[-1].reason = "its target is wrong: see 'hg delegate-check'"
     except PermissionError as exc:
         # the outbox: the journal may be for more accounts
         why = wording.text(str(exc.strerror))

@@ -5,6 +5,10 @@ Who may write a repository's hgrc is not always who may decide where the
 server account logs in, and with which key. What the host's own files say is
 the policy; an item counts as the repository's where it would not be there
 without that repository.
+
+A web server has a file of its own, which no cron job reads. So the outbox
+remembers the policy that the last push by each road had. It counts wherever
+the host says nothing else, and it can only refuse.
 '''
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import contextlib
 import errno
 import fnmatch
 import glob
+import hashlib
 import os
 from collections.abc import Mapping
 
@@ -24,8 +29,39 @@ from . import parsers, targets
 # What reaches no further than the repository's own delegations.
 _HARMLESS = (b'when', b'trigger', b'wait', b'color')
 
+# the policy itself
+_TARGETS, _OPTIONS = b'allow-targets', b'allow-repository-config'
+# by road (``ssh``, ``http``, ``path``): what of_host() said of the last push
+Roads = Mapping[str, Mapping[str, str]]
+_Reason = tuple[bytes, bytes]
 
-def refused(repo) -> dict[bytes, targets.ConfigError]:
+
+def of_host(repo) -> dict[str, str]:
+    '''the policy of the host, and a digest of all else that it configures'''
+    host = dict(repo.baseui.configitems(targets.SECTION))
+    policy = {name: host.pop(name, None) for name in (_TARGETS, _OPTIONS)}
+    digest = hashlib.sha256(repr(sorted(host.items())).encode()).hexdigest()
+    known = {
+        os.fsdecode(name): os.fsdecode(value)
+        for name, value in policy.items()
+        if value is not None
+    }
+    return {**known, 'digest': digest}
+
+
+def remembered(repo, roads: Roads) -> dict[bytes, Mapping[bytes, bytes]]:
+    '''the policies of ``roads`` that count for ``repo`` in this process'''
+    host = dict(repo.baseui.configitems(targets.SECTION))
+    if _TARGETS in host or _OPTIONS in host:
+        return {}
+    found = {
+        os.fsencode(road): {os.fsencode(k): os.fsencode(said[k]) for k in said}
+        for road, said in roads.items()
+    }
+    return {r: p for r, p in found.items() if _TARGETS in p or _OPTIONS in p}
+
+
+def refused(repo, roads: Roads) -> dict[bytes, targets.ConfigError]:
     '''the items of ``repo``'s own hgrc that do not count, and why
 
     Where the whole file is refused, all of its items have the same error.
@@ -40,28 +76,32 @@ def refused(repo) -> dict[bytes, targets.ConfigError]:
     }
     if own and (reason := _unsafe(repo, own)):
         return dict.fromkeys(own, _error(repo, next(iter(own)), reason))
-    reasons = {item: _forbidden(repo, host, item, own[item]) for item in own}
-    return {
-        item: _error(repo, item, reason)
-        for item, reason in reasons.items()
-        if reason
-    }
+    found = {}
+    for item, value in own.items():
+        if reason := _forbidden(repo, host, item, value):
+            found[item] = _error(repo, item, reason)
+    for road, policy in remembered(repo, roads).items():
+        remedy = _(b"the policy for pushes by %s; see 'hg delegate-check'")
+        for item, value in own.items():
+            if reason := _forbidden(repo, policy, item, value):
+                found[item] = _error(repo, item, (reason[0], remedy % road))
+    return found
 
 
-def setting(repo, name: bytes) -> bytes | None:
+def setting(repo, name: bytes, roads: Roads) -> bytes | None:
     '''the value of one of targets.SETTINGS, where the policy allows it'''
-    ui = repo.baseui if name in refused(repo) else repo.ui
+    ui = repo.baseui if name in refused(repo, roads) else repo.ui
     return dict(ui.configitems(targets.SECTION)).get(name)
 
 
-def _error(repo, item: bytes, reason: tuple[bytes, bytes]):
+def _error(repo, item: bytes, reason: _Reason) -> targets.ConfigError:
     # what was taken away has no source
     source = repo.ui.configsource(targets.SECTION, item)
     source = source or os.path.join(repo.path, b'hgrc')
     return targets.ConfigError(item, source, *reason)
 
 
-def _unsafe(repo, own: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
+def _unsafe(repo, own: Mapping[bytes, bytes]) -> _Reason | None:
     '''why others than its owner can have written the items ``own`` of the
     hgrc; None if not
 
@@ -102,11 +142,10 @@ def _unsafe(repo, own: Mapping[bytes, bytes]) -> tuple[bytes, bytes] | None:
 
 
 def _forbidden(
-    repo, host: Mapping[bytes, bytes], item: bytes, value: bytes
-) -> tuple[bytes, bytes] | None:
-    '''why the ``host``'s configuration forbids ``item``; None if not'''
-    urls = host.get(b'allow-targets')
-    options = host.get(b'allow-repository-config')
+    repo, policy: Mapping[bytes, bytes], item: bytes, value: bytes
+) -> _Reason | None:
+    '''why ``policy`` forbids ``item``; None if not'''
+    urls, options = policy.get(_TARGETS), policy.get(_OPTIONS)
     if urls is None and options is None:
         return None
     _name, colon, option = item.partition(b':')

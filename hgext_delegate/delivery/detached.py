@@ -14,19 +14,30 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from mercurial import extensions, ui as uimod
 
 from .. import imports
 from ..config import targets
 
-# hg, with the modules that this process has found
-_HG = (
-    'import sys; sys.path[:] = %r; '
-    'import hgdemandimport; hgdemandimport.enable(); '
-    'from mercurial import dispatch; dispatch.run()'
-)
+# hg, with the modules that this process has found, and with what the host
+# configures for it: as Mercurial reads its own files, before the repository's
+_HG = '''
+import sys; sys.path[:] = %r
+import hgdemandimport; hgdemandimport.enable()
+from mercurial import dispatch, ui
+files = ui.ui.load
+def load():
+    loaded = files()
+    for item in %r:
+        loaded._tcfg.set(*item)
+        loaded._ucfg.set(*item)
+        loaded.fixconfig(section=item[0])
+    return loaded
+ui.ui.load = load
+dispatch.run()
+'''
 # the configuration that decides whether and where it delegates
 _SECTIONS = (b'extensions', b'revsetalias', b'trusted', targets.SECTION)
 
@@ -61,11 +72,12 @@ def start(repo, names: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def _spawn(repo, names: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+    host, overrides = _configured(repo.baseui)
     return subprocess.Popen(
         [
-            *(_python(), '-c', _HG % sys.path),
+            *(_python(), '-c', _HG % (sys.path, host)),
             *('-R', os.fsdecode(repo.root)),
-            *_overrides(repo.ui, repo.baseui),
+            *overrides,
             *('delegate', '--pending', '--', *names),
         ],
         stdin=stdin,
@@ -83,26 +95,34 @@ def _python() -> str:
     return os.path.join(sys.prefix, 'bin', 'python3')
 
 
-def _overrides(ui, baseui) -> Iterator[str]:
-    '''the options for what no file says that a new hg reads
+def _configured(ui) -> tuple[list[tuple[bytes, ...]], list[str]]:
+    '''what no file says that a new hg reads: the host's items, and options
 
-    That is what was given with --config or in a web server's own file, and
-    the extension itself, which the classic hook line does not enable. ``ui``
-    is ``baseui`` with what the repository's own files say.
+    The items stand in a file, such as a web server's own. They come before what
+    the repository says, as they do here: a policy is told by that. Options
+    are what was given with --config, and the extension itself, which the
+    classic hook line does not enable. ``ui`` has nothing of the repository's.
     '''
     again = uimod.ui.load()
+    items: list[tuple[bytes, ...]] = []
+    options: list[str] = []
     for section in _SECTIONS:
         known = dict(again.configitems(section))
-        for key, value in baseui.configitems(section):
-            # what the repository's own files say is read there as well
-            if known.get(key) != value == ui.config(section, key):
-                yield from _config(section, key, value)
+        for key, value in ui.configitems(section):
+            source = ui.configsource(section, key)
+            if known.get(key) == value:
+                continue
+            if re.search(rb':[0-9]+\Z', source):
+                items.append((section, key, value, source))
+            else:
+                options += _config(section, key, value)
     ours = imports.extension()
     name = next((n for n, m in extensions.extensions() if m is ours), None)
     (folder,) = ours.__path__
     if name is None or again.config(b'extensions', name) is None:
         name = name or b'hgext_delegate'
-        yield from _config(b'extensions', name, os.fsencode(folder))
+        options += _config(b'extensions', name, os.fsencode(folder))
+    return items, options
 
 
 def _config(section: bytes, key: bytes, value: bytes) -> tuple[str, str]:

@@ -34,7 +34,8 @@ class Dispatcher:
         repo = self.repo
         self.history = history.History(repo)
         self.config_errors = config_errors.Reporter(self.printer, repo)
-        self.targets, wrong = targetsmod.read(repo.ui, policy.refused(repo))
+        refused = policy.refused(repo, outbox.read(repo).roads)
+        self.targets, wrong = targetsmod.read(repo.ui, refused)
         for each in wrong:
             self.config_errors.report(each)
         self.report_journal()
@@ -188,7 +189,7 @@ class Dispatcher:
 
     def prune(self) -> None:
         '''forget the oldest records, and what they printed'''
-        keep = parsers.keep(policy.setting(self.repo, b'keep'))
-        names = [target.name for target in self.targets]
         box = outbox.read(self.repo)
+        keep = parsers.keep(policy.setting(self.repo, b'keep', box.roads))
+        names = [target.name for target in self.targets]
         pruning.prune(self.journal, self.paths, names, keep, box)

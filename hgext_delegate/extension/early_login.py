@@ -127,7 +127,9 @@ class EarlyLogin:
             with imports.complete():
                 from ..config import policy, targets
                 from ..delivery import connection
-            refused = policy.refused(self._repo)
+                from ..push import outbox
+            roads = outbox.read(self._repo).roads
+            refused = policy.refused(self._repo, roads)
             usable, _errors = targets.read(self._repo.ui, refused)
             for target in [each for each in usable if each.wait][:_MOST]:
                 begun = connection.EarlyConnection(target)

@@ -35,11 +35,11 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
     with_tags = first <= last and bool(_concerned(repo, ['tag']))
     moved = selection.moves(repo, transaction.changes, with_tags)
     moves = [*moved, *['changegroup'] * (first <= last)]
-    names = _wanted(repo, moves, hookargs)
-    if not names:
-        return
-    pushed = _push(ui, repo, first, last, hookargs)
     try:
+        names = _wanted(repo, moves, hookargs)
+        if not names:
+            return
+        pushed = _push(ui, repo, first, last, hookargs)
         box = _with_push(repo, names, pushed, moved)
     except OSError as exc:
         # Any other exception here would be a traceback to the pusher.
@@ -52,7 +52,11 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
 
 
 def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
-    return targets.concerned(repo.ui, moves, policy.refused(repo))
+    return targets.concerned(repo.ui, moves, policy.refused(repo, _roads(repo)))
+
+
+def _roads(repo) -> policy.Roads:
+    return outbox.read(repo).roads
 
 
 def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
@@ -76,7 +80,8 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
 
 
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
-    named = parsers.words(policy.setting(repo, b'user-variables') or b'')
+    variables = policy.setting(repo, b'user-variables', _roads(repo))
+    named = parsers.words(variables or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
     cause = _caused_by(ui, repo, hookargs)
     return push.make(repo, first, last, hookargs, who, cause)
@@ -89,7 +94,7 @@ def _caused_by(ui, repo, hookargs) -> str | None:
     uid = origin.account(ui.environ.get(b'SSH_CONNECTION'))
     if (told is None and uid is None) or not os.path.exists(path):
         return None
-    usable, _errors = targets.read(ui, policy.refused(repo))
+    usable, _errors = targets.read(ui, policy.refused(repo, _roads(repo)))
     unread = contextlib.suppress(journal.JournalError)
     with unread, contextlib.closing(journal.peek(path)) as opened:
         for target in usable:
@@ -104,8 +109,15 @@ def _with_push(
     repo, names, pushed: push.Push, moved, mark: str = ''
 ) -> outbox.Outbox:
     '''the outbox, pruned, with ``pushed`` at its end'''
+    box = _pruned(repo, outbox.read(repo))
+    road = 'ssh'
+    if pushed.source == 'push':
+        road = 'path'
+    elif _is_over_http(pushed.url):
+        road = 'http'
+    roads = {**box.roads, road: policy.of_host(repo)}
     return outbox.extended(
-        _pruned(repo, outbox.read(repo)),
+        dataclasses.replace(box, roads=roads),
         pushed.transaction + mark,
         map(pycompat.sysstr, names),
         dataclasses.asdict(pushed),
@@ -119,24 +131,26 @@ def _pruned(repo, box: outbox.Outbox) -> outbox.Outbox:
     If the journal cannot be read, all of it stays.
     '''
     path = files.paths(repo).journal
-    settled = set()
-    if box.entries and os.path.exists(path):
+    txns = [entry.txn for entry in box.entries]
+    settled: set[tuple[str, str]] = set()
+    recorded: set[tuple[str, str]] = set()
+    if txns and os.path.exists(path):
         try:
             with contextlib.closing(journal.peek(path)) as opened:
-                settled = opened.settled(entry.txn for entry in box.entries)
+                settled = opened.settled(txns)
+                recorded = set().union(*map(opened.known, txns))
         except journal.JournalError:
             return box
     hasnode = repo.unfiltered().changelog.hasnode
-    return dataclasses.replace(
-        box,
-        entries=tuple(
-            entry
-            for entry in box.entries
-            if any((entry.txn, name) not in settled for name in entry.targets)
-            # a push is stripped when none of its nodes is there
-            and any(hasnode(bin(node)) for node in entry.nodes)
-        ),
-    )
+    entries = [
+        entry
+        for entry in box.entries
+        if any((entry.txn, name) not in settled for name in entry.targets)
+        # a push is stripped when none of its nodes is there
+        and any(hasnode(bin(node)) for node in entry.nodes)
+    ]
+    box = dataclasses.replace(box, entries=tuple(entries))
+    return outbox.bounded(box, recorded)
 
 
 def deliver(ui, repo, hookargs: dict[str, Any]) -> None:
@@ -190,7 +204,7 @@ def _delegate(ui, repo, entry: outbox.Entry) -> None:
             return
         # what may end before the delegation does
         leaves = entry.push['source'] == 'push'
-        leaves = leaves or entry.push['url'].startswith('remote:http')
+        leaves = leaves or _is_over_http(entry.push['url'])
         run = launcher.run_detached if leaves else launcher.run
         run(jobs)
         abandoned.settle(dispatcher, [target for target, _ in jobs])
@@ -238,6 +252,10 @@ def tell_undecided(repo) -> None:
                 launcher.run_detached([job for job in jobs if job[0].wait])
     except (files.FolderError, journal.JournalError, OSError) as exc:
         printermod.Printer(ui).warn(*wording.of_error(exc))
+
+
+def _is_over_http(url: str) -> bool:
+    return url.startswith('remote:http')
 
 
 def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:

@@ -2,10 +2,11 @@
 '''the pushes that wait, written by Mercurial's own transaction
 
 The outbox is one file in the store. Its first line says which sequence
-number comes next; each further line is one push and the names of the targets
-that it waits for. Only a transaction (or, for the classic hook line, the
-holder of the repository's lock) writes it, always as a whole, so a push and
-its line are both there or neither.
+number comes next, and what policy.of_host() said by each road; each further
+line is one push and the names of the targets that it waits for. Only a
+transaction (or, for the classic hook line, the holder of the repository's
+lock) writes it, always as a whole, so a push and its line are both there or
+neither.
 '''
 
 from __future__ import annotations
@@ -14,25 +15,29 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from mercurial import error
 from mercurial.i18n import _
 
 from .. import protocol
+from . import selection
 
 FILENAME = b'delegate-outbox'
 FORMAT = 1
 
-# One delegation takes all that waits, so more entries are of no use. This
-# bounds the file while the journal cannot say what is done.
+# Every push reads the file and writes it anew.
 MAX_ENTRIES = 1000
+MAX_BYTES = 4 * 1024 * 1024
 
 # In the name of an entry that the classic hook line alone has made: there, a
 # transaction with several changegroups has an entry for each of them.
 MARK = '#'
+
+_TIME = re.compile('[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}')
 
 # what reading a damaged line may raise
 _DAMAGE = (ValueError, TypeError, KeyError, OverflowError, RecursionError)
@@ -70,6 +75,7 @@ class Outbox:
     following: int = 1
     entries: tuple[Entry, ...] = ()
     unread: tuple[bytes, ...] = ()
+    roads: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     def find(self, txn: str) -> Entry | None:
         return next((e for e in self.entries if e.txn == txn), None)
@@ -80,17 +86,24 @@ def parse(data: bytes) -> Outbox:
     following = 1
     entries: list[Entry] = []
     unread = []
+    roads: dict[str, dict[str, str]] = {}
     for line in data.splitlines():
         try:
             record = json.loads(line)
             if 'outbox' in record:
-                following = max(following, int(record['following']))
+                said = dict(dict(record).get('roads', ()))
+                roads = {
+                    str(road): {str(k): str(v) for k, v in dict(items).items()}
+                    for road, items in said.items()
+                }
+                following = max(following, _sequence(record['following']))
             else:
                 entries.append(_entry(record))
         except _DAMAGE:
             unread.append(line)
     last = max((entry.sequence for entry in entries), default=0)
-    return Outbox(max(following, last + 1), tuple(entries), tuple(unread))
+    following = max(following, last + 1)
+    return Outbox(following, tuple(entries), tuple(unread), roads)
 
 
 def _entry(record) -> Entry:
@@ -101,18 +114,72 @@ def _entry(record) -> Entry:
     }
     targets = tuple(map(str, record['targets']))
     entry = Entry(
-        int(record['sequence']), str(record['txn']), targets, push, moved
+        _sequence(record['sequence']), str(record['txn']), targets, push, moved
     )
-    if not {'node', 'pusher', 'source', 'time'} <= push.keys():
+    if not all(map(protocol.TARGET_NAME.fullmatch, targets)):
+        raise ValueError('not targets')
+    if not isinstance(push['pusher'], (str, type(None))):
+        raise ValueError('not a pusher')
+    if not isinstance(push['source'], str) or not _TIME.match(push['time']):
         raise ValueError('not a push')
     if not entry.nodes or not all(map(protocol.NODE.fullmatch, entry.nodes)):
         raise ValueError('not nodes')
     return entry
 
 
+def _sequence(value: Any) -> int:
+    if 0 < int(value) < 2**53:
+        return int(value)
+    raise ValueError('not a number of ours')
+
+
+def bounded(outbox: Outbox, recorded: Container[tuple[str, str]]) -> Outbox:
+    '''``outbox`` within MAX_ENTRIES and MAX_BYTES; no changeset is forgotten
+
+    Of what does not fit, the oldest, that is left out of which the journal has
+    ``recorded`` each (txn, target). The others, which wait for a target that is
+    configured wrongly, say, become one entry for each set of targets.
+    '''
+    left = MAX_BYTES
+    whole: list[Entry] = []
+    for entry in reversed(outbox.entries):
+        left -= len(json.dumps(dataclasses.asdict(entry)))
+        if left < 0 or len(whole) == MAX_ENTRIES:
+            break
+        whole.insert(0, entry)
+    merged: dict[tuple[str, ...], Entry] = {}
+    for entry in outbox.entries[: len(outbox.entries) - len(whole)]:
+        if not all((entry.txn, name) in recorded for name in entry.targets):
+            older = merged.pop(entry.targets, None)
+            merged[entry.targets] = _merged(older, entry) if older else entry
+    return dataclasses.replace(outbox, entries=(*merged.values(), *whole))
+
+
+def _merged(older: Entry, newer: Entry) -> Entry:
+    '''``newer``, with the changesets and moves of ``older`` as well'''
+    push = dict(newer.push)
+    if older.push['node']:
+        push['node'] = older.push['node']
+        push['node_last'] = push['node_last'] or older.push['node_last']
+        more = older.push.get('changesets', 0)
+        push['changesets'] = push.get('changesets', 0) + more
+    moved = {}
+    for name in {**older.moved, **newer.moved}:
+        pairs = [*older.moved.get(name, ()), *newer.moved.get(name, ())]
+        first, rest = (
+            pairs[: 1 - selection.MAX_RANGES],
+            pairs[1 - selection.MAX_RANGES :],
+        )
+        if first:
+            rest = [[first[0][0], first[-1][1]], *rest]
+        moved[name] = rest
+    return dataclasses.replace(newer, push=push, moved=moved)
+
+
 def render(outbox: Outbox) -> bytes:
-    records = [{'outbox': FORMAT, 'following': outbox.following}]
-    records.extend(map(dataclasses.asdict, outbox.entries[-MAX_ENTRIES:]))
+    header = {'outbox': FORMAT, 'following': outbox.following}
+    records: list[dict[str, Any]] = [{**header, 'roads': outbox.roads}]
+    records.extend(map(dataclasses.asdict, outbox.entries))
     lines = [json.dumps(record).encode('ascii') for record in records]
     lines.extend(outbox.unread[-MAX_ENTRIES:])
     return b''.join(line + b'\n' for line in lines)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import select
 from collections.abc import Callable
 
@@ -11,6 +12,13 @@ from mercurial import error, extensions
 from .. import imports
 
 _Write = Callable[..., None]
+
+# What our own lines begin with, also with colours and joiners in between.
+_OURS = re.compile(
+    rb'(?:\x1b\[[0-9:;]*m|\xe2\x80[\x8c\x8d])*'.join(
+        b'%c' % byte for byte in b'delegate:'
+    )
+)
 
 
 def advice(ui, hint: bytes) -> bytes:
@@ -30,7 +38,8 @@ class Printer:
 
     Only flushed output reaches a pusher over ssh, whose hg puts ``remote: ``
     before each line. Many lines are written at once, but no more than a pipe
-    takes as a whole: this tears no line, and a flood costs less.
+    takes as a whole. Under a flood sshd and that hg tear lines even so, and
+    the rest of one stands as a line of its own: it can never look like ours.
     '''
 
     def __init__(self, ui):
@@ -60,6 +69,10 @@ class Printer:
     def relay(self, target: bytes, lines: list[bytes]) -> None:
         '''what the deploy side printed, with the target before each line'''
         write = self._ui.write if self._insists else self._ui.status
+        text = b'\n'.join(lines)
+        may_hide = b'\x1b' in text or b'\xe2' in text
+        if b'delegate:' in text or (may_hide and _OURS.search(text)):
+            lines = [_OURS.sub(b'[delegate]:', line) for line in lines]
         piece = b''
         for line in lines:
             line = b'%s| %s\n' % (target, line)

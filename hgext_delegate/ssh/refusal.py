@@ -148,7 +148,7 @@ def _line(
             return f'from= of its line in authorized_keys must allow {where}'
         if ends:
             now = time.gmtime() if ends[2] else time.localtime()
-            if ends[1].ljust(14, '0') <= time.strftime('%Y%m%d%H%M%S', now):
+            if ends[1] <= time.strftime('%Y%m%d%H%M%S', now):
                 return f'expiry-time={ends[1]} of its line there is over'
     return ''
 

@@ -7,6 +7,7 @@ unsaved      ends of delegations that are not written into it yet
 pruning      the removal of its oldest records
 delegation   one record of it, and its states
 sqlite_file  the file of the journal
+schema       its tables
 output_log   what a delegation printed
 target_lock  the turn of a target, one process at a time
 '''

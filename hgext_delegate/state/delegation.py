@@ -81,6 +81,8 @@ class Delegation:
 # The words stand in the SQL of the journal as well. A version that does not
 # know one takes its row for damage: MIGRATIONS has the journal's version.
 _STATES = {*OPEN, *RUN, SUPERSEDED}
+# the year 9999: a date beyond it cannot be shown, and infinity is none
+_LATEST = 253402300800.0
 _KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
 _TYPES = [
     tuple(_KINDS[kind] for kind in field.type.split(' | '))
@@ -97,7 +99,23 @@ def is_sound(*row: Any) -> bool:
         return False
     found = Delegation(*row)
     nodes = filter(None, (found.node, found.previous))
-    return found.state in _STATES and all(map(protocol.NODE.fullmatch, nodes))
+    return (
+        found.state in _STATES
+        and is_id(found.number, found.id)
+        and is_target(found.target)
+        and all(map(protocol.NODE.fullmatch, nodes))
+        and all(abs(x) < _LATEST for x in row if isinstance(x, float))
+    )
+
+
+def is_id(number: Any, id: Any) -> bool:
+    '''whether ``id`` can be an id, which is part of the log's path'''
+    return isinstance(id, str) and bool(protocol.ID.fullmatch(id))
+
+
+def is_target(name: Any) -> bool:
+    '''whether ``name`` can be a target's, which is part of the lock's path'''
+    return isinstance(name, str) and bool(protocol.TARGET_NAME.fullmatch(name))
 
 
 def supersedes(

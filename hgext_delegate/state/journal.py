@@ -144,7 +144,9 @@ class Journal:
 
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
-        return [row[0] for row in self.db.select(query, delegation.RUNNING)]
+        sound = delegation.is_target
+        rows = self.db.select(query, delegation.RUNNING, is_sound=sound)
+        return [row[0] for row in rows]
 
     def last(self, target: str, *states: str) -> delegation.Delegation | None:
         '''the last run of ``target`` that ended in one of ``states``'''

@@ -31,6 +31,7 @@ def prune(
             'ORDER BY number DESC LIMIT -1 OFFSET ?) '
             'WHERE number <> ? AND coalesce(sequence, 0) < ?',
             *(name, keep, last.number if last else 0, first),
+            is_sound=delegation.is_id,
         )
         _forget(journal, 'delegation WHERE number', [row[0] for row in rows])
         for _number, id in rows:
@@ -49,6 +50,7 @@ def prune_all(journal: journalmod.Journal, keep: int) -> list[str]:
         'WHERE NOT ' + journalmod.OPEN_SQL + ' '
         'ORDER BY number DESC LIMIT -1 OFFSET ?',
         keep,
+        is_sound=delegation.is_id,
     )
     _forget(journal, 'delegation WHERE number', [row[0] for row in rows])
     return [row[1] for row in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import sqlite3
 import threading
@@ -14,59 +15,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import errors
-from . import files
+from . import files, schema
 
 # How long another process may hold the file, in seconds.
 BUSY_SECONDS = 5.0
 
-# The statements that lead from each version to the next.
-MIGRATIONS = (
-    '''
-    CREATE TABLE delegation (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        id TEXT NOT NULL UNIQUE,
-        target TEXT NOT NULL,
-        txn TEXT,
-        sequence INTEGER,
-        state TEXT NOT NULL,
-        node TEXT NOT NULL,
-        previous TEXT,
-        pusher TEXT,
-        taken INTEGER,
-        attempt INTEGER NOT NULL DEFAULT 0,
-        turn INTEGER,
-        created REAL NOT NULL,
-        began REAL,
-        asked REAL,
-        ended REAL,
-        seconds REAL,
-        status INTEGER,
-        signal TEXT,
-        reason TEXT NOT NULL DEFAULT '',
-        remedy TEXT NOT NULL DEFAULT '',
-        detail TEXT NOT NULL DEFAULT '',
-        stopper TEXT,
-        UNIQUE (txn, target)
-    );
-    CREATE INDEX delegation_state ON delegation (target, state);
-    CREATE INDEX delegation_turn ON delegation (target, turn);
-    CREATE INDEX delegation_taken ON delegation (taken);
-    CREATE TABLE unmatched (
-        txn TEXT NOT NULL,
-        target TEXT NOT NULL,
-        PRIMARY KEY (txn, target)
-    )
-    ''',
-    '''
-    ALTER TABLE delegation RENAME COLUMN taken TO merged_into;
-    ALTER TABLE delegation RENAME COLUMN asked TO exec_sent_at;
-    ALTER TABLE delegation RENAME COLUMN stopper TO cancelled_by
-    ''',
-)
-VERSION = len(MIGRATIONS)
-# In the file's header, at offset 68: a line 'hg' between two newlines, so that
-# Mercurial can read no journal as an hgrc, whatever stands in its records.
-_ID = int.from_bytes(b'\nhg\n', 'big')
+# A statement of ours takes milliseconds; one of a schema that somebody has
+# changed since may be endless. In seconds, looked at after so many steps.
+_LONGEST = 10.0
+_STEPS = 100_000
 
 
 class JournalError(errors.DelegateError):
@@ -107,6 +64,7 @@ class Database:
         self._path = path
         self._inode = None
         self._aside = ''
+        self._late_at = 0.0
         with self._watched():
             if path != ':memory:' and not readonly:
                 self._inode = _made(_file(path))
@@ -121,12 +79,22 @@ class Database:
             raise
 
     def _prepare(self, readonly: bool) -> None:
+        self._db.set_trace_callback(self._begin_statement)
+        self._db.set_progress_handler(self._is_late, _STEPS)
+        # both of one moment: another process may just be making it
+        self._db.execute('BEGIN')
         version = self._version()
-        if version > VERSION:
+        found = schema.read(self._db)
+        self._db.execute('COMMIT')
+        if version > schema.VERSION:
             raise JournalError(
                 'the journal is of a newer version (%d)' % version,
                 'upgrade hg-delegate, or move .hg/delegate/journal away',
             )
+        if version < 0 or found != _known_schema(version):
+            # Who may write in the repository may write in the file: a view or
+            # a trigger could be endless, or change what is recorded.
+            raise sqlite3.DatabaseError('its schema is not ours')
         if readonly:
             return
         # On a file system without shared memory sqlite keeps its rollback
@@ -137,16 +105,20 @@ class Database:
             mode = self._db.execute('PRAGMA journal_mode = WAL').fetchone()[0]
             if mode == 'wal':
                 self._db.execute('PRAGMA synchronous = NORMAL')
-        # an error now if the first page of the schema is damaged
-        self._db.execute('SELECT count(*) FROM sqlite_master').fetchone()
-        if self._db.execute('PRAGMA application_id').fetchone()[0] != _ID:
-            self._db.execute('PRAGMA application_id = %d' % _ID)
-        if version < VERSION:
+        if self._db.execute('PRAGMA application_id').fetchone()[0] != schema.ID:
+            self._db.execute('PRAGMA application_id = %d' % schema.ID)
+        if version < schema.VERSION:
             with self.writing():
-                for migration in MIGRATIONS[self._version() :]:
+                for migration in schema.MIGRATIONS[self._version() :]:
                     for statement in migration.split(';'):
                         self._db.execute(statement)
-                self._db.execute('PRAGMA user_version = %d' % VERSION)
+                self._db.execute('PRAGMA user_version = %d' % schema.VERSION)
+
+    def _begin_statement(self, statement: str) -> None:
+        self._late_at = time.monotonic() + _LONGEST
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._late_at
 
     def sync_each_write(self) -> None:
         '''let what is written outlive a power failure as well'''
@@ -242,6 +214,15 @@ class Database:
         if self._aside:
             return f'it is kept as .hg/delegate/{self._aside}, a new one begins'
         return 'the next push begins a new one'
+
+
+@functools.cache
+def _known_schema(version: int) -> set[tuple[str, ...]]:
+    '''what our own migrations make'''
+    with contextlib.closing(sqlite3.connect(':memory:')) as db:
+        for migration in schema.MIGRATIONS[:version]:
+            db.executescript(migration)
+        return schema.read(db)
 
 
 def _connect(path: str, readonly: bool) -> sqlite3.Connection:

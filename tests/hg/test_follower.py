@@ -41,6 +41,23 @@ def test_a_flood_is_written_in_pieces_that_a_pipe_takes_whole() -> None:
     assert len(sizes) < len(lines)
 
 
+@pytest.mark.parametrize(
+    'inside', ['', '\x1b[1m', '\x1b[31;1m\u200c', '\u200d']
+)
+def test_no_rest_of_a_torn_line_looks_like_one_of_ours(inside: str) -> None:
+    ours = 'delegate: blog: deployed 0123456789ab in 1.0 s'
+    hidden = inside.join(ours).encode()
+    ui = Ui()
+    printer.Printer(ui).relay(b'blog', [b'text ' + hidden, b'more'])
+    (piece,) = ui.written
+    for at in range(len(piece)):
+        shown = piece[at:].decode('utf-8', 'replace')
+        for what in ('\x1b[1m', '\x1b[31;1m', '\u200c', '\u200d'):
+            shown = shown.replace(what, '')
+        assert not shown.startswith('delegate:')
+    assert b'[delegate]:' in piece and piece.endswith(b'\nblog| more\n')
+
+
 def test_nothing_is_written_for_nothing() -> None:
     ui = Ui()
     printer.Printer(ui).relay(b'blog', [])

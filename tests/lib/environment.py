@@ -33,12 +33,13 @@ PACKAGES = {
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
 }
-# On a Debian system: what builds contrib/debian, and a web server.
+# On a Debian system: what builds contrib/debian, a web server, PuTTY's keys.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
+    'puttygen': 'putty-tools',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}

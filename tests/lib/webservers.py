@@ -1,4 +1,4 @@
-"""Web servers that run hgweb as the server account: gunicorn, uWSGI, Apache."""
+"""Web servers that run hgweb as the server account."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ LoadModule authz_user_module {modules}/mod_authz_user.so
 LoadModule auth_basic_module {modules}/mod_auth_basic.so
 LoadModule wsgi_module {modules}/mod_wsgi.so
 WSGISocketPrefix {home}/wsgi
-WSGIDaemonProcess hg threads=4 python-home={prefix}
+WSGIDaemonProcess hg threads=4 shutdown-timeout=1 python-home={prefix}
 WSGIProcessGroup hg
 WSGIApplicationGroup %{{GLOBAL}}
 WSGIScriptAlias / {home}/wsgi.py
@@ -61,9 +61,27 @@ AuthName hg
 AuthUserFile {home}/users
 Require valid-user
 """
+CGI = """\
+LoadModule cgid_module {modules}/mod_cgid.so
+LoadModule alias_module {modules}/mod_alias.so
+ScriptSock {home}/cgid
+ScriptAlias / {home}/hgweb.cgi/
+<Directory {home}>
+Require all granted
+</Directory>
+"""
+# As Mercurial's own example has it.
+CGI_SCRIPT = """\
+#!{python}
+from mercurial import demandimport; demandimport.enable()
+from mercurial.hgweb import hgweb, wsgicgi
+wsgicgi.launch(hgweb({config!r}))
+"""
 PROXY = """\
 LoadModule proxy_module {modules}/mod_proxy.so
 LoadModule proxy_http_module {modules}/mod_proxy_http.so
+LoadModule headers_module {modules}/mod_headers.so
+RequestHeader set X-Forwarded-User alice
 ProxyPass / {inner}/
 """
 MODULES = '/usr/lib/apache2/modules'
@@ -97,6 +115,12 @@ def served(
         yield f'{url}/{repository.path.name}'
 
 
+@contextlib.contextmanager
+def hg_serve(world: World, repository: Repository) -> Iterator[str]:
+    with world.hgweb([repository]) as url:
+        yield f'{url}/{repository.path.name}'
+
+
 def gunicorn(
     world: World,
     repository: Repository,
@@ -108,6 +132,13 @@ def gunicorn(
     command += [*options, 'wsgi:application']
     more = PASSWORD if password else ''
     return served(world, repository, *command, more=more, conf=conf)
+
+
+def waitress(
+    world: World, repository: Repository, *options: str
+) -> contextlib.AbstractContextManager[str]:
+    command = ['-m', 'waitress', '--listen=ADDRESS', *options]
+    return served(world, repository, *command, 'wsgi:application')
 
 
 def uwsgi(
@@ -153,8 +184,19 @@ def apache(
 
 
 @contextlib.contextmanager
+def cgi(world: World, repository: Repository) -> Iterator[str]:
+    """Apache with mod_cgid: a process for each request."""
+    config = bytes(world.web_conf([repository]))
+    text = CGI_SCRIPT.format(python=world.python, config=config)
+    world.server.write('hgweb.cgi', text, 0o755)
+    text = CGI.format(home=world.server.home, modules=MODULES)
+    with started_apache(world, text) as url:
+        yield f'{url}/{repository.path.name}'
+
+
+@contextlib.contextmanager
 def proxy(world: World, repository: Repository) -> Iterator[str]:
-    """Apache as a proxy in front of gunicorn."""
+    """Apache as a proxy in front of gunicorn, to which each is alice."""
     with gunicorn(world, repository, '--worker-class', 'gthread') as url:
         inner, _slash, name = url.rpartition('/')
         text = PROXY.format(modules=MODULES, inner=inner)

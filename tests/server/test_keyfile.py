@@ -16,7 +16,8 @@ import pytest
 from hgext_delegate.ssh import session, tokens
 
 needs_putty = pytest.mark.skipif(
-    not shutil.which('puttygen'), reason='puttygen is not installed'
+    not (shutil.which('puttygen') or shutil.which('apt-get')),
+    reason='there is no puttygen for this system',
 )
 # by openssl genpkey -algorithm ed25519
 ED25519_IN_PKCS8 = b"""\

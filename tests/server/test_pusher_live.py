@@ -7,6 +7,7 @@ from typing import Any
 import pushes
 import pytest
 import servers
+import verdict
 from hgrc import targets
 from repositories import Clone, Repository
 from world import World
@@ -137,3 +138,18 @@ def test_heptapod_and_hgkeeper_name_the_pusher_over_ssh(
         ready.commit()
         ready.push()
         assert pusher(world) == 'zo\xeb'
+
+
+@pytest.mark.once
+def test_a_flood_forges_none_of_our_lines(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    """Its end may stand as a line of its own at the pusher."""
+    repository.hgrc(targets(world, more='blog:output-limit = 1 GB\n'))
+    forged = 'delegate: blog: deployed 0123456789ab in 1.0 s'
+    flood = f"seq -f '%g some words {forged}' 200000\n"
+    world.forced_command('. ./record\n' + flood)
+    node = clone.commit()
+    push = clone.push()
+    assert verdict.among(push.remote) == [verdict.deployed(node)]
+    assert sum(b'blog| ' in line for line in push.remote) > 190_000

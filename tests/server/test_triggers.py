@@ -331,6 +331,8 @@ def test_a_push_waits_for_a_trigger_that_is_set_wrongly(
     node = clone.commit()
     said = b'\n'.join(clone.push().remote)
     assert f"'{word}' is not a list of triggers".encode() in said
+    listed = repository.hg('delegate-log').stdout
+    assert b' pending ' in listed and b'its target is wrong' in listed
     repository.hgrc(targets(world))
     repository.hg('delegate', '--pending')
     assert nodes(world) == [node]

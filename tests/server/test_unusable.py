@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
 from world import World
 
-from hgext_delegate.state import sqlite_file
+from hgext_delegate.state import schema
 
 
 @pytest.fixture
@@ -51,9 +52,23 @@ def replace_by_text(path: Path) -> None:
     path.write_text('this is no database at all\n' * 500)
 
 
+def add_view(path: Path) -> None:
+    endless = 'WITH RECURSIVE x(n) AS (SELECT 1 UNION SELECT n + 1 FROM x)'
+    change(path, 'DROP TABLE unmatched')
+    view = f'{endless} SELECT n AS txn, n AS target FROM x'
+    change(path, f'CREATE VIEW unmatched AS {view}')
+
+
+def change(path: Path, statement: str) -> None:
+    """As a member of the group could."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute(statement)
+    db.close()
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
-    'damage', [cut_short, overwrite_the_middle, replace_by_text]
+    'damage', [cut_short, overwrite_the_middle, replace_by_text, add_view]
 )
 def test_a_damaged_journal_is_set_aside_and_said_once(
     world: World,
@@ -104,7 +119,7 @@ sys.stdin.read()
 
 def make_newer(world: World, folder: Path) -> Callable[[], None]:
     set_version(world, folder, 99)
-    return lambda: set_version(world, folder, sqlite_file.VERSION)
+    return lambda: set_version(world, folder, schema.VERSION)
 
 
 def set_version(world: World, folder: Path, version: int) -> None:

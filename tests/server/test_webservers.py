@@ -13,7 +13,7 @@ from delegations import log
 from hgrc import targets
 from repositories import Clone, Repository
 from waiting import until
-from webservers import apache, gunicorn, proxy, uwsgi
+from webservers import apache, cgi, gunicorn, hg_serve, proxy, uwsgi, waitress
 from world import World
 
 STEPS = """\
@@ -32,7 +32,9 @@ done
         (gunicorn, '--worker-class gthread'),
         (uwsgi, '--enable-threads'),
         (uwsgi, ''),
+        (waitress, ''),
         (apache, ''),
+        (cgi, ''),
         (proxy, ''),
     ],
 )
@@ -62,6 +64,7 @@ def test_each_line_arrives_while_the_deploy_still_runs(
         (gunicorn, '--worker-class gthread --max-requests 1'),
         (uwsgi, ''),
         (apache, ''),
+        (cgi, ''),
     ],
 )
 def test_a_pusher_who_goes_away_stops_nothing(
@@ -130,18 +133,21 @@ def test_what_the_repository_says_counts_for_a_process_of_its_own(
 
 
 @pytest.mark.once
+@pytest.mark.parametrize('server', [hg_serve, waitress])
 def test_a_server_that_is_stopped_takes_no_delegation_with_it(
-    world: World, repository: Repository, ready: Clone
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
 ) -> None:
     world.forced_command(STEPS)
     ready.commit()
-    with world.hgweb([repository]) as url:
-        page = f'{url}/{repository.path.name}'
-        runs = ready.start_push(page)
+    with server(world, repository) as url:
+        runs = ready.start_push(url)
         runs.wait_for(b'blog| step 1')
         other = world.clone(repository)
         other.commit()
-        waits = other.start_push(page)
+        waits = other.start_push(url)
         waits.wait_for(b'waiting for delegation 1')
     # it ends at once, or the fixture would have given up
     for push in (runs, waits):
@@ -153,21 +159,44 @@ def test_a_server_that_is_stopped_takes_no_delegation_with_it(
     )
 
 
+def its_own_limit(_world: World) -> None:
+    """The server itself ends a worker that takes too long."""
+
+
+def kill_9(world: World) -> None:
+    living = world.living().items()
+    os.kill(max(pid for pid, line in living if ' gunicorn ' in line), 9)
+
+
+def apachectl_graceful(world: World) -> None:
+    text = (world.server.home / 'apache.pid').read_text('ascii')
+    os.kill(int(text), signal.SIGUSR1)
+
+
 @pytest.mark.once
-@pytest.mark.parametrize('by', ['its timeout', 'SIGKILL'])
-def test_a_worker_that_is_killed_takes_no_delegation_with_it(
-    world: World, repository: Repository, ready: Clone, by: str
+@pytest.mark.parametrize(
+    ('server', 'options', 'end'),
+    [
+        (gunicorn, '--timeout 2', its_own_limit),
+        (gunicorn, '--timeout 60', kill_9),
+        (uwsgi, '--master --harakiri 5', its_own_limit),
+        (apache, '', apachectl_graceful),
+    ],
+)
+def test_a_worker_that_is_ended_takes_no_delegation_with_it(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+    options: str,
+    end: Callable[[World], None],
 ) -> None:
     world.forced_command(STEPS)
     node = ready.commit()
-    patience = '2' if by == 'its timeout' else '60'
-    with gunicorn(world, repository, '--timeout', patience) as url:
+    with server(world, repository, *options.split()) as url:
         push = ready.start_push(url)
         push.wait_for(b'blog| step 1')
-        if by == 'SIGKILL':
-            living = world.living().items()
-            pids = sorted(pid for pid, line in living if ' gunicorn ' in line)
-            os.kill(pids[-1], signal.SIGKILL)
+        end(world)
         # Mercurial's own words: the reply was cut
         assert push.finish(check=False).returncode
         for step in (1, 2, 3):
@@ -212,3 +241,17 @@ def test_who_has_logged_in_is_the_pusher(
     (push,) = deploy.context['pushes']
     assert push['pusher'] == 'alice'
     assert 'secret' not in deploy.input.decode('ascii')
+
+
+@pytest.mark.once
+def test_who_has_logged_in_at_the_proxy_is_the_pusher(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    # as docs/hosts/hgweb.rst has it
+    named = 'user-variables = HTTP_X_FORWARDED_USER\n'
+    repository.hgrc(targets(world, more=named))
+    ready.commit()
+    with proxy(world, repository) as url:
+        ready.push(url)
+    (deploy,) = world.deploys()
+    assert deploy.context['pushes'][0]['pusher'] == 'alice'

@@ -16,6 +16,7 @@ from hgext_delegate.state import (
     files,
     journal,
     pruning,
+    schema,
     sqlite_file,
 )
 
@@ -237,7 +238,7 @@ def test_a_damaged_journal_is_set_aside_wherever_the_damage_is(
 
 def test_a_newer_journal_is_left_alone(path: str) -> None:
     db = sqlite3.connect(path)
-    db.execute('PRAGMA user_version = %d' % (sqlite_file.VERSION + 1))
+    db.execute('PRAGMA user_version = %d' % (schema.VERSION + 1))
     db.close()
     before = Path(path).read_bytes()
     with pytest.raises(journal.JournalError) as caught:

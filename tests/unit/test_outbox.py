@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from hgext_delegate.push import outbox
+from hgext_delegate.push import outbox, selection
 
 pytestmark = pytest.mark.once
 
@@ -71,11 +71,63 @@ def test_a_push_that_lacks_what_each_has_is_a_damaged_line(name: str) -> None:
     assert outbox.parse(line).unread == (line,)
 
 
-def test_the_file_is_bounded_and_drops_the_oldest() -> None:
+def test_it_is_bounded_by_what_the_journal_has() -> None:
     box = filled(outbox.MAX_ENTRIES + 5)
-    kept = outbox.parse(outbox.render(box)).entries
-    assert len(kept) == outbox.MAX_ENTRIES
-    assert kept[-1] == box.entries[-1]
+    both = ('blog', 'docs')
+    recorded = {(entry.txn, name) for entry in box.entries for name in both}
+    kept = outbox.bounded(box, recorded).entries
+    assert kept == box.entries[5:]
+    assert outbox.bounded(filled(3), recorded) == filled(3)
+
+
+def test_what_nobody_has_recorded_is_never_forgotten() -> None:
+    box = outbox.Outbox()
+    nodes = [f'{number:040x}' for number in range(1, outbox.MAX_ENTRIES + 50)]
+    for number, node in enumerate(nodes):
+        push = {**PUSH, 'node': node, 'node_last': node, 'changesets': 1}
+        moved = {'bookmark': [[node, node]]} if number % 2 else {}
+        targets = ['blog'] if number % 2 else ['docs']
+        box = outbox.extended(box, f'T{number}', targets, push, moved)
+    bounded = outbox.bounded(box, set())
+    older = len(nodes) - outbox.MAX_ENTRIES
+    assert bounded.entries[2:] == box.entries[older:]
+    ends = (1, older - 2), (0, older - 1)
+    for entry, (begin, last) in zip(bounded.entries, ends):
+        assert entry.push['node'] == nodes[begin]
+        assert entry.txn == f'T{last}'
+        assert entry.push['node_last'] == nodes[last]
+        assert entry.push['changesets'] == (last - begin) // 2 + 1
+        mine = nodes[begin : last + 1 : 2] if begin else []
+        pairs = [[node, node] for node in mine]
+        assert entry.moved.get('bookmark', []) == pairs
+    assert outbox.bounded(bounded, set()) == bounded
+    assert outbox.parse(outbox.render(bounded)) == bounded
+
+
+def test_moves_are_bounded_and_cover_all() -> None:
+    box = outbox.Outbox()
+    count = outbox.MAX_ENTRIES + selection.MAX_RANGES + 20
+    nodes = [f'{number:040x}' for number in range(1, count + 1)]
+    for number, node in enumerate(nodes):
+        push = {**PUSH, 'node': None, 'node_last': None, 'changesets': 0}
+        moved = {'bookmark': [[node, node]]}
+        box = outbox.extended(box, f'T{number}', ['blog'], push, moved)
+    first = outbox.bounded(box, set()).entries[0]
+    pairs = first.moved['bookmark']
+    assert len(pairs) == selection.MAX_RANGES
+    assert pairs[0] == [nodes[0], nodes[20]]
+    last = nodes[count - outbox.MAX_ENTRIES - 1]
+    assert pairs[-1] == [last, last]
+
+
+def test_large_pushes_take_no_more_than_their_share() -> None:
+    box = outbox.Outbox()
+    fat = {**PUSH, 'variables': {'x': 'y' * 60_000}, 'changesets': 1}
+    for number in range(200):
+        box = outbox.extended(box, f'T{number}', ['blog'], fat, {})
+    bounded = outbox.bounded(box, set())
+    assert len(outbox.render(bounded)) < outbox.MAX_BYTES + 70_000
+    assert bounded.entries[1:] == box.entries[201 - len(bounded.entries) :]
 
 
 def test_each_line_is_one_ascii_json_object() -> None:

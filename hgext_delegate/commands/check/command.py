@@ -21,7 +21,8 @@ from . import config, finding, records, serving
 def run(ui, repo, names: Sequence[bytes], opts) -> int:
     '''0 if there was no error among the findings'''
     repo = repo.unfiltered()
-    targets, errors = targetsmod.read(ui, policy.refused(repo))
+    roads = config.roads(repo)
+    targets, errors = targetsmod.read(ui, policy.refused(repo, roads))
     wrong = [*config.untrusted(ui), *map(config.of_error, errors)]
     known = [*targetsmod.names(ui), *filter(None, (f.target for f in wrong))]
     for name in names:
@@ -48,6 +49,7 @@ def _findings(
 ) -> Iterator[finding.Finding]:
     yield from config.general(ui, repo)
     yield from serving.check(ui, repo)
+    yield from config.of_roads(repo)
     usable = {pycompat.sysbytes(target.name): target for target in targets}
     can_log_in = bool(usable)
     if usable:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from mercurial import encoding, pycompat, revsetlang, ui as uimod, util
 from mercurial.i18n import _
 
-from ...config import targets
-from ...push import selection
+from ...config import policy, targets
+from ...push import outbox, selection
 from ...report import wording
 from . import finding, rights, serving
 
@@ -169,6 +169,41 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
             _(b"no changeset is in the revset of 'when': %s") % target.when,
             _(b'that is fine if there is to be one'),
         )
+
+
+def roads(repo) -> policy.Roads:
+    '''what the host's configuration was for the last push by each road'''
+    try:
+        return outbox.read(repo).roads
+    except OSError:
+        # which is said of the outbox
+        return {}
+
+
+def of_roads(repo) -> Iterator[finding.Finding]:
+    '''where the host's configuration is another one than for this command'''
+    about = finding.About(b'', _TOPIC)
+    here, found = policy.of_host(repo), roads(repo)
+    counts = policy.remembered(repo, found)
+    for road, said in counts.items():
+        items = b', '.join(
+            b'%s = %s' % (name, said[name])
+            for name in sorted(said)
+            if name != b'digest'
+        )
+        line = _(b'pushes by %s have a policy that this hg does not read: %s')
+        yield about.warning(
+            line % (road, items),
+            _(b'it counts here, too; write it into a file that each hg reads'),
+        )
+    for each, known in found.items():
+        name = pycompat.sysbytes(each)
+        if name not in counts and known != here:
+            line = _(b'the host configures pushes by %s in another way')
+            yield about.warning(
+                line % name,
+                _(b'write [delegate] into a file that each hg reads'),
+            )
 
 
 def _about(item: bytes) -> finding.About:

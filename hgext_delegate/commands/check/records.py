@@ -16,7 +16,7 @@ from ...state import (
     delegation,
     files,
     journal as journalmod,
-    sqlite_file,
+    schema,
     target_lock,
 )
 from .. import opened
@@ -92,7 +92,7 @@ def _journal(
         return
     if not unwritable:
         line = _(b'outbox and journal (version %d) can be written')
-        yield _ABOUT.ok(line % sqlite_file.VERSION)
+        yield _ABOUT.ok(line % schema.VERSION)
     yield from found
 
 
