@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from mercurial import error, util
 from mercurial.i18n import _
 
+from .. import errors
 from ..delivery import (
     abandoned,
     dispatcher as dispatchermod,
@@ -27,7 +28,7 @@ class UnreadableError(error.StateError):
 @contextlib.contextmanager
 def to_delegate(ui, repo) -> Iterator[launchermod.Launcher]:
     '''a launcher; folder and journal are made if need be'''
-    with _aborting(), launchermod.open(ui, repo.unfiltered()) as launcher:
+    with aborting(), launchermod.open(ui, repo.unfiltered()) as launcher:
         abandoned.close_all(launcher.dispatcher)
         yield launcher
 
@@ -37,7 +38,7 @@ def to_read(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
     '''a dispatcher; nothing is made, and no right to write is needed'''
     repo = repo.unfiltered()
     paths = files.paths(repo)
-    with _aborting(), contextlib.closing(journal(paths)) as opened:
+    with aborting(), contextlib.closing(journal(paths)) as opened:
         dispatcher = dispatchermod.Dispatcher(
             printer.Printer(ui), repo, paths, opened
         )
@@ -80,9 +81,10 @@ def unknown_target(name: bytes, known: Iterable[bytes]) -> error.InputError:
 
 
 @contextlib.contextmanager
-def _aborting() -> Iterator[None]:
+def aborting() -> Iterator[None]:
+    '''an error of ours ends the command; who types it may see paths'''
     try:
         yield
-    except (files.FolderError, journalmod.JournalError) as exc:
-        line, remedy = wording.of_error(exc)
-        raise error.StateError(line, hint=remedy) from None
+    except errors.DelegateError as exc:
+        line, remedy = map(wording.text, exc.whole)
+        raise error.StateError(line, hint=remedy or None) from None

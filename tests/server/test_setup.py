@@ -287,3 +287,15 @@ def test_the_keys_of_this_machine_need_no_question(
     done = setup(world, named)
     assert f'blog:hostkey = {world.sshd.host_keys[0]}\n' in pasted(done)[1]
     assert not (world.server.home / FOLDER / 'known_hosts').exists()
+
+
+def test_the_remedy_for_a_key_that_others_can_read_can_be_typed(
+    world: World, repository: Repository
+) -> None:
+    (item,) = json.loads(setup(world, repository, '-Tjson').stdout)
+    Path(item['identity']).chmod(0o644)
+    said = refused(setup(world, repository, check=False))
+    remedy = re.search(r'\((chmod .*)\)', said)
+    assert remedy, said
+    world.server.run(['sh', '-ec', remedy[1]], cwd=Path('/'))
+    setup(world, repository)

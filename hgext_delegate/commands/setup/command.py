@@ -8,7 +8,6 @@ whoever has to agree pastes them.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -18,10 +17,10 @@ from mercurial import error, pycompat, ui as uimod, util
 from mercurial.i18n import _
 from mercurial.utils import procutil
 
-from ... import errors
 from ...config import targets as targetsmod
 from ...report import printer, wording
 from ...ssh import addresses, config, knownhosts, session
+from .. import opened
 from ..check import account, finding, serving
 from . import hostkeys, keypair, snippets
 
@@ -42,7 +41,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     root = os.fsdecode(repo.root)
     comment = snippets.comment(target.name, os.path.basename(root))
     command, enabled = os.fsdecode(opts['command']), serving.enabled(ui)
-    with _worded():
+    with opened.aborting():
         snippets.check(command)
         pair = keypair.make(target.name, repo.sharedpath, comment)
         host = session.find(
@@ -118,16 +117,6 @@ def refuse_root(store: bytes) -> None:
         _(b'the repository belongs to %s, and this is root') % name,
         hint=hint % name,
     )
-
-
-@contextlib.contextmanager
-def _worded() -> Iterator[None]:
-    try:
-        yield
-    except errors.DelegateError as exc:
-        raise error.StateError(
-            wording.text(exc.reason), hint=wording.text(exc.remedy) or None
-        ) from None
 
 
 def _ask(ui, host: config.Destination, key: knownhosts.Key) -> bool:
