@@ -170,6 +170,7 @@ class _Output:
         # The input is bounded as well: making a flood safe takes time, even if
         # none of it is shown.
         self._room = 2 * target.output_limit
+        self._mask = target.mask
         self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
         self._held: dict[int, float] = {}
 
@@ -180,7 +181,12 @@ class _Output:
         self._log.drop(dropped)
 
     def tick(self) -> None:
-        '''show what was held for longer than _PATIENCE'''
+        '''show what was held for longer than _PATIENCE
+
+        With a mask only whole lines are shown: half a secret would not match.
+        '''
+        if self._mask:
+            return
         now = time.monotonic()
         for number, stream in self._streams.items():
             if not stream.held:
@@ -195,8 +201,14 @@ class _Output:
 
     def _show(self, lines: list[bytes]) -> None:
         if lines:
-            self._log.write(lines)
+            self._log.write([self._masked(line) for line in lines])
             self._news.set()
+
+    def _masked(self, line: bytes) -> bytes:
+        text = line.decode('utf-8', 'surrogateescape')
+        for pattern in self._mask:
+            text = pattern.sub('***', text)
+        return text.encode('utf-8', 'surrogateescape')
 
 
 def _ended(end: session.End, receiver: bool) -> Outcome:

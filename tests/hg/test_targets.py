@@ -159,6 +159,8 @@ def test_a_star_sets_the_default_and_a_name_overrides_it(read: Read) -> None:
         ('a:wait = maybe', b"'maybe' is neither yes nor no"),
         ('a:retries = many', b"'many' is not a number"),
         ('a:identity = key', b"'key' is not an absolute path"),
+        ('a:mask = (', b"'(' is not a regular expression for a secret"),
+        ('a:mask = x*', b"'x*' is not a regular expression for a secret"),
         ('a:trigger = tag', b"'tag' is not a list of triggers"),
         ('a:hostkey = AAAA', b'not a host key'),
     ],
