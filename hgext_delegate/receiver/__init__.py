@@ -9,6 +9,7 @@ clone            the clone that it brings to a changeset
 failure          why that failed, in our words
 hg_command       a command of Mercurial's in this process
 environment      what the script is told
+secrets          which of that is never shown
 process          a process, and the end of all that it starts
 authorized_keys  the file into which --install writes
 '''
