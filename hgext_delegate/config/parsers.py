@@ -125,6 +125,23 @@ def triggers(value: bytes) -> tuple[str, ...]:
     return found
 
 
+def patterns(value: bytes) -> tuple[re.Pattern[str], ...]:
+    found = []
+    for each in stringutil.parselist(value):
+        try:
+            found.append(re.compile(_text(each)))
+            # it would match between any two characters
+            wrong = found[-1].match('') is not None
+        except (re.error, OverflowError, RecursionError):
+            wrong = True
+        if wrong:
+            raise InvalidValue(
+                _(b"'%s' is not a regular expression for a secret") % each,
+                _(b'write a list as Python reads them, such as: token=\\S+'),
+            )
+    return tuple(found)
+
+
 def hostkeys(value: bytes) -> tuple[str, ...]:
     lines = re.split(r'[\n,]', _text(value))
     keys = tuple(' '.join(line.split()[:2]) for line in lines if line.strip())

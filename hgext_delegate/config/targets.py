@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -49,6 +50,7 @@ class Target:
     wait: bool = _option(parsers.boolean, True)
     color: bool = _option(parsers.boolean, True)
     output_limit: int = _option(parsers.size, 10 * 1024 * 1024)
+    mask: tuple[re.Pattern[str], ...] = _option(parsers.patterns, ())
     receiver: bool = _option(parsers.boolean, False)
     retries: int = _option(parsers.count, 3)
     allow_root: bool = _option(parsers.boolean, False)

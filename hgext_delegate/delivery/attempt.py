@@ -200,6 +200,7 @@ class _Output:
         self._news = news
         self._room = max(_FLOOD * target.output_limit, _SMALLEST_FLOOD)
         self._flood = self._room // 1024**2
+        self._mask = target.mask
         self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
         self._held: dict[int, float] = {}
 
@@ -214,7 +215,12 @@ class _Output:
             )
 
     def tick(self) -> None:
-        '''show what was held for longer than _PATIENCE'''
+        '''show what was held for longer than _PATIENCE
+
+        With a mask only whole lines are shown: half a secret would not match.
+        '''
+        if self._mask:
+            return
         now = time.monotonic()
         for number, stream in self._streams.items():
             if not stream.held:
@@ -229,8 +235,16 @@ class _Output:
 
     def _show(self, lines: list[bytes]) -> None:
         if lines:
+            if self._mask:
+                lines = [self._masked(line) for line in lines]
             self._log.write(b''.join(line + b'\n' for line in lines))
             self._news.set()
+
+    def _masked(self, line: bytes) -> bytes:
+        text = line.decode('utf-8', 'surrogateescape')
+        for pattern in self._mask:
+            text = pattern.sub('***', text)
+        return text.encode('utf-8', 'surrogateescape')
 
 
 def _ended(end: session.End, receiver: bool) -> Outcome:

@@ -56,10 +56,10 @@ class Dispatcher:
         except journalmod.JournalError as exc:
             if not exc.damaged:
                 raise
+            self.journal.last_error = exc
+        if self.journal.last_error:
             # it was set aside; the outbox says what there is to do
-            self.printer.warn(*wording.of_error(exc))
-            self.journal.close()
-            self.journal = journalmod.open(self.paths.journal)
+            self.report_journal()
             self._record(outbox.read(self.repo), entry)
         found = [
             (t, self.journal.find(t.name, entry.txn)) for t in self.targets

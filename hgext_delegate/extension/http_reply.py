@@ -103,6 +103,8 @@ class Broadcast:
                 follower.journal = opened
                 follower.printer = printer.Printer(self._ui)
             yield
+            if opened.last_error:
+                raise opened.last_error
 
     @contextlib.contextmanager
     def _warning(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from typing import Any
 
 from .. import errors, protocol
 from ..state import delegation, files, journal
-from . import clone as clonemod, environment, process, run
+from . import clone as clonemod, environment, process, run, secrets
 
 _PAUSE = 0.05
 # How often it is looked whether a run was cancelled, in seconds.
@@ -239,7 +239,11 @@ class Supervisor:
                 'cannot run %s: %s' % (script[0], exc.strerror),
                 _remedy(script[0], self._work.clone.path, exc),
             ) from None
-        status = self._script.wait(self._log.write, self._check)
+        mask = secrets.Mask(self._work.environ, self._log.write)
+        try:
+            status = self._script.wait(mask.feed, self._check)
+        finally:
+            mask.close()
         if self._script.is_kept_open:
             run.say(
                 self._log,

@@ -118,6 +118,24 @@ def is_target(name: Any) -> bool:
     return isinstance(name, str) and bool(protocol.TARGET_NAME.fullmatch(name))
 
 
+def abandoned(
+    row: Delegation, resumable: bool, reason: str
+) -> tuple[str, dict[str, str]]:
+    '''the state, and more fields, of ``row`` whose process is dead
+
+    One that never began on the far side waits again. So does one that the
+    receiver can be asked about (``resumable``).
+    '''
+    if row.cancelled_by:
+        # its process died before it saw that
+        left = NOT_ENDED if resumable else GOES_ON
+        why = 'cancelled by %s' % row.cancelled_by
+        remedy = left if row.exec_sent_at else ''
+        return CANCELLED, {'reason': why, 'remedy': remedy}
+    waits = resumable or row.exec_sent_at is None
+    return (PENDING if waits else LOST), {'reason': reason}
+
+
 def supersedes(
     last: Delegation, row: Delegation, is_ancestor: Callable[[str, str], bool]
 ) -> bool:

@@ -66,7 +66,10 @@ class Journal:
     def __init__(self, path: str, readonly: bool = False):
         self.last_error: JournalError | None = None
         self.db = sqlite_file.Database(path, readonly)
-        self._unsaved = unsaved.Unsaved(self.db)
+        self._unsaved = unsaved.Unsaved(self.db, self._report)
+
+    def _report(self, exc: JournalError) -> None:
+        self.last_error = exc
 
     def sync_each_write(self) -> None:
         '''let what is written outlive a power failure as well'''
@@ -89,7 +92,7 @@ class Journal:
 
     def _select(self, where: str, *values: Any) -> list[delegation.Delegation]:
         query = 'SELECT * FROM delegation WHERE ' + where
-        found = self.db.select(query, *values, is_sound=delegation.is_sound)
+        found = self._unsaved.rows(query, *values, is_sound=delegation.is_sound)
         return [
             self._unsaved.applied(delegation.Delegation(*row)) for row in found
         ]
@@ -145,7 +148,7 @@ class Journal:
     def running_targets(self) -> list[str]:
         query = 'SELECT DISTINCT target FROM delegation WHERE state = ?'
         sound = delegation.is_target
-        rows = self.db.select(query, delegation.RUNNING, is_sound=sound)
+        rows = self._unsaved.rows(query, delegation.RUNNING, is_sound=sound)
         return [row[0] for row in rows]
 
     def last(self, target: str, *states: str) -> delegation.Delegation | None:
@@ -175,7 +178,7 @@ class Journal:
             'SELECT txn, target FROM delegation WHERE txn = ? AND %s '
             'UNION SELECT txn, target FROM unmatched WHERE txn = ?'
         )
-        rows = self.db.select(query % where, txn, txn)
+        rows = self._unsaved.rows(query % where, txn, txn)
         return {(row[0], row[1]) for row in rows}
 
     # what a push does
@@ -197,23 +200,25 @@ class Journal:
         id = id or secrets.token_hex(16)
         # no line of anybody's in the write-ahead log: see files.FIRST_LINE
         pusher = pusher and ' '.join(pusher.split())
-        with self.db.writing() as db:
+        with self._unsaved.writing() as db:
             db.execute(
                 'INSERT OR IGNORE INTO delegation '
                 '(id, target, txn, sequence, state, node, pusher, created) '
                 "VALUES (?, ?, ?, ?, 'pending', ?, ?, ?)",
                 (id, target, txn, sequence, node, pusher, time.time()),
             )
-            return db.execute(
+            number = db.execute(
                 'SELECT number FROM delegation '
                 'WHERE id = ? OR (txn = ? AND target = ?)',
                 (id, txn, target),
             ).fetchone()[0]
+        self.get(number)  # known from now on, whatever becomes of the file
+        return number
 
     def unmatched(self, target: str, txn: str) -> None:
         '''note that the push ``txn`` does not concern ``target``'''
         insert = 'INSERT OR IGNORE INTO unmatched VALUES (?, ?)'
-        with self.db.writing() as db:
+        with self._unsaved.writing() as db:
             db.execute(insert, (txn, target))
 
     # what the holder of a target's lock does
@@ -228,7 +233,7 @@ class Journal:
 
         None if ``row`` is not pending any more.
         '''
-        with self.db.writing() as db:
+        with self._unsaved.writing() as db:
             claimed = db.execute(
                 "UPDATE delegation SET state = 'running', "
                 'attempt = attempt + 1, previous = ?, began = ?, '
@@ -243,11 +248,12 @@ class Journal:
                     "attempt + 1 WHERE number = ? AND state = 'pending'",
                     [(row.number, other) for other in merged],
                 )
+        self.carried(row.number)  # known from now on, as they are
         return self.get(row.number) if claimed else None
 
     def move(self, number: int, node: str) -> delegation.Delegation | None:
         '''delegate ``node`` instead: the old node was stripped'''
-        with self.db.writing() as db:
+        with self._unsaved.writing() as db:
             unsaved.update(db, 'number = ?', number, {'node': node})
         return self.get(number)
 
@@ -257,7 +263,7 @@ class Journal:
         Raises JournalError. Then the request must not be sent: ``number``
         would count as never begun, and run again.
         '''
-        with self.db.writing() as db:
+        with self._unsaved.writing() as db:
             fields = {'exec_sent_at': time.time()}
             unsaved.update(db, 'number = ?', number, fields)
 
@@ -266,7 +272,7 @@ class Journal:
 
         A running one is ended by its own process, which polls for this.
         '''
-        with self.db.writing() as db:
+        with self._unsaved.writing() as db:
             done = db.execute(
                 "UPDATE delegation SET state = 'cancelled', ended = ?, "
                 "reason = ?, remedy = '' WHERE number = ? "
@@ -292,16 +298,7 @@ class Journal:
         row = self.running(target)
         if row is None:
             return
-        fields = {'reason': reason}
-        state = delegation.LOST
-        if row.cancelled_by:
-            # its process died before it saw that
-            left = delegation.NOT_ENDED if resumable else delegation.GOES_ON
-            fields['remedy'] = left if row.exec_sent_at else ''
-            fields['reason'] = 'cancelled by %s' % row.cancelled_by
-            state = delegation.CANCELLED
-        elif resumable or row.exec_sent_at is None:
-            state = delegation.PENDING
+        state, fields = delegation.abandoned(row, resumable, reason)
         self.end(row.number, state, **fields)
 
     def end(self, number: int, state: str, **fields: Any) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -19,6 +20,8 @@ from . import files, schema
 
 # How long another process may hold the file, in seconds.
 BUSY_SECONDS = 5.0
+# How many files that were damaged are kept.
+_KEPT_ASIDE = 3
 
 # A statement of ours takes milliseconds; one of a schema that somebody has
 # changed since may be endless. In seconds, looked at after so many steps.
@@ -55,16 +58,23 @@ class Database:
 
     ``path`` is made if need be. With ``readonly`` it is not made, and no lock
     is waited for.
-    All methods raise JournalError. A file that is found damaged is renamed:
-    the next process that opens the journal makes a new one.
+    All methods raise JournalError. A file that is found damaged is renamed,
+    and ``broken`` is true from then on: renew() or the next process that opens
+    the journal begins a new one.
     '''
 
     def __init__(self, path: str, readonly: bool = False):
         self._lock = threading.RLock()
         self._path = path
+        self.readonly = readonly
+        self._late_at = 0.0
+        self._writing = False
+        self._open(path, readonly)
+
+    def _open(self, path: str, readonly: bool) -> None:
+        self.broken = False
         self._inode = None
         self._aside = ''
-        self._late_at = 0.0
         with self._watched():
             if path != ':memory:' and not readonly:
                 self._inode = _made(_file(path))
@@ -128,6 +138,21 @@ class Database:
     def _version(self) -> int:
         return self._db.execute('PRAGMA user_version').fetchone()[0]
 
+    def renew(self, fill: Callable[[sqlite3.Connection], None]) -> None:
+        '''begin a new file if this one is broken, and ``fill`` it'''
+        with self._lock:
+            if not self.broken or self._writing:
+                return
+            self._db.close()
+            try:
+                self._open(self._path, readonly=False)
+                with self.writing() as db:
+                    fill(db)
+            except BaseException:
+                self.broken = True
+                self._db.close()
+                raise
+
     def close(self) -> None:
         with self._lock:
             self._db.close()
@@ -150,10 +175,11 @@ class Database:
         '''a transaction, exclusive among writers; an inner one is part of
         the outer one'''
         with self._lock, self._watched():
-            if self._db.in_transaction:
+            if self._writing:
                 yield self._db
                 return
             self._db.execute('BEGIN IMMEDIATE')
+            self._writing = True
             try:
                 yield self._db
                 self._db.execute('COMMIT' if commit else 'ROLLBACK')
@@ -161,6 +187,8 @@ class Database:
                 with contextlib.suppress(sqlite3.Error):
                     self._db.execute('ROLLBACK')
                 raise
+            finally:
+                self._writing = False
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
@@ -186,7 +214,8 @@ class Database:
             why = 'it has text that is not UTF-8'
         remedy = _LOCKED if why.endswith('locked') else _UNWRITABLE
         if damaged or self._was_moved():
-            damaged, remedy = True, self._set_aside()
+            self.broken = damaged = True
+            remedy = self._set_aside()
         return JournalError(f'the journal {what}: {why}', remedy, damaged)
 
     def _was_moved(self) -> bool:
@@ -211,9 +240,18 @@ class Database:
                 for suffix in ('-wal', '-shm'):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(self._path + suffix)
+                self._forget_oldest()
         if self._aside:
             return f'it is kept as .hg/delegate/{self._aside}, a new one begins'
         return 'the next push begins a new one'
+
+    def _forget_oldest(self) -> None:
+        '''keep the newest few of the files that were set aside'''
+        folder, name = os.path.split(self._path)
+        form = re.compile(re.escape(name) + r'\.damaged-([0-9]{1,18})')
+        found = filter(None, map(form.fullmatch, os.listdir(folder)))
+        for each in sorted(found, key=lambda m: int(m[1]))[:-_KEPT_ASIDE]:
+            files.File(folder, each[0]).unlink()
 
 
 @functools.cache

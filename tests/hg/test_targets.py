@@ -166,6 +166,8 @@ def test_a_star_sets_the_default_and_a_name_overrides_it(read: Read) -> None:
         ('a:retries = many', b"'many' is not a number"),
         ('a:identity = key', b"'key' is not an absolute path"),
         ('a:trigger = tags', b"'tags' is not a list of triggers"),
+        ('a:mask = (', b"'(' is not a regular expression for a secret"),
+        ('a:mask = x*', b"'x*' is not a regular expression for a secret"),
         ('a:hostkey = AAAA', b'not a host key'),
         ('a:hostkey = rsa-sha2-512 AAAA', b"'rsa-sha2-512' is not a type of"),
         ('a:hostkey = ed25519 AAAA', b"'ed25519' is not a type of host key"),

@@ -138,6 +138,24 @@ def test_a_log_is_nobodys_hgrc(
     assert ran.exists()
 
 
+def test_what_is_masked_is_neither_shown_nor_kept(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    mask = r'blog:mask = token=\S+, "a b{2,3}"'
+    repository.hgrc(targets(world, more=mask + '\n'))
+    world.forced_command(
+        'printf "with tok"; sleep 0.8; echo "en=s3cret go"\n'
+        'echo "a bbb, token=s3cret" >&2\n'
+        'printf "token=s3cret"\n'
+    )
+    clone.commit()
+    said = clone.push().remote
+    for line in (b'with *** go', b'***, ***', b'***'):
+        assert b'blog| ' + line in said
+    for path in kept(repository):
+        assert b's3cret' not in path.read_bytes(), path
+
+
 @pytest.mark.parametrize('name', ['blog.lock', 'journal'])
 def test_a_pipe_in_the_place_of_a_file_holds_nobody(
     world: World, repository: Repository, clone: Clone, name: str

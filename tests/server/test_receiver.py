@@ -91,6 +91,19 @@ def test_its_line_can_set_more_variables(
     assert environ['HG_NODE'] == node
 
 
+def test_a_secret_that_its_line_sets_is_not_shown(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.account.authorize(
+        receiver.world.key(receiver.world.server),
+        'exec ' + shlex.join([*receiver.command(), '--env', 'DB_TOKEN=s3cret']),
+    )
+    receiver.todo('printf s3; sleep 0.3; echo "cret $DB_TOKEN."\n')
+    said = receiver.deploy(commit(clone))
+    assert said.returncode == 0
+    assert b'*** ***.' in said.stdout and b's3' not in said.stdout
+
+
 @pytest.mark.once
 def test_what_is_not_known_is_an_empty_variable(
     receiver: Receiver, clone: Clone

@@ -15,7 +15,7 @@ from delegations import log
 from hgrc import targets
 from mercurial import dispatch  # noqa: F401 - 7.2 needs it first
 from repositories import Clone, Push, Repository
-from world import World
+from world import HELD, World
 
 from hgext_delegate.state import schema
 
@@ -66,9 +66,22 @@ def change(path: Path, statement: str) -> None:
     db.close()
 
 
+def lead_elsewhere(path: Path) -> None:
+    newest = '(SELECT max(number) FROM delegation)'
+    where = f'WHERE number = {newest}'
+    change(path, f"UPDATE delegation SET id = '../../hgrc' {where}")
+
+
 @pytest.mark.once
 @pytest.mark.parametrize(
-    'damage', [cut_short, overwrite_the_middle, replace_by_text, add_view]
+    'damage',
+    [
+        cut_short,
+        overwrite_the_middle,
+        replace_by_text,
+        add_view,
+        lead_elsewhere,
+    ],
 )
 def test_a_damaged_journal_is_set_aside_and_said_once(
     world: World,
@@ -91,6 +104,36 @@ def test_a_damaged_journal_is_set_aside_and_said_once(
     runs = [deploy.context['node'] for deploy in world.deploys()]
     assert runs[1:] == [first, second]
     assert states(repository)[second] == 'succeeded'
+
+
+@pytest.mark.once
+@pytest.mark.parametrize('damage', [cut_short, lead_elsewhere, add_view])
+@pytest.mark.parametrize('way', ['ssh', 'path'])
+def test_a_journal_that_is_damaged_meanwhile_keeps_no_verdict_back(
+    world: World,
+    repository: Repository,
+    pushed: Clone,
+    folder: Path,
+    damage: Callable[[Path], None],
+    way: str,
+) -> None:
+    world.forced_command(HELD)
+    if way == 'path':
+        path = world.server.home / 'by-path'
+        world.server.run([*world.hg, 'clone', '-q', repository.path, path])
+        clone = Clone(world.server, path, world.hg)
+        node = clone.commit('-u', 'alice')
+        running = clone.start_push(str(repository.path))
+    else:
+        node = pushed.commit()
+        running = pushed.start_push()
+    running.wait_for(b'blog| begun')
+    damage(folder / 'journal')
+    world.deploy.write('go', '')
+    push = running.finish()
+    said = push.stdout + push.stderr
+    assert verdict.deployed(node) in verdict.among(said)
+    assert len(world.deploys()) == 2
 
 
 def lock(world: World, folder: Path) -> Callable[[], None]:

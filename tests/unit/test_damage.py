@@ -171,6 +171,90 @@ def test_two_in_one_second_have_names_of_their_own(
     assert names == ['journal', 'journal.damaged-1000', 'journal.damaged-1001']
 
 
+def find_damage(opened: journal.Journal) -> None:
+    malformed = sqlite3.DatabaseError('database disk image is malformed')
+    assert opened.db._error(malformed).damaged
+
+
+def test_what_runs_while_damage_is_found_is_recorded_in_the_new_one(
+    path: str,
+) -> None:
+    opened = journal.open(path)
+    opened.record('blog', A, 'alice', 'T1', 1)
+    old = opened.record('blog', A, 'alice', 'T2', 2)
+    row = opened.get(opened.record('blog', B, 'bob', 'T3', 3))
+    assert row and opened.claim(row, None, [old])
+    find_damage(opened)
+    opened.end(row.number, delegation.SUCCEEDED, status=0)
+    found = opened.get(row.number)
+    assert found and found.state == delegation.SUCCEEDED
+    opened.close()
+    opened = journal.open(path)
+    assert not opened.last_error
+    found = opened.get(row.number)
+    assert found and (found.id, found.state) == (row.id, delegation.SUCCEEDED)
+    merged = opened.get(old)
+    assert merged and merged.state == delegation.SUPERSEDED
+    assert opened.record('blog', A, 'alice', 'T4', 4) > row.number
+    opened.close()
+
+
+def test_an_end_that_met_the_damage_is_recorded_in_the_new_one(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = journal.open(path)
+    row = opened.get(opened.record('blog', A, 'alice', 'T1', 1))
+    assert row and opened.claim(row, None)
+
+    def writing(*args: object) -> None:
+        monkeypatch.undo()
+        raise opened.db._error(sqlite3.DatabaseError('malformed'))
+
+    monkeypatch.setattr(opened.db, 'writing', writing)
+    opened.end(row.number, delegation.SUCCEEDED, status=0)
+    assert opened.last_error and opened.last_error.damaged
+    found = opened.get(row.number)
+    assert found and found.state == delegation.SUCCEEDED
+    opened.close()
+    opened = journal.open(path)
+    assert opened.settled(['T1']) == {('T1', 'blog')}
+    opened.close()
+
+
+def test_the_numbers_of_a_new_one_are_not_taken_for_those_of_the_old(
+    path: str,
+) -> None:
+    opened = journal.open(path)
+    number = opened.record('blog', A, 'alice', 'T1', 1)
+    find_damage(opened)
+    other = journal.open(path)
+    assert other.record('docs', B, 'bob', 'T2', 2) == number
+    with pytest.raises(journal.JournalError, match='another one'):
+        opened.get(number)
+    opened.end(number, delegation.SUCCEEDED, status=0)
+    with pytest.raises(journal.JournalError):
+        opened.note_exec(number)
+    opened.close()
+    row = other.get(number)
+    assert row and (row.target, row.state) == ('docs', delegation.PENDING)
+    assert row.exec_sent_at is None
+    other.close()
+
+
+def test_the_newest_three_that_were_set_aside_are_kept(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(path).parent
+    (folder / 'journal.damaged-x').touch()
+    for moment in (1005, 999, 1001, 1002, 1003):
+        monkeypatch.setattr('time.time', lambda now=moment: float(now))
+        Path(path).write_bytes(b'no database\n' * 1000)
+        journal.open(path).close()
+    kept = sorted(name.name for name in folder.glob('journal.damaged-1*'))
+    assert kept == [f'journal.damaged-{n}' for n in (1002, 1003, 1005)]
+    assert (folder / 'journal.damaged-x').exists()
+
+
 def test_a_look_makes_mends_and_waits_for_nothing(
     path: str, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,10 +352,8 @@ def test_whatever_fails_in_a_file_that_was_set_aside_is_damage(
         opened.record('blog', A, 'alice', 'T1', 1)
     assert caught.value.damaged and 'new one' in caught.value.remedy
     fresh = journal.open(path)
-    with pytest.raises(journal.JournalError) as caught:
-        opened.record('blog', A, 'alice', 'T1', 1)
-    assert caught.value.damaged
-    assert fresh.record('blog', A, 'alice', 'T1', 1) == 1
+    number = opened.record('blog', A, 'alice', 'T1', 1)
+    assert fresh.record('blog', A, 'alice', 'T1', 1) == number
     for each in (holder, opened, fresh):
         each.close()
 
