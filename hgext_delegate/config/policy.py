@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from mercurial import config, error
 from mercurial.i18n import _
 
-from . import parsers, targets
+from . import parsers, revsets, targets
 
 # What reaches no further than the repository's own delegations.
 _HARMLESS = (b'when', b'trigger', b'wait', b'color')
@@ -158,7 +158,8 @@ def _forbidden(
         )
     allowed = _HARMLESS if options is None else parsers.words(options)
     if (option or item) in allowed:
-        return None
+        is_revset = option == b'when' and value
+        return revsets.forbidden(repo.ui, value) if is_revset else None
     return (
         _(b"'%s' is not for a repository's hgrc") % (option or item),
         _(b"see delegate.allow-repository-config in the host's configuration"),

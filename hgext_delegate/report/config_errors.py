@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 
 from mercurial import pycompat
+from mercurial.i18n import _
 
-from ..config import targets as targetsmod
+from ..config import revsets, targets as targetsmod
 from . import printer as printermod, wording
 
 
@@ -43,6 +44,9 @@ class Reporter:
             item = b'*:when'
             source = ui.configsource(section, item)
         problem, remedy = wording.revset_problem(exc)
+        if revsets.reads_files(ui, ui.config(section, item) or b''):
+            # Mercurial's words may quote the file
+            problem = _(b'a file that its patterns read cannot be used')
         self.report(targetsmod.ConfigError(item, source, problem, remedy))
 
     def _shown(self, source: bytes) -> bytes:

@@ -75,6 +75,40 @@ def test_what_the_host_has_set_cannot_be_taken_away(
     assert not world.deploys()
 
 
+READERS = [
+    "file('include:{}')",
+    "file('listfile:{}')",
+    "file('listfile0:{}')",
+    "file('subinclude:{}')",
+    "file('set:\\'include:{}\\'')",
+    'file("set:\\"\\x69nclude:{}\\"")',
+    "file('incl' ## 'ude:{}')",
+    "_matchfiles('r:', 'd:relpath', 'p:include:{}')",
+    "nodefromfile('{}')",
+    "outgoing('{}')",
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize('when', READERS)
+def test_no_revset_of_a_repository_reads_a_file_of_the_host(
+    world: World, repository: Repository, clone: Clone, when: str
+) -> None:
+    secret = world.server.write('secret', 're:(hunter2\n')
+    where = f'ssh://{world.deploy.name}@localhost:*'
+    host_says(world, f'allow-targets = {where}\n')
+    more = f'blog:when = {when.format(secret)} or all()\n'
+    repository.hgrc(targets(world, more=more))
+    clone.commit()
+    (line,) = refused(clone.push())
+    assert b"is not for" in line
+    assert not world.deploys()
+    # the host may, and nobody is told what the file has
+    world.server.write('.hgrc', '')
+    clone.commit()
+    assert b'hunter2' not in b''.join(clone.push().remote)
+
+
 def test_the_repositorys_name_can_be_part_of_what_is_allowed(
     world: World,
 ) -> None:

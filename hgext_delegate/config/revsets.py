@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+'''what a revset of a repository's hgrc may ask for
+
+It is judged by its words, after aliases and ``##``: nothing is evaluated.
+'''
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from mercurial import error, revset, revsetlang
+from mercurial.i18n import _
+
+# The kinds of patterns that read a file of the host, wherever they stand. A
+# ``set:`` has a language of its own, in which one can be spelled otherwise.
+_READS = re.compile(rb'(?:listfile0?|include|set):')
+
+
+def reads_files(ui, when: bytes) -> bool:
+    '''whether a pattern in the revset ``when`` may read a file'''
+    return any(_READS.search(text) for _kind, text in _words(ui, when))
+
+
+def forbidden(ui, when: bytes) -> tuple[bytes, bytes] | None:
+    '''what a host that has a policy refuses in the revset ``when``, and what
+    to do; None if nothing
+
+    Of predicates those are allowed that Mercurial lets everybody use in a
+    search of hgweb: no other repository is asked, no file read, no program run.
+    '''
+    for kind, text in _words(ui, when):
+        if kind == 'func' and text not in revset.safesymbols:
+            line = _(b"'%s()' is not for a repository's hgrc") % text
+            return line, _(b'use predicates that are cheap and read no file')
+        if _READS.search(text):
+            line = _(b'a pattern that reads files is not for it')
+            return line, _(b'write the paths into the revset: path:docs')
+    return None
+
+
+def _words(ui, when: bytes) -> Iterator[tuple[str, bytes]]:
+    '''the names of functions, and all strings and symbols, in ``when``
+
+    Nothing where it cannot be parsed: then it cannot be evaluated either.
+    '''
+    try:
+        tree = revsetlang.parse(when)
+        aliases = ui.configitems(b'revsetalias')
+        tree = revsetlang.foldconcat(revsetlang.expandaliases(tree, aliases))
+    except (error.Error, RecursionError, ValueError):
+        return
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, tuple):
+            continue
+        kind, *parts = node
+        if kind == b'func':
+            yield 'func', parts[0][1]
+            parts = parts[1:]
+        for part in parts:
+            if isinstance(part, bytes):
+                yield 'text', part
+            else:
+                waiting.append(part)
