@@ -231,8 +231,9 @@ def delegate_log(ui, repo, id=None, **opts):
     States are ``pending``, ``running``, ``succeeded``, ``failed``, ``lost``,
     ``superseded`` and ``cancelled``: see :hg:`help delegate.states`.
 
-    With ID, what that delegation printed follows. With -f/--follow, it
-    follows live until the end, and the result is that of the delegation.
+    With ID, what that delegation printed is shown as well. With -f/--follow
+    it is shown live until the end, and the exit status is 0 only if the
+    delegation succeeded. Without ID, -f/--follow shows what is running now.
 
     With -v/--verbose, attempts, the time waited and what to do next are
     shown; with -q/--quiet only number, target and state, or only the output.

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from mercurial import encoding, error, logcmdutil, pycompat
@@ -44,7 +44,7 @@ _HANDOVER = 2.0
 
 
 def log(ui, repo, id: bytes | None, opts) -> int:
-    '''hg delegate-log; with --follow 0 only if the delegation succeeded'''
+    '''hg delegate-log; with --follow 0 only if all succeeded'''
     try:
         return _log(ui, repo, id, opts)
     except opened.UnreadableError as exc:
@@ -53,20 +53,20 @@ def log(ui, repo, id: bytes | None, opts) -> int:
 
 
 def _log(ui, repo, id: bytes | None, opts) -> int:
-    if id is None and opts['follow']:
-        raise error.InputError(
-            _(b'--follow needs the ID of a delegation'),
-            hint=_(b"'hg delegate-log' lists them"),
-        )
     with opened.to_read(ui, repo) as dispatcher:
-        if id is None:
-            rows = _newest(dispatcher, opts)
-        else:
+        if id is not None:
             rows = [named(dispatcher, id)]
+        elif opts['follow']:
+            rows = _running(dispatcher, opts)
+        else:
+            rows = _newest(dispatcher, opts)
         if opts['follow']:
-            return _follow(dispatcher, rows[0])
+            return _follow(dispatcher, rows)
         ui.pager(b'delegate-log')
+        widths = _widths(rows)
         with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
+            if id is None and rows and not ui.quiet:
+                _heading(fm, widths)
             for row in rows:
                 fm.startitem()
                 date = dateutil.makedate(int(row.began or row.created))
@@ -74,7 +74,7 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
                 for keyword, field in _KEYWORDS.items():
                     fm.data(**{keyword: _text(getattr(row, field))})
                 if id is None or not ui.quiet:
-                    _line(ui, fm, row, date, id is not None)
+                    _line(ui, fm, row, date, widths, id is not None)
                 if id is not None:
                     _output(fm, dispatcher.paths.log(row.id))
         abandoned.settle(dispatcher)
@@ -94,6 +94,21 @@ def named(
             hint=_(b"'hg delegate-log' lists them"),
         )
     return row
+
+
+def _running(dispatcher: dispatchermod.Dispatcher, opts) -> list[Any]:
+    journal = dispatcher.journal
+    names = journal.running_targets()
+    if opts['target']:
+        wanted = pycompat.sysstr(opts['target'])
+        names = [name for name in names if name == wanted]
+    rows = [row for row in map(journal.running, names) if row]
+    if not rows:
+        raise error.InputError(
+            _(b'no delegation is running'),
+            hint=_(b"'hg delegate-log' lists the last ones"),
+        )
+    return rows
 
 
 def _newest(dispatcher: dispatchermod.Dispatcher, opts) -> list[Any]:
@@ -136,20 +151,39 @@ def _unrecorded(target: str, entry: outbox.Entry) -> types.SimpleNamespace:
     return row
 
 
-def _line(ui, fm, row, date, is_alone: bool) -> None:
+def _who(row) -> bytes:
+    return _text((row.pusher or '-')[:40])
+
+
+def _widths(rows) -> tuple[int, int]:
+    '''of the columns of targets and of pushers'''
+    names = [len(row.target) for row in rows]
+    pushers = [encoding.colwidth(_who(row)) for row in rows]
+    return max([10, *names]), max([10, *pushers])
+
+
+def _heading(fm, widths: tuple[int, int]) -> None:
+    names = b'id', b'target', b'state', b'changeset', b'pusher', b'time'
+    form = b'%%5s  %%-%ds  %%-10s  %%-12s  %%-%ds  %%s\n' % widths
+    fm.plain(form % names)
+
+
+def _line(ui, fm, row, date, widths: tuple[int, int], is_alone: bool) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
     label = b'delegate.state delegate.state.%s' % state
-    fm.plain(b'%5s  %-10s  ' % (number, pycompat.sysbytes(row.target)))
+    target = pycompat.sysbytes(row.target).ljust(widths[0])
+    fm.plain(b'%5s  %s  ' % (number, target))
     fm.plain(b'%-10s' % state, label=label)
     if ui.quiet:
         fm.plain(b'\n')
         return
     node = fm.hexfunc(bytes.fromhex(row.node))
-    pusher = _text((row.pusher or '-')[:40])
+    who = _who(row)
+    who += b' ' * (widths[1] - encoding.colwidth(who))
     # a date without seconds and zone, so that the line fits a terminal
     when = dateutil.datestr(date, b'%Y-%m-%d %H:%M')
-    shown = [b'%s  %-10s  %s' % (node, pusher, when), *_remarks(ui, row)]
+    shown = [b'%s  %s  %s' % (node, who, when), *_remarks(ui, row)]
     fm.plain(b'  %s\n' % b'  '.join(shown))
     ended = row.state != delegation.RUNNING and not row.merged_into
     if ui.verbose and row.number is not None and ended:
@@ -194,13 +228,30 @@ def _output(fm, log: files.File) -> None:
     fm.plain(text)
 
 
-def _follow(
+def _follow(dispatcher: dispatchermod.Dispatcher, rows: list[Any]) -> int:
+    dispatcher.printer.insist()
+    followers = [
+        followermod.Follower(
+            dispatcher.printer,
+            dispatcher.journal,
+            dispatcher.paths,
+            row.target,
+            row.number,
+            _works(dispatcher, row),
+        )
+        for row in rows
+    ]
+    followermod.follow(followers, threading.Event())
+    return 0 if all(follower.succeeded for follower in followers) else 1
+
+
+def _works(
     dispatcher: dispatchermod.Dispatcher, row: delegation.Delegation
-) -> int:
+) -> Callable[[], bool]:
+    '''whether a process works on ``row``: one that waits may not end'''
     seen = time.monotonic()
 
     def works() -> bool:
-        '''whether a process works on ``row``: one that waits may not end'''
         nonlocal seen
         if not abandoned.is_open(dispatcher, row.number):
             return False
@@ -211,14 +262,4 @@ def _follow(
                 seen = time.monotonic()
         return time.monotonic() - seen < _HANDOVER
 
-    dispatcher.printer.insist()
-    follower = followermod.Follower(
-        dispatcher.printer,
-        dispatcher.journal,
-        dispatcher.paths,
-        row.target,
-        row.number,
-        works,
-    )
-    followermod.follow([follower], threading.Event())
-    return 0 if follower.succeeded else 1
+    return works

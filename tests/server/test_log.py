@@ -50,7 +50,7 @@ def test_one_that_is_not_there_is_refused(
             said = refused(repository, *args, id)
             assert f"abort: there is no delegation '{id}'\n" in said
     said = refused(repository, 'delegate-log', '--follow')
-    assert '--follow needs the ID of a delegation' in said
+    assert 'abort: no delegation is running\n' in said
 
 
 def test_one_is_shown_with_what_it_printed(
@@ -97,6 +97,47 @@ def test_a_running_one_is_followed_to_its_end(
     assert (again.stdout + again.stderr).splitlines()[:3] == [
         line for _time, line in end.lines[:3]
     ]
+
+
+@pytest.mark.once
+def test_without_an_id_what_runs_is_followed(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    world.forced_command(HELD)
+    node = ready.commit()
+    push = ready.start_push()
+    push.wait_for(b'blog| begun')
+    other = refused(repository, 'delegate-log', '--follow', '-t', 'other')
+    assert 'no delegation is running' in other
+    follower = start(repository, 'delegate-log', '--follow')
+    follower.wait_for(b'blog| begun')
+    world.deploy.write('go', '')
+    end = follower.finish()
+    assert verdict.read(end.lines[2][1]) == verdict.deployed(node)
+    push.finish()
+
+
+@pytest.mark.once
+def test_a_heading_and_its_columns_are_as_wide_as_the_names(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    clone.commit()
+    clone.deliver()
+    long = 'documentation-for-everybody'
+    repository.hgrc(targets(world, 'a', long))
+    repository.hg('delegate', 'a', long)
+    said = repository.hg('delegate-log').stdout.decode()
+    heading, *rows = said.splitlines()
+    names = ['id', 'target', 'state', 'changeset', 'pusher', 'time']
+    assert heading.split() == names
+    for row in rows:
+        words = row.split()
+        for name, word in list(zip(names, words))[1:]:
+            assert row.index(f' {word}') == heading.index(f' {name}')
+    # with -q and in templates there is none
+    for options in (['-q'], ['-T{id} {target}\n']):
+        said = repository.hg('delegate-log', *options).stdout.decode()
+        assert len(said.splitlines()) == 2
 
 
 @pytest.mark.once
@@ -148,8 +189,8 @@ def test_a_push_that_no_hook_has_seen_is_listed(
     ]
     assert rows[0]['node'] == node and rows[0]['date'][0] > 1e9
     said = repository.hg('delegate-log', '-t', 'b').stdout.decode()
-    assert said.startswith(f'    -  b           pending     {node[:12]}  ')
-    assert said.count('\n') == 1
+    _heading, row = said.splitlines()
+    assert row.startswith(f'    -  b           pending     {node[:12]}  ')
     assert len(log(repository, '-l', '1')) == 1
     repository.hgrc(targets(world, 'a', 'b'))
     repository.hg('delegate', '--pending')
@@ -166,7 +207,7 @@ def test_what_was_superseded_says_by_which(
     repository.hgrc(targets(world))
     clone.commit()
     clone.push()
-    said = repository.ask('delegate-log').stdout.decode().splitlines()
+    said = repository.ask('delegate-log').stdout.decode().splitlines()[1:]
     assert said[0].split()[2] == 'succeeded'
     assert said[1].split()[2] == 'superseded'
     assert '  by 2' in said[1]

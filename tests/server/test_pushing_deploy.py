@@ -52,7 +52,11 @@ def own(push: Push) -> bool:
     return any(b'its own deploy has pushed' in line for line in push.remote)
 
 
-ONCE = '! [ -e .hgtags ]'
+# as the manual has it
+ONCE = (
+    'HG_NODE=${SSH_ORIGINAL_COMMAND##* } && '
+    '[ "$(hg log -r "$HG_NODE" -T "{files}")" != .hgtags ]'
+)
 
 
 @pytest.mark.skipif(not ROOT, reason='all accounts are one account')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -10,7 +11,7 @@ import loopback
 import pytest
 import verdict
 from accounts import Account
-from repositories import Repository
+from repositories import Clone, Repository
 from sources import CHECKOUT
 from world import World
 
@@ -69,6 +70,21 @@ def test_each_site_gets_what_is_for_it(
     assert deployed(world, sites['www']) == [nodes[2]]
     assert deployed(world, sites['staging']) == nodes
     assert deployed(world, sites['docs']) == [nodes[1]]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize('status', [0, 3])
+def test_a_ci_job_fails_when_the_deploy_did(
+    world: World, repository: Repository, ready: Clone, status: int
+) -> None:
+    world.forced_command(f'. ./record\nexit {status}\n')
+    ready.commit()
+    hg = shlex.join(ready.program)
+    script = block('push.log').replace('hg push', f'{hg} push')
+    done = world.pusher.run(['sh', '-c', script], cwd=ready.path, check=False)
+    assert done.returncode == (1 if status else 0)
+    assert b'added 1 changesets' in done.stdout
+    assert len(world.deploys()) == 1
 
 
 def test_a_host_behind_a_gate_is_reached_with_a_certificate(

@@ -25,7 +25,7 @@ def test_the_newest_come_first_each_on_a_line(
         said = repository.hg('delegate-log').stdout.decode()
     when = r'  \d{4}-\d\d-\d\d \d\d:\d\d'
     for line, (number, state, remarks) in zip(
-        said.splitlines(),
+        said.splitlines()[1:],
         [
             (7, 'cancelled ', '  cancelled by bob'),
             (6, 'superseded', '  by 3'),
@@ -39,7 +39,7 @@ def test_the_newest_come_first_each_on_a_line(
         who = '  alice     ' if number > 1 else '  -         '
         start = f'    {number}  blog        {state}  {"0" * 12}{who}'
         assert re.fullmatch(re.escape(start) + when + re.escape(remarks), line)
-    assert said.count('\n') == 7
+    assert said.count('\n') == 8
 
 
 def test_it_is_for_templates(world: World, repository: Repository) -> None:

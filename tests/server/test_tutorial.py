@@ -136,6 +136,8 @@ class Tutorial:
             text,
         )
         text = re.sub(r'(?<=@localhost)\b', f':{port}', text)
+        hg = self._accounts['hg']
+        text = text.replace('-o hg -g hg', f'-o {hg.uid} -g {hg.gid}')
         # No program is called so.
         return re.sub(
             r'(?<![\w/-])hg-blog\b', self._accounts['hg-blog'].name, text
