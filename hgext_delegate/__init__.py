@@ -309,6 +309,7 @@ def delegate_cancel(ui, repo, id):
             _(b'first undo changes and remove untracked files in the clone'),
         ),
         (b'', b'clean-ignored', None, _(b'the same, and remove ignored files')),
+        (b'', b'subrepos', None, _(b'update subrepositories as well')),
         (b'', b'allow-root', None, _(b'let the deploy account be root')),
         (
             b'',
@@ -321,7 +322,7 @@ def delegate_cancel(ui, repo, id):
     _(
         b'--clone PATH --source URL --run COMMAND\n'
         b'       [--timeout DURATION] [--state FOLDER] [--env NAME=VALUE]...\n'
-        b'       [--clean | --clean-ignored]\n'
+        b'       [--clean | --clean-ignored] [--subrepos]\n'
         b'       | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -345,6 +346,9 @@ def delegate_receive(ui, **opts):
     delegation gets a clone without changes and without untracked files, as
     :hg:`update --clean` and :hg:`purge` make it; with --clean-ignored what
     ``.hgignore`` names is removed as well.
+
+    A changeset with subrepositories is deployed with --subrepos alone: whoever
+    may push writes in ``.hgsub`` what this account is to clone.
 
     What runs does not need the connection: if that breaks, it goes on, and
     the next connection for the same delegation tells what became of it. In

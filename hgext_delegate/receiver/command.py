@@ -44,7 +44,7 @@ def run(ui, opts) -> int:
 
 def _install(ui, opts) -> None:
     others = ['clone', 'source', 'run', 'timeout', 'state', 'env']
-    others += ['clean', 'clean_ignored']
+    others += ['clean', 'clean_ignored', 'subrepos']
     if any(opts[name] for name in others):
         raise error.InputError(_(b'--install takes no other option'))
     try:
@@ -95,7 +95,7 @@ def _clone(ui, opts) -> clone.Clone:
         path=_path(opts['clone']),
         source=os.fsdecode(source),
         name=os.fsdecode(urlutil.hidepassword(source)),
-        config=list(_config(ui)),
+        config=list(_config(ui, opts['subrepos'])),
         environ={**environ, 'HGPLAIN': '1', 'LANG': 'C.UTF-8'},
         clean=_clean(opts),
     )
@@ -122,12 +122,14 @@ def _set_title() -> None:
             ctypes.memmove(start, title, size)
 
 
-def _config(ui) -> Iterator[str]:
+def _config(ui, subrepos: bool) -> Iterator[str]:
     '''options for each hg that we run: ours, and what this one was given'''
     # Nobody answers; and that another account's hgrc does not count is as it
     # should be.
     yield from ('--config', 'ui.interactive=no')
     yield from ('--config', 'ui.report_untrusted=no')
+    # A pusher's .hgsub names what is cloned, with the rights of this account.
+    yield from ('--config', 'subrepos.allowed=%s' % bool(subrepos))
     for section, key, value in ui.walkconfig():
         if ui.configsource(section, key) == b'--config':
             item = b'%s.%s=%s' % (section, key, value)

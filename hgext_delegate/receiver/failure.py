@@ -30,6 +30,11 @@ _TABLE = [
         'see .hgsub, and if this account can read what it names',
     ),
     (
+        rb'subrepos not enabled',
+        'the changeset has subrepositories, which are off',
+        'to turn them on, add --subrepos to this receiver',
+    ),
+    (
         rb'(git|svn|hg) subrepos not allowed',
         'subrepositories of %(found)s are not allowed',
         'to allow them, in ~/.hgrc: [subrepos] %(found)s:allowed = true',

@@ -62,12 +62,13 @@ class Receiver:
             words += [f'--{name}', value]
         return words
 
-    def install(self, *more: str, **options: str) -> None:
-        """Make command() what the server account gets when it logs in."""
+    def install(self, *more: str, last: str = '', **options: str) -> None:
+        """Make command(), and LAST, what the server account gets when it logs
+        in."""
         self.account.write('script', SCRIPT, 0o755)
+        words = [*self.command(*more, **options), *last.split()]
         self.account.authorize(
-            self.world.key(self.world.server),
-            'exec ' + shlex.join(self.command(*more, **options)),
+            self.world.key(self.world.server), 'exec ' + shlex.join(words)
         )
 
     def serve(self, more: str = '', port: int = 0) -> None:

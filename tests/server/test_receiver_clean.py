@@ -23,11 +23,7 @@ def receiver(world: World, repository: Repository) -> Receiver:
 def test_each_deploy_gets_a_clean_clone(
     receiver: Receiver, clone: Clone, option: str
 ) -> None:
-    words = receiver.command()
-    receiver.account.authorize(
-        receiver.world.key(receiver.world.server),
-        'exec ' + ' '.join([*words, option]),
-    )
+    receiver.install(last=option)
     receiver.todo(
         'echo built >>file; mkdir page new; touch page/x new/x left kept.o\n'
     )

@@ -118,9 +118,33 @@ def test_a_host_that_refuses_is_explained(
         shutil.rmtree(receiver.clone)
 
 
+@pytest.mark.parametrize('secret', ['url', 'path'])
+def test_a_pusher_cannot_have_what_the_account_can_read_without_subrepos(
+    world: World, receiver: Receiver, clone: Clone, secret: str
+) -> None:
+    clone.owner.run([*world.hg, 'init', str(clone.path / 'sub')])
+    sub = Clone(clone.owner, clone.path / 'sub', world.hg)
+    sub.commit(files={'secret': '1'})
+    private = receiver.account.home / 'private'
+    receiver.account.copy(sub.path, private)
+    private.chmod(0o700)
+    source = f'file://{private}' if secret == 'url' else str(private)
+    pushed = commit(clone, {'.hgsub': f'sub = {source}\n'})
+    refused(
+        receiver.deploy(pushed),
+        'the changeset has subrepositories, which are off',
+        'to turn them on, add --subrepos to this receiver',
+    )
+    assert not (receiver.clone / 'sub').exists()
+    receiver.install(last='--subrepos')
+    assert receiver.deploy(pushed).returncode == 0
+    assert (receiver.clone / 'sub' / 'secret').exists()
+
+
 def test_a_subrepository_that_cannot_be_had_is_named(
     world: World, receiver: Receiver, clone: Clone
 ) -> None:
+    receiver.install(last='--subrepos')
     clone.owner.run([*world.hg, 'init', str(clone.path / 'sub')])
     sub = Clone(clone.owner, clone.path / 'sub', world.hg)
     sub.commit(files={'inside': '1'})
