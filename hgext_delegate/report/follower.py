@@ -29,6 +29,10 @@ from . import printer as printermod, wording
 GLANCE = 0.1
 _SHORTEST = 0.01
 
+# How many pieces of a log are told in one round: an audience that collects
+# what is said, for an HTTP reply, holds no more.
+_PIECES = 4
+
 # When a pusher who waits for a turn is told so, in seconds; then each minute.
 _REMINDERS = (1, 10, 30)
 
@@ -49,6 +53,8 @@ class Follower:
 
     def __post_init__(self) -> None:
         self.succeeded = False
+        # whether there is more to tell than one round takes
+        self.is_behind = False
         self._since = time.time()
         self._began = time.monotonic()
         self._looked = 0.0
@@ -86,6 +92,8 @@ class Follower:
         runs = (row.merged_into and self.journal.get(row.merged_into)) or row
         self._listen(runs)
         self._read()
+        if self.is_behind:
+            return False
         if row.state in delegation.OPEN and works:
             self._explain(row, runs)
             return False
@@ -129,7 +137,11 @@ class Follower:
     def _read(self) -> bool:
         '''show the new lines; whether there were some'''
         came = False
-        while self._reader and (lines := self._reader.read()):
+        for _piece in range(_PIECES):
+            lines = self._reader.read() if self._reader else []
+            self.is_behind = bool(lines)
+            if not lines:
+                break
             came = True
             self._stop_waiting()
             self.printer.relay(self.target.encode('ascii'), lines)
@@ -197,7 +209,7 @@ def rounds(
             news.clear()
             left = [follower for follower in left if not follower.poll()]
             yield left
-            if left:
+            if left and not any(follower.is_behind for follower in left):
                 news.wait(GLANCE)
     finally:
         for follower in followers:

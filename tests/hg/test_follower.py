@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,30 @@ def test_what_was_quick_is_heard_by_those_whom_it_took_along(
     ]
     assert verdict.read(last) == verdict.deployed('b' * 40)
     assert follower.succeeded
+
+
+def test_a_round_tells_a_part_of_a_flood_and_the_last_one_the_end(
+    record: journal.Journal, folder: files.Paths
+) -> None:
+    number = record.record('blog', 'a' * 40, 'alice', 'T1', 1)
+    row = record.get(number)
+    assert row
+    record.claim(row, None)
+    log = output_log.Log(folder.log(row.id), 10**8)
+    log.write(b'\n' * 3_000_000)
+    log.close()
+    record.end(number, delegation.SUCCEEDED, status=0, seconds=0.1)
+    ui = Ui()
+    follower = follow(record, folder, number, ui)
+    rounds, told = 0, 0
+    for _left in followermod.rounds([follower], threading.Event()):
+        assert sum(map(len, ui.written)) < 8 * 2**20
+        last = ui.written[-1]
+        told += sum(piece.count(b'blog| \n') for piece in ui.written)
+        ui.written.clear()
+        rounds += 1
+    assert told == 3_000_000 and rounds > 5
+    assert verdict.read(last) == verdict.deployed('a' * 40)
 
 
 def test_what_was_over_before_has_nothing_new_to_say(
