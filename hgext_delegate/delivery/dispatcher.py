@@ -173,6 +173,15 @@ class Dispatcher:
             if by_hand or not back:
                 line = wording.left_behind(last.node, node, back)
                 self.printer.say(wording.of(target.name, line))
+        elif last.txn is None and last.turn and not by_hand:
+            older = self.journal.last(
+                target.name, delegation.SUCCEEDED, before=last.turn
+            )
+            if older and older.node != last.node:
+                self.history.learn(self.repo, last.node, older.node)
+                if self.history.is_ancestor(last.node, older.node):
+                    line = wording.rolled_back(last, older.node)
+                    self.printer.say(wording.of(target.name, line))
 
     def _say_others(
         self, target: targetsmod.Target, node: str, entry: outbox.Entry

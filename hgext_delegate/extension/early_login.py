@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mercurial import wireprotov1server
+from mercurial import bundle2, wireprotov1server
 
 from .. import imports
 from . import hooks
@@ -33,6 +33,8 @@ def install() -> None:
     entry.func = _wrapped(entry.func)
     entry = wireprotov1server.commands[b'listkeys']
     entry.func = _watched(entry.func)
+    handlers = bundle2.parthandlermapping
+    handlers[b'pushvars'] = _telling(handlers[b'pushvars'])
 
 
 def _wrapped(orig: Callable) -> Callable:
@@ -76,6 +78,20 @@ def _tell_undecided(repo) -> None:
         # nobody reads standard output any more
         repo.ui.fout = repo.ui.ferr
         push_hooks.tell_undecided(repo)
+
+
+def _telling(orig: Callable) -> Callable:
+    @functools.wraps(orig)
+    def getvars(op, part) -> None:
+        orig(op, part)
+        if not op.ui.configbool(b'push', b'pushvars.server'):
+            names = [name.upper() for name, _value in part.advisoryparams]
+            if b'DELEGATE' in names and hooks.has_targets(op.repo):
+                with imports.complete():
+                    from ..report import printer, wording
+                printer.Printer(op.ui).warn(*wording.NO_PUSHVARS)
+
+    return getvars
 
 
 def _over_http(orig: Callable, repo, proto, *args) -> Any:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 '''how a pusher over HTTP hears a delegation: in the reply, while it is sent
 
-hgweb collects what hooks print and sends it at the end. But the reply to a
+hgweb buffers what hooks print and sends it at the end. But the reply to a
 push is a bundle that is made while it is sent, and may have any number of
 ``output`` parts. So the hook only starts a process that delegates. What is
 said later goes into the reply, a part for a few lines; stock clients show each

@@ -29,7 +29,7 @@ from . import printer as printermod, wording
 GLANCE = 0.1
 _SHORTEST = 0.01
 
-# How many pieces of a log are told in one round: an audience that collects
+# How many pieces of a log are told in one round: an audience that buffers
 # what is said, for an HTTP reply, holds no more.
 _PIECES = 4
 

@@ -120,6 +120,12 @@ def left_behind(old: str, new: str, back: bool) -> bytes:
     return line % (short(old), short(new))
 
 
+def rolled_back(row: delegation.Delegation, old: str) -> bytes:
+    '''that somebody went back by hand, which this push undoes'''
+    line = _(b'%s had gone back from %s to %s since the last push')
+    return line % (whom(row), short(old), short(row.node))
+
+
 def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
     '''why ``node`` is deployed where a push has ``count`` open heads'''
     line = _(b'%s is the newest of %d open heads that were pushed for it')
@@ -135,6 +141,10 @@ CIRCLE = (
 )
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
+NO_PUSHVARS = (
+    _(b'DELEGATE is not heard: this server takes no variables from pushers'),
+    _(b"'push.pushvars.server = yes' in its hgrc takes them"),
+)
 SKIPPED = _(b'not delegated: DELEGATE=skip')
 
 # while a pusher waits

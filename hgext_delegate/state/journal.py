@@ -151,12 +151,15 @@ class Journal:
         rows = self._unsaved.rows(query, delegation.RUNNING, is_sound=sound)
         return [row[0] for row in rows]
 
-    def last(self, target: str, *states: str) -> delegation.Delegation | None:
-        '''the last run of ``target`` that ended in one of ``states``'''
+    def last(
+        self, target: str, *states: str, before: int = 2**62
+    ) -> delegation.Delegation | None:
+        '''the last run of ``target`` that ended in one of ``states``; of those
+        with a turn ``before`` that'''
         marks = ', '.join('?' * len(states))
-        where = f'target = ? AND turn IS NOT NULL AND state IN ({marks}) '
-        order = 'ORDER BY turn DESC LIMIT 1'
-        return next(iter(self._select(where + order, target, *states)), None)
+        where = f'target = ? AND turn < ? AND state IN ({marks}) '
+        where += 'ORDER BY turn DESC LIMIT 1'
+        return next(iter(self._select(where, target, before, *states)), None)
 
     def carried(self, number: int) -> list[delegation.Delegation]:
         '''the delegation ``number`` and those merged into it, in push order'''

@@ -361,7 +361,7 @@ def test_a_delegation_whose_process_is_gone_is_named(
     journal = running(record)
     before = files(record)
     assert levels(of_journal(repo)) == [
-        (finding.WARNING, b'delegation 1 is abandoned: its process is gone')
+        (finding.WARNING, b'delegation 1 is abandoned: its process has ended')
     ]
     # what waits beside the file for the next to open it is left there
     assert files(record) == before
@@ -425,7 +425,9 @@ def test_pushes_that_wait_are_counted(repo: Any, record: Path) -> None:
     with open(record / 'blog.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (good,) = [f for f in of_journal(repo) if f.target]
-        assert good.message == b'nothing is abandoned, pushes that wait: 2'
+        assert (
+            good.message == b'no delegation is abandoned, pushes that wait: 2'
+        )
     journal.close()
 
 

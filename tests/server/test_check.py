@@ -82,7 +82,7 @@ def test_nothing_is_said_against_a_host_that_is_set_up_well(
     assert 'is pinned' in said(findings, topic='server')[-2]
     assert 'curve25519' in said(findings, topic='server')[-1]
     refusals, forced = said(findings, topic='boundary')
-    assert forced == 'the key may run one command alone, says sshd'
+    assert forced == 'sshd confirms: the key can run its forced command only'
     assert refusals == (
         'refused, when asked for: a pty; agent, X11, port forwarding'
     )

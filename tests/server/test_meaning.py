@@ -230,3 +230,20 @@ def test_what_is_left_behind_is_said(
     assert f'which is not in {live[:12]}' in said
     said = repository.ask('delegate', 'blog', '-r', '0').stdout.decode()
     assert f'going back from {live[:12]} to ' in said
+
+
+@pytest.mark.once
+def test_a_push_says_that_the_target_had_been_rolled_back(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    first = ready.commit()
+    ready.push()
+    second = ready.commit()
+    ready.push()
+    repository.hg('delegate', 'blog', '-r', first)
+    ready.commit()
+    words = f'gone back from {second[:12]} to {first[:12]} since the last push'
+    assert _said(ready.push(), words)
+    repository.hg('delegate', 'blog')
+    ready.commit()
+    assert not _said(ready.push(), 'gone back')

@@ -313,13 +313,23 @@ def test_a_wish_that_cannot_be_followed_is_refused_with_the_push(
     assert repository.hg('log').stdout == b''
 
 
-def test_a_wish_is_nothing_where_the_server_takes_none(
-    world: World, repository: Repository, clone: Clone
+@pytest.mark.parametrize('way', ['ssh', 'http'])
+def test_a_wish_is_nothing_where_the_server_takes_none_which_is_said(
+    world: World, repository: Repository, clone: Clone, way: str
 ) -> None:
     repository.hgrc(targets(world))
     new = clone.commit()
-    clone.push('--pushvars', 'DELEGATE=skip')
-    assert nodes(world) == [new]
+    with contextlib.ExitStack() as stack:
+        url = repository.url
+        if way == 'http':
+            served = world.hgweb([repository])
+            url = f'{stack.enter_context(served)}/{repository.path.name}'
+        push = clone.push(url, '--pushvars', 'DELEGATE=skip')
+        assert any(b'DELEGATE is not heard' in line for line in push.remote)
+        clone.commit()
+        push = clone.push(url, '--pushvars', 'OTHER=skip')
+        assert not any(b'not heard' in line for line in push.remote)
+    assert nodes(world)[0] == new
 
 
 @pytest.mark.once

@@ -89,7 +89,7 @@ def http(ui) -> finding.Finding:
     about = finding.About(b'', b'http')
     if serving.enabled(ui)[2]:
         return about.ok(
-            _(b'output over HTTP is live, unless a proxy collects it')
+            _(b'output over HTTP is live, unless a proxy buffers it')
         )
     return about.warning(
         _(b'over HTTP the output of a deploy is shown at the end of the push'),

@@ -114,7 +114,7 @@ def _of_target(
         if target in entry.targets
     )
     if running and abandoned:
-        line = _(b'delegation %d is abandoned: its process is gone')
+        line = _(b'delegation %d is abandoned: its process has ended')
         remedy = _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
         yield about.warning(line % running.number, remedy % name)
     if waiting and not held:
@@ -123,7 +123,7 @@ def _of_target(
             _(b"'hg delegate --pending %s' delegates them") % name,
         )
     elif not abandoned:
-        line = _(b'nothing is abandoned, pushes that wait: %d')
+        line = _(b'no delegation is abandoned, pushes that wait: %d')
         yield about.ok(line % waiting)
     last = journal.last(target, *delegation.RUN)
     if last and last.state != delegation.SUCCEEDED:

@@ -225,7 +225,9 @@ def boundary(
     forced = {attempt.forced for attempt in logins}
     remedy = needs % (wording.text(user), b'command="..."')
     if forced == {True}:
-        yield about.ok(_(b'the key may run one command alone, says sshd'))
+        yield about.ok(
+            _(b'sshd confirms: the key can run its forced command only')
+        )
     elif False in forced:
         line = _(b'its line has no command=, so the key may run any command')
         yield about.error(line, remedy)
