@@ -30,7 +30,9 @@ def forbidden(ui, when: bytes) -> tuple[bytes, bytes] | None:
     search of hgweb: no other repository is asked, no file read, no program run.
     '''
     for kind, text in _words(ui, when):
-        if kind == 'func' and text not in revset.safesymbols:
+        # one that does not exist is told when it is evaluated
+        is_known = text in revset.symbols
+        if kind == 'func' and is_known and text not in revset.safesymbols:
             line = _(b"'%s()' is not for a repository's hgrc") % text
             return line, _(b'use predicates that are cheap and read no file')
         if _READS.search(text):

@@ -34,7 +34,7 @@ class Dispatcher:
         repo = self.repo
         self.history = history.History(repo)
         self.config_errors = config_errors.Reporter(self.printer, repo)
-        refused = policy.refused(repo, outbox.read(repo).roads)
+        refused = policy.refused(repo, outbox.roads(repo))
         self.targets, wrong = targetsmod.read(repo.ui, refused)
         for each in wrong:
             self.config_errors.report(each)

@@ -144,8 +144,7 @@ class EarlyLogin:
                 from ..config import policy, targets
                 from ..delivery import connection
                 from ..push import outbox
-            roads = outbox.read(self._repo).roads
-            refused = policy.refused(self._repo, roads)
+            refused = policy.refused(self._repo, outbox.roads(self._repo))
             usable, _errors = targets.read(self._repo.ui, refused)
             for target in [each for each in usable if each.wait][:_MOST]:
                 begun = connection.EarlyConnection(target)

@@ -52,11 +52,9 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
 
 
 def _concerned(repo, moves: Iterable[str]) -> list[bytes]:
-    return targets.concerned(repo.ui, moves, policy.refused(repo, _roads(repo)))
-
-
-def _roads(repo) -> policy.Roads:
-    return outbox.read(repo).roads
+    return targets.concerned(
+        repo.ui, moves, policy.refused(repo, outbox.roads(repo))
+    )
 
 
 def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
@@ -80,7 +78,7 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
 
 
 def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
-    variables = policy.setting(repo, b'user-variables', _roads(repo))
+    variables = policy.setting(repo, b'user-variables', outbox.roads(repo))
     named = parsers.words(variables or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
     cause = _caused_by(ui, repo, hookargs)
@@ -94,7 +92,7 @@ def _caused_by(ui, repo, hookargs) -> str | None:
     uid = origin.account(ui.environ.get(b'SSH_CONNECTION'))
     if (told is None and uid is None) or not os.path.exists(path):
         return None
-    usable, _errors = targets.read(ui, policy.refused(repo, _roads(repo)))
+    usable, _errors = targets.read(ui, policy.refused(repo, outbox.roads(repo)))
     unread = contextlib.suppress(journal.JournalError)
     with unread, contextlib.closing(journal.peek(path)) as opened:
         for target in usable:

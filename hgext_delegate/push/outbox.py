@@ -190,6 +190,15 @@ def read(repo) -> Outbox:
     return read_file(os.fsdecode(repo.svfs.join(FILENAME)))
 
 
+def roads(repo) -> dict[str, dict[str, str]]:
+    '''the policies that the outbox remembers; none for whoever may not read it,
+    who cannot delegate either'''
+    try:
+        return read(repo).roads
+    except OSError:
+        return {}
+
+
 def read_file(path: str) -> Outbox:
     '''the outbox in the file ``path``; an empty one where there is none'''
     try:

@@ -13,6 +13,7 @@ from mercurial import encoding, pycompat
 
 from ... import imports
 from ...config import policy, targets as targetsmod
+from ...push import outbox
 from ...report import printer, wording
 from .. import opened
 from . import config, finding, records, serving
@@ -21,8 +22,8 @@ from . import config, finding, records, serving
 def run(ui, repo, names: Sequence[bytes], opts) -> int:
     '''0 if there was no error among the findings'''
     repo = repo.unfiltered()
-    roads = config.roads(repo)
-    targets, errors = targetsmod.read(ui, policy.refused(repo, roads))
+    refused = policy.refused(repo, outbox.roads(repo))
+    targets, errors = targetsmod.read(ui, refused)
     wrong = [*config.untrusted(ui), *map(config.of_error, errors)]
     known = [*targetsmod.names(ui), *filter(None, (f.target for f in wrong))]
     for name in names:

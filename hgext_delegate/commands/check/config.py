@@ -171,19 +171,10 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
         )
 
 
-def roads(repo) -> policy.Roads:
-    '''what the host's configuration was for the last push by each road'''
-    try:
-        return outbox.read(repo).roads
-    except OSError:
-        # which is said of the outbox
-        return {}
-
-
 def of_roads(repo) -> Iterator[finding.Finding]:
     '''where the host's configuration is another one than for this command'''
     about = finding.About(b'', _TOPIC)
-    here, found = policy.of_host(repo), roads(repo)
+    here, found = policy.of_host(repo), outbox.roads(repo)
     counts = policy.remembered(repo, found)
     for road, said in counts.items():
         items = b', '.join(
