@@ -373,6 +373,19 @@ def test_a_delegation_whose_process_is_gone_is_named(
     journal.close()
 
 
+def test_what_may_have_run_is_named_with_how_to_ask(
+    repo: Any, record: Path
+) -> None:
+    journal = running(record)
+    journal.note_exec(1)
+    journal.close_abandoned('blog', resumable=True)
+    asked, waits = [f for f in of_journal(repo) if f.target]
+    assert asked.message.startswith(b'delegation 1 may have run')
+    assert asked.remedy == b"'hg delegate --pending blog' asks it"
+    assert b'contrib/delegate-pending' in waits.remedy
+    journal.close()
+
+
 def test_what_a_killed_process_left_of_the_journal_is_read_and_stays(
     repo: Any, record: Path, tmp_path: Path
 ) -> None:

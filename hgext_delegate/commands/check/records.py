@@ -118,10 +118,17 @@ def _of_target(
         remedy = _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
         yield about.warning(line % running.number, remedy % name)
     if waiting and not held:
-        yield about.warning(
-            _(b'pushes that wait for it: %d') % waiting,
-            _(b"'hg delegate --pending %s' delegates them") % name,
+        rows = journal.pending(target)
+        if rows and rows[-1].is_undecided:
+            line = _(b'delegation %d may have run: its receiver is to be asked')
+            remedy = _(b"'hg delegate --pending %s' asks it")
+            yield about.warning(line % rows[-1].number, remedy % name)
+        remedy = _(
+            b"'hg delegate --pending %s' delegates them; contrib/"
+            b'delegate-pending does in cron'
         )
+        line = _(b'pushes that wait for it: %d')
+        yield about.warning(line % waiting, remedy % name)
     elif not abandoned:
         line = _(b'no delegation is abandoned, pushes that wait: %d')
         yield about.ok(line % waiting)
