@@ -338,8 +338,9 @@ def delegate_receive(ui, **opts):
     made and pulled from URL as need be, and runs COMMAND there. URL is
     whatever :hg:`pull` takes. A COMMAND that begins with ``./`` comes from
     the changeset. It is not run by a shell; ``HG_NODE``, ``HG_PREVIOUS``,
-    ``DELEGATE_TARGET``, ``DELEGATE_PUSHER`` and ``DELEGATE_JSON`` (a file
-    with all that the server tells) are in its environment.
+    ``DELEGATE_ID``, ``DELEGATE_TARGET``, ``DELEGATE_PUSHER`` and
+    ``DELEGATE_JSON`` (a file with all that the server tells) are in its
+    environment.
 
     A clone with changes that nobody committed is left alone, and the
     delegation fails. Untracked files stay where they are. With --clean each

@@ -4,4 +4,5 @@
 targets   the targets, and what is wrong with one
 parsers   how a value is read
 policy    what a repository's own hgrc may say
+revsets   what it may ask in a revset
 '''

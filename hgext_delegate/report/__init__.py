@@ -4,4 +4,5 @@
 wording    a delegation in words
 printer    whole lines to a pusher, until they are gone
 follower   a delegation, told while it runs
+config_errors  what is wrong with the configuration, each told once
 '''
