@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from mercurial import error, phases, pycompat, scmutil
@@ -16,7 +17,7 @@ from ..delivery import (
 )
 from ..extension import early_login
 from ..report import wording
-from ..state import delegation
+from ..state import delegation, target_lock
 from . import cancel, dry_run, opened
 
 
@@ -30,9 +31,13 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
     if opts['pending'] and names == (detached.STANDARD_INPUT,):
         # a push is received, which may come to nothing
         early_login.EarlyLogin(repo.unfiltered()).begin()
-        names = ui.fin.readline().split()
+        names = tuple(ui.fin.readline().split())
         if not names:
             return 0
+    if opts['pending'] and names[:1] == (detached.STANDARD_INPUT,):
+        for name in names[1:]:
+            _delegate_unless_another_does(ui, repo, name, opts)
+        return 0
     if opts['dry_run']:
         lines: list[bytes] = []
         with opened.to_read(ui, repo) as dispatcher:
@@ -51,6 +56,32 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             good = _run(launcher, jobs) and good
             dispatcher.prune()
     return 0 if good and not dispatcher.config_errors.found else 1
+
+
+def _delegate_unless_another_does(ui, repo, name: bytes, opts) -> None:
+    '''delegate what waits for the target ``name``, for a process of its own
+
+    Of those that nobody follows one is enough: it goes on with what comes until
+    nothing is left. Who is about to end lets go of the lock first, and then
+    looks once more: what was recorded before that is not forgotten.
+    '''
+    done = 0
+    while True:
+        with opened.to_delegate(ui, repo) as launcher:
+            dispatcher = launcher.dispatcher
+            target = pycompat.sysstr(name)
+            jobs, _good = _jobs(ui, repo, dispatcher, [name], opts)
+            if not jobs or jobs[0][1] <= done:
+                return
+            lock = target_lock.acquire(dispatcher.paths.next(target))
+            if lock is None:
+                return
+            try:
+                _run(launcher, jobs)
+                dispatcher.prune()
+            finally:
+                os.close(lock)
+            done = jobs[0][1]
 
 
 def _jobs(

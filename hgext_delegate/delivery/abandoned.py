@@ -47,8 +47,8 @@ def settle(
     '''
     jobs = [job for job in undecided(dispatcher) if job[0] not in asked]
     if jobs and os.access(dispatcher.paths.folder, os.W_OK):
-        detached.start(dispatcher.repo, [target.name for target, _ in jobs])
         for target, number in jobs:
+            detached.start(dispatcher.repo, [target.name], followed=False)
             line = wording.of(target.name, wording.UNDECIDED % number)
             dispatcher.printer.warn(line)
 

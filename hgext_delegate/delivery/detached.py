@@ -41,7 +41,7 @@ dispatch.run()
 # the configuration that decides whether and where it delegates
 _SECTIONS = (b'extensions', b'revsetalias', b'trusted', targets.SECTION)
 
-# stands for names that are still to come
+# alone: the names are still to come; before names: nobody follows
 STANDARD_INPUT = b'-'
 
 
@@ -60,8 +60,16 @@ def let_go(repo) -> None:
         process.stdin.close()
 
 
-def start(repo, names: Sequence[str]) -> subprocess.Popen[bytes]:
-    '''delegate what waits for the targets ``names``'''
+def start(
+    repo, names: Sequence[str], followed: bool = True
+) -> subprocess.Popen[bytes]:
+    '''delegate what waits for the targets ``names``
+
+    If it is not ``followed``, it ends at once where another such process will
+    take along what waits.
+    '''
+    if not followed:
+        names = [os.fsdecode(STANDARD_INPUT), *names]
     process = vars(repo).pop('_delegate_process', None)
     if process and process.poll() is None:
         with contextlib.suppress(OSError), process.stdin as pipe:

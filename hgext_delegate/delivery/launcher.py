@@ -86,10 +86,9 @@ class Launcher:
         That is a push by path, which ends when the pusher presses ^C, and one
         over HTTP, which ends with the web server's worker.
         '''
-        if not jobs or not self._can_log_in(here=False):
+        process = self._detach(jobs)
+        if not process:
             return []
-        names = [target.name for target, _number in jobs]
-        process = detached.start(self.dispatcher.repo, names)
         return [
             self._follower(target, number, lambda: process.poll() is None)
             for target, number in jobs
@@ -97,11 +96,18 @@ class Launcher:
 
     def hand_over(self, jobs: dispatchermod.Jobs) -> None:
         '''let a process of its own delegate ``jobs``, and wait for nothing'''
-        if not self.detach(jobs):
-            return
         for target, number in jobs:
+            # each of its own: the next push to one of them relies on it
+            if not self._detach([(target, number)], followed=False):
+                return
             line = wording.of(target.name, wording.HANDED_OVER % number)
             self.dispatcher.printer.say(line)
+
+    def _detach(self, jobs: dispatchermod.Jobs, followed: bool = True):
+        if not jobs or not self._can_log_in(here=False):
+            return None
+        names = [target.name for target, _number in jobs]
+        return detached.start(self.dispatcher.repo, names, followed)
 
     def close(self) -> None:
         '''wait for the workers, which need the journal, and close it

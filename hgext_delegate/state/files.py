@@ -156,6 +156,10 @@ class Paths:
     def lock(self, target: str) -> File:
         return File(self.folder, target + '.lock')
 
+    def next(self, target: str) -> File:
+        '''the lock of a process that will delegate all that waits'''
+        return File(self.folder, target + '.next')
+
     def log(self, id: str) -> File:
         return File(self.folder, 'log/' + id)
 

@@ -10,11 +10,13 @@ from collections.abc import Iterator
 import pytest
 import servers
 import verdict
+from delegations import states
 from deploys import check_turns
 from hgrc import targets
 from repositories import Clone, Push, Repository
 from sources import CHECKOUT
-from world import World
+from waiting import until
+from world import HELD, World
 
 pytestmark = pytest.mark.once
 
@@ -106,3 +108,26 @@ def test_a_crowd_ends_with_the_newest_and_few_deploys(
     with threads(world, repository) as url:
         pushes = push_all(pairs, '', url)
     check(world, repository, pushes)
+
+
+def test_pushes_that_nobody_waits_for_need_one_process(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more='blog:wait = no\n'))
+    world.forced_command(HELD)
+    for _ in range(8):
+        node = clone.commit()
+        clone.push()
+    until(lambda: len(world.deploys()) == 1)
+
+    def processes() -> list[str]:
+        commands = world.living().values()
+        return [line for line in commands if 'delegate --pending' in line]
+
+    # one runs, and as many have seen that and are about to end
+    until(lambda: len(processes()) == 1)
+    world.deploy.write('go', '')
+    until(lambda: not processes())
+    assert [deploy.context['node'] for deploy in world.deploys()][-1] == node
+    assert len(world.deploys()) == 2
+    assert 'pending' not in states(repository)
