@@ -78,6 +78,8 @@ class Database:
         with self._watched():
             if path != ':memory:' and not readonly:
                 self._inode = _made(_file(path))
+            elif path != ':memory:':
+                _file(path).status()  # a pipe would hold us
             self._db = _connect(path, readonly)
         try:
             with self._watched():

@@ -303,7 +303,7 @@ def test_nothing_that_is_printed_passes_for_ours_or_moves_the_cursor(
     push = ready.push()
     deploy = [line for line in push.remote if line.startswith(b'blog| ')]
     assert deploy == [
-        b'blog| delegate: blog: deployed 000000000000 in 0.1 s',
+        b'blog| [delegate]: blog: deployed 000000000000 in 0.1 s',
         b'blog| remote: added 5 changesets',
         b'blog| \x1b[31mred\x1b[0m',
         b'blog| c',

@@ -124,8 +124,7 @@ def _of_target(
             remedy = _(b"'hg delegate --pending %s' asks it")
             yield about.warning(line % rows[-1].number, remedy % name)
         remedy = _(
-            b"'hg delegate --pending %s' delegates them; contrib/"
-            b'delegate-pending does in cron'
+            b"'hg delegate --pending %s', or contrib/delegate-pending by cron"
         )
         line = _(b'pushes that wait for it: %d')
         yield about.warning(line % waiting, remedy % name)
