@@ -71,7 +71,9 @@ def _delegate_unless_another_does(ui, repo, name: bytes, opts) -> None:
             dispatcher = launcher.dispatcher
             target = pycompat.sysstr(name)
             jobs, _good = _jobs(ui, repo, dispatcher, [name], opts)
-            if not jobs or jobs[0][1] <= done:
+            row = jobs and dispatcher.journal.get(jobs[0][1])
+            # what has a reason to wait is no news: its deploys push, say
+            if not row or (done and (row.number <= done or row.reason)):
                 return
             lock = target_lock.acquire(dispatcher.paths.next(target))
             if lock is None:
@@ -81,7 +83,7 @@ def _delegate_unless_another_does(ui, repo, name: bytes, opts) -> None:
                 dispatcher.prune()
             finally:
                 os.close(lock)
-            done = jobs[0][1]
+            done = row.number
 
 
 def _jobs(

@@ -81,8 +81,9 @@ def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
     variables = policy.setting(repo, b'user-variables', outbox.roads(repo))
     named = parsers.words(variables or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
+    pushed = push.make(repo, first, last, hookargs, who)
     cause = _caused_by(ui, repo, hookargs)
-    return push.make(repo, first, last, hookargs, who, cause)
+    return dataclasses.replace(pushed, caused_by=cause)
 
 
 def _caused_by(ui, repo, hookargs) -> str | None:

@@ -62,14 +62,7 @@ class Push:
     omitted: dict[str, int]
 
 
-def make(
-    repo,
-    first: int,
-    last: int,
-    hookargs,
-    pusher: str | None,
-    caused_by: str | None = None,
-) -> Push:
+def make(repo, first: int, last: int, hookargs, pusher: str | None) -> Push:
     '''the push that brought the revisions ``first`` to ``last``
 
     ``hookargs`` are those of Mercurial's hooks (names str, values bytes),
@@ -101,7 +94,7 @@ def make(
         transaction=pycompat.sysstr(hookargs['txnid']),
         time=now(),
         variables=_variables(hookargs),
-        caused_by=caused_by,
+        caused_by=None,
         omitted={},
     )
     wanted = {

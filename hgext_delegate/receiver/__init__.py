@@ -10,7 +10,7 @@ readiness        whether the next deploy could begin, for delegate-check
 failure          why that failed, in our words
 hg_command       a command of Mercurial's in this process
 environment      what the script is told
-secrets          which of that is never shown
+mask             which of that is never shown
 process          a process, and the end of all that it starts
 authorized_keys  the file into which --install writes
 '''

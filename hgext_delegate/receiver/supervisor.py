@@ -20,7 +20,7 @@ from typing import Any
 
 from .. import errors, protocol
 from ..state import delegation, files, journal
-from . import clone as clonemod, environment, process, run, secrets
+from . import clone as clonemod, environment, mask as maskmod, process, run
 
 _PAUSE = 0.05
 # How often it is looked whether a run was cancelled, in seconds.
@@ -239,7 +239,7 @@ class Supervisor:
                 'cannot run %s: %s' % (script[0], exc.strerror),
                 _remedy(script[0], self._work.clone.path, exc),
             ) from None
-        mask = secrets.Mask(self._work.environ, self._log.write)
+        mask = maskmod.Mask(self._work.environ, self._log.write)
         try:
             status = self._script.wait(mask.feed, self._check)
         finally:

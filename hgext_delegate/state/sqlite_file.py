@@ -78,8 +78,6 @@ class Database:
         with self._watched():
             if path != ':memory:' and not readonly:
                 self._inode = _made(_file(path))
-            elif path != ':memory:':
-                _file(path).status()  # a pipe would hold us
             self._db = _connect(path, readonly)
         try:
             with self._watched():
@@ -269,6 +267,7 @@ def _connect(path: str, readonly: bool) -> sqlite3.Connection:
     # quoted whole, or what follows a leading // would be a host name
     uri = 'file:' + urllib.parse.quote(os.fsencode(path), safe='')
     if readonly:
+        _file(path).status()  # a pipe would hold us
         uri += '?mode=ro'
         if _is_idle(path):
             uri += '&immutable=1'

@@ -6,14 +6,14 @@ import itertools
 
 import pytest
 
-from hgext_delegate.receiver import secrets
+from hgext_delegate.receiver import mask as maskmod
 
 pytestmark = pytest.mark.once
 
 
 def masked(environ: dict[str, str], *pieces: bytes) -> bytes:
     came: list[bytes] = []
-    mask = secrets.Mask(environ, came.append)
+    mask = maskmod.Mask(environ, came.append)
     for piece in pieces:
         mask.feed(piece)
     mask.close()
@@ -36,13 +36,13 @@ def test_the_longer_of_two_is_taken_out_whole() -> None:
 def test_without_secrets_and_for_short_ones_all_is_handed_on_at_once() -> None:
     for environ in ({}, {'KEY': 'yes'}, {'STAGE': 'token'}):
         came: list[bytes] = []
-        secrets.Mask(environ, came.append).feed(b'yes token')
+        maskmod.Mask(environ, came.append).feed(b'yes token')
         assert came == [b'yes token']
 
 
 def test_what_cannot_be_a_secret_is_not_held() -> None:
     came: list[bytes] = []
-    mask = secrets.Mask({'KEY': 'secret'}, came.append)
+    mask = maskmod.Mask({'KEY': 'secret'}, came.append)
     mask.feed(b'building\n')
     assert came == [b'building\n']
     mask.feed(b'sec')
