@@ -244,14 +244,51 @@ def delegate_log(ui, repo, id=None, **opts):
     was not told, such as the name of a file), ``attempt`` (how often it was
     tried), ``previous`` (what the target had before), ``taken`` (the ID of
     the delegation that was run instead), ``stopper`` (who cancelled),
-    ``protocolid`` (what the deploy side knows it by), and with ID also
-    ``output``.
+    ``protocolid`` (what the deploy side knows it by), ``heldby``,
+    ``heldsince`` and ``heldreason`` (where the target is held now), and with
+    ID also ``output``.
 
     Returns 0 on success.
     '''
     with imports.complete():
         from .commands import log
     return log.log(ui, repo, id, opts)
+
+
+@command(
+    b'delegate-hold',
+    [
+        (b'm', b'message', b'', _(b'why, for those who wait'), _(b'REASON')),
+        (b'', b'release', None, _(b'let go of it, and delegate what waits')),
+    ],
+    _(b'TARGET... [-m REASON] | --release TARGET...'),
+    helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
+)
+def delegate_hold(ui, repo, target, *targets, **opts):
+    '''let what is pushed to a target wait until it is released
+
+    Pushes are accepted as ever. Each pusher is told at once who holds TARGET,
+    since when and why, and is not kept waiting; the push stays pending. A
+    delegation that runs goes on to its end, and :hg:`delegate TARGET` is
+    refused meanwhile. :hg:`delegate --pending` leaves out what is held, and
+    without a TARGET does not mention it but on a terminal.
+
+    With --release what waits is delegated, as :hg:`delegate --pending TARGET`
+    does.
+
+    Holding again what is held changes who holds it and why, and not since
+    when. The names of all targets that are held stand above what
+    :hg:`delegate-log` lists. Who may write in ``.hg/delegate`` may hold and
+    release, whoever has held it.
+
+    REASON is one line of up to 200 characters, which every pusher sees.
+
+    Returns 0 on success; with --release, only if the target was held and
+    what waited succeeded.
+    '''
+    with imports.complete():
+        from .commands import hold
+    return hold.hold(ui, repo, (target, *targets), opts)
 
 
 @command(

@@ -15,7 +15,7 @@ from mercurial.i18n import _
 
 from .. import protocol
 from ..config import targets as targetsmod
-from ..delivery import dispatcher as dispatchermod, queue
+from ..delivery import dispatcher as dispatchermod, obstacles, queue
 from ..push import outbox
 from ..report import wording
 from ..state import delegation
@@ -26,6 +26,9 @@ def lines(
 ) -> Iterator[bytes]:
     '''what the delegation ``number`` to ``target`` would send'''
     paths, journal = dispatcher.paths, dispatcher.journal
+    if why := obstacles.of(paths, target.name):
+        line = b'%s (%s)\n' % tuple(map(wording.text, why.values()))
+        yield wording.of(target.name, line)
     history, news = dispatcher.history, threading.Event()
     task = queue.Task(target, number, paths, journal, history, news)
     claimed = queue.claim(task)

@@ -20,7 +20,7 @@ from mercurial.utils import dateutil
 from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import outbox
 from ..report import follower as followermod, printer, wording
-from ..state import delegation, files, output_log, target_lock
+from ..state import delegation, files, holds, output_log, target_lock
 from . import opened
 
 _LIMIT = 20
@@ -64,15 +64,19 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
             return _follow(dispatcher, rows)
         ui.pager(b'delegate-log')
         widths = _widths(rows)
+        held = holds.all(dispatcher.paths)
         with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
-            if id is None and rows and not ui.quiet:
-                _heading(fm, widths)
+            if id is None and not ui.quiet:
+                _holds(fm, held, opts['target'])
+                if rows:
+                    _heading(fm, widths)
             for row in rows:
                 fm.startitem()
                 date = dateutil.makedate(int(row.began or row.created))
                 fm.data(date=fm.formatdate(date, _DATE))
                 for keyword, field in _KEYWORDS.items():
                     fm.data(**{keyword: _text(getattr(row, field))})
+                _held(fm, held.get(row.target))
                 if id is None or not ui.quiet:
                     _line(ui, fm, row, date, widths, id is not None)
                 if id is not None:
@@ -160,6 +164,25 @@ def _widths(rows) -> tuple[int, int]:
     names = [len(row.target) for row in rows]
     pushers = [encoding.colwidth(_who(row)) for row in rows]
     return max([10, *names]), max([10, *pushers])
+
+
+def _holds(fm, held: dict[str, holds.Hold], target: bytes) -> None:
+    '''say who holds a target, whether anything waits for it or not'''
+    for name, hold in held.items():
+        if not target or pycompat.sysbytes(name) == target:
+            reason = encoding.tolocal(wording.text(wording.held(hold, name)[0]))
+            line = wording.of(name, reason) + b'\n'
+            fm.plain(line, label=b'delegate.state.pending')
+
+
+def _held(fm, hold: holds.Hold | None) -> None:
+    '''the keywords about who holds the target now'''
+    since = hold and hold.since and dateutil.makedate(int(hold.since))
+    fm.data(
+        heldby=hold and _text(hold.who),
+        heldsince=since and fm.formatdate(since, _DATE),
+        heldreason=hold and _text(hold.reason),
+    )
 
 
 def _heading(fm, widths: tuple[int, int]) -> None:

@@ -6,6 +6,7 @@ launcher       who delegates it: threads here, or a process of its own
 detached       that process, which may be started before it is known what for
 worker         one target: waits for its turn, runs a session, records the end
 queue          what waits for a target, and which of it runs now
+obstacles      what keeps waiting what could begin
 attempt        one session, and what came of it
 abandoned      delegations whose process is gone
 history        what a worker may ask of the repository's history

@@ -15,7 +15,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import history
+from . import history, obstacles
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -145,6 +145,34 @@ class Dispatcher:
                 return row.number
         # its worker will say that it is gone
         return rows[-1].number if rows else None
+
+    def how_many_wait(self, name: str) -> int:
+        '''how many pushes, and what ``hg delegate`` asked for, wait for the
+        target ``name`` by themselves'''
+        rows = self.journal.pending(name)
+        unrecorded = sum(1 for _ in self.unrecorded(name))
+        return unrecorded + sum(row.merged_into is None for row in rows)
+
+    def free(self, jobs: Jobs) -> tuple[Jobs, Jobs]:
+        '''those of ``jobs`` that can begin, and those that have to wait, which
+        is noted. Raises JournalError'''
+        found: tuple[list, list] = ([], [])
+        for target, number in jobs:
+            waits = obstacles.stop(
+                self.paths, self.journal, target.name, number
+            )
+            found[waits].append((target, number))
+        return found
+
+    def say_waiting(self, jobs: Jobs) -> None:
+        '''say why ``jobs`` have to wait'''
+        for target, number in jobs:
+            row = self.journal.get(number)
+            if row:
+                line, hints = wording.verdict(row)
+                label = b'delegate.state.' + row.state.encode('ascii')
+                line = wording.of(target.name, line)
+                self.printer.warn(line, *hints, label=label)
 
     def unrecorded(
         self, name: str | None

@@ -17,7 +17,7 @@ from mercurial.i18n import _
 from mercurial.utils import stringutil
 
 from .. import errors, sanitizer
-from ..state import delegation
+from ..state import delegation, holds
 
 Verdict = tuple[bytes, tuple[bytes, ...]]
 
@@ -70,7 +70,20 @@ def pending(
             b"it may have run; 'hg delegate --pending %s' asks the receiver"
         )
     line = _(b'pending: %s') % text(reason)
+    if remedy.startswith(delegation.ONCE):
+        return line, (text(remedy),)
     return line, (text(remedy), later % text(target))
+
+
+def held(hold: holds.Hold, target: str) -> tuple[str, str]:
+    '''why what is pushed to ``target`` waits, and until when'''
+    reason = 'held by %s' % hold.who
+    if hold.since is not None:
+        reason += ' since %s' % pycompat.sysstr(moment(hold.since))
+    if hold.reason:
+        reason += ': %s' % hold.reason
+    remedy = delegation.ONCE + "it is released: 'hg delegate-hold --release %s'"
+    return reason, remedy % target
 
 
 def _again(row: delegation.Delegation) -> bytes:
@@ -97,8 +110,6 @@ def whom(row: delegation.Delegation) -> bytes:
 
 def recollection(row: delegation.Delegation) -> Verdict:
     '''that the last one went wrong, and where to see more'''
-    moment = time.gmtime(row.ended or row.created)
-    when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
     lost = row.state == delegation.LOST
     line = _(b'the last delegation, %d of %s, %s: %s')
     line %= (
@@ -108,7 +119,7 @@ def recollection(row: delegation.Delegation) -> Verdict:
         text(row.reason),
     )
     where = _(b"on %s; 'hg delegate-log %d' on the server shows more")
-    return line, (where % (when, row.number),)
+    return line, (where % (moment(row.ended or row.created), row.number),)
 
 
 def left_behind(old: str, new: str, back: bool) -> bytes:
@@ -227,6 +238,12 @@ def bad_wish(wish: bytes, known: list[bytes]) -> tuple[bytes, bytes]:
 
 
 # how values are shown
+
+
+def moment(seconds: float) -> bytes:
+    '''``seconds`` since the epoch'''
+    text = time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(seconds))
+    return text.encode('ascii')
 
 
 def short(node: str) -> bytes:

@@ -3,6 +3,8 @@
 
 files        where it lies
 journal      what was delegated and what became of it
+holds        who holds a target, since when and why
+waiting      why a delegation waits that nobody begins now
 unsaved      ends of delegations that are not written into it yet
 pruning      the removal of its oldest records
 delegation   one record of it, and its states

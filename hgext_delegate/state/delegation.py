@@ -25,6 +25,10 @@ TRYING_AGAIN = '; trying again in %d s'
 # what that begins with; the pause follows
 AGAIN = TRYING_AGAIN.partition('%')[0]
 
+# what the remedy of one begins with that waits for something else than an
+# attempt; what it waits for follows
+ONCE = 'delegated once '
+
 # the remedy where a command has ended, and not all that it has started
 KEPT_OPEN = (
     'what it has left running keeps its output open; start that with its '
