@@ -216,9 +216,10 @@ def delegate(ui, repo, *targets, **opts):
         ),
         (b'l', b'limit', b'', _(b'limit number of delegations'), _(b'NUM')),
         (b'f', b'follow', None, _(b'show the output of a running delegation')),
+        (b'', b'stat', None, _(b'show how long they take, and how many fail')),
         *hgcommands.formatteropts,
     ],
-    _(b'[ID] [-t TARGET] [-l NUM] [--follow]'),
+    _(b'[ID] [-t TARGET] [-l NUM] [--follow] | --stat [-t TARGET]'),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
 def delegate_log(ui, repo, id=None, **opts):
@@ -235,6 +236,15 @@ def delegate_log(ui, repo, id=None, **opts):
     it is shown live until the end, and the exit status is 0 only if the
     delegation succeeded. Without ID, -f/--follow shows what is running now.
 
+    A delegation that runs says for how long, of how long it usually takes:
+    the median of the last five that succeeded.
+
+    With --stat, one line for each target is shown instead: how many were run
+    and failed (or were lost), and of those that succeeded the median, the
+    slowest, and the median of the last five. No more is known than what is
+    recorded (``keep``). Its templates have ``target``, ``count``, ``failed``,
+    ``median``, ``slowest`` and ``usual``, in seconds.
+
     With -v/--verbose, attempts, the time waited and what to do next are
     shown; with -q/--quiet only number, target and state, or only the output.
 
@@ -245,8 +255,8 @@ def delegate_log(ui, repo, id=None, **opts):
     tried), ``previous`` (what the target had before), ``taken`` (the ID of
     the delegation that was run instead), ``stopper`` (who cancelled),
     ``protocolid`` (what the deploy side knows it by), ``heldby``,
-    ``heldsince`` and ``heldreason`` (where the target is held now), and with
-    ID also ``output``.
+    ``heldsince`` and ``heldreason`` (where the target is held now), ``usual``
+    (how many seconds it is expected to take), and with ID also ``output``.
 
     Returns 0 on success.
     '''

@@ -20,8 +20,15 @@ from mercurial.utils import dateutil
 from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import outbox
 from ..report import follower as followermod, printer, wording
-from ..state import delegation, files, holds, output_log, target_lock
-from . import opened
+from ..state import (
+    delegation,
+    files,
+    holds,
+    output_log,
+    statistics as statisticsmod,
+    target_lock,
+)
+from . import opened, statistics
 
 _LIMIT = 20
 _SAME = (
@@ -53,6 +60,13 @@ def log(ui, repo, id: bytes | None, opts) -> int:
 
 
 def _log(ui, repo, id: bytes | None, opts) -> int:
+    if opts['stat']:
+        if id is not None or opts['follow']:
+            raise error.InputError(
+                _(b'cannot specify --stat with an ID or --follow'),
+                hint=_(b'it is about all that is recorded of a target'),
+            )
+        return statistics.show(ui, repo, opts)
     with opened.to_read(ui, repo) as dispatcher:
         if id is not None:
             rows = [named(dispatcher, id)]
@@ -65,6 +79,10 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
         ui.pager(b'delegate-log')
         widths = _widths(rows)
         held = holds.all(dispatcher.paths)
+        usual = {
+            name: statisticsmod.usual(dispatcher.journal, name)
+            for name in {row.target for row in rows}
+        }
         with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
             if id is None and not ui.quiet:
                 _holds(fm, held, opts['target'])
@@ -77,8 +95,10 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
                 for keyword, field in _KEYWORDS.items():
                     fm.data(**{keyword: _text(getattr(row, field))})
                 _held(fm, held.get(row.target))
+                fm.data(usual=usual[row.target])
                 if id is None or not ui.quiet:
-                    _line(ui, fm, row, date, widths, id is not None)
+                    so_far = wording.progress(row, usual[row.target])
+                    _line(ui, fm, row, date, widths, id is not None, so_far)
                 if id is not None:
                     _output(fm, dispatcher.paths.log(row.id))
         abandoned.settle(dispatcher)
@@ -191,7 +211,9 @@ def _heading(fm, widths: tuple[int, int]) -> None:
     fm.plain(form % names)
 
 
-def _line(ui, fm, row, date, widths: tuple[int, int], is_alone: bool) -> None:
+def _line(
+    ui, fm, row, date, widths: tuple[int, int], is_alone: bool, so_far: bytes
+) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
     label = b'delegate.state delegate.state.%s' % state
@@ -207,6 +229,7 @@ def _line(ui, fm, row, date, widths: tuple[int, int], is_alone: bool) -> None:
     # a date without seconds and zone, so that the line fits a terminal
     when = dateutil.datestr(date, b'%Y-%m-%d %H:%M')
     shown = [b'%s  %s  %s' % (node, who, when), *_remarks(ui, row)]
+    shown += filter(None, [so_far])
     fm.plain(b'  %s\n' % b'  '.join(shown))
     ended = row.state != delegation.RUNNING and not row.merged_into
     if ui.verbose and row.number is not None and ended:

@@ -162,19 +162,35 @@ SKIPPED = _(b'not delegated: DELEGATE=skip')
 # while a pusher waits
 
 
-def waiting(target: str) -> bytes:
+def waiting(target: str, usual: float | None) -> bytes:
     '''the topic of the progress bar'''
-    return _(b'waiting for %s') % text(target)
+    if usual is None:
+        return _(b'waiting for %s') % text(target)
+    return _(b'waiting for %s, usually %s') % (text(target), duration(usual))
 
 
 def waiting_for(
-    row: delegation.Delegation | None, target: str, seconds: float
+    row: delegation.Delegation | None,
+    target: str,
+    seconds: float,
+    usual: float | None,
 ) -> bytes:
+    '''what a pusher waits for since so many ``seconds``'''
     if row is None:
         line = _(b'waiting for another process that has its lock, %d s so far')
         return line % seconds
-    line = _(b'waiting for delegation %d of %s to %s, %d s so far')
-    return line % (row.number, whom(row), text(target), seconds)
+    line = _(b'waiting for delegation %d of %s to %s, %s')
+    so_far = progress(row, usual) or _(b'%d s so far') % seconds
+    return line % (row.number, whom(row), text(target), so_far)
+
+
+def progress(row: delegation.Delegation, usual: float | None) -> bytes:
+    '''how long ``row`` runs already, of what is ``usual``; b'' if nobody can
+    say'''
+    if row.state != delegation.RUNNING or not row.began or usual is None:
+        return b''
+    seconds = max(0, int(time.time() - row.began))
+    return _(b'%d s of usually %s') % (seconds, duration(usual))
 
 
 def takes_along(row: delegation.Delegation) -> bytes:
@@ -241,6 +257,12 @@ def bad_wish(wish: bytes, known: list[bytes]) -> tuple[bytes, bytes]:
 
 
 # how values are shown
+
+
+def duration(seconds: float | None) -> bytes:
+    if seconds is None:
+        return b'-'
+    return (_(b'%.1f s') if seconds < 9.95 else _(b'%.0f s')) % seconds
 
 
 def moment(seconds: float) -> bytes:

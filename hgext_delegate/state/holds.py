@@ -15,7 +15,7 @@ import re
 import time
 
 from .. import protocol, sanitizer
-from . import files
+from . import delegation, files
 
 SUFFIX = '.hold'
 # as files.Paths.hold() names it
@@ -24,8 +24,6 @@ _FILE = re.compile(r'(.*)\.hold')
 MAX_REASON = 200
 _MAX_WHO = 100
 _MAX_BYTES = 8192
-# the year 9999
-_LATEST = 253402300800.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +50,7 @@ def of(paths: files.Paths, target: str) -> Hold | None:
     try:
         found = json.loads(data.removeprefix(files.FIRST_LINE))
         who, since, reason = (found[k] for k in ('who', 'since', 'reason'))
-        if abs(float(since)) < _LATEST:
+        if abs(float(since)) < delegation.LATEST:
             return Hold(
                 line(str(who), _MAX_WHO) or Hold.who,
                 float(since),
