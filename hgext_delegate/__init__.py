@@ -186,8 +186,10 @@ def delegate(ui, repo, *targets, **opts):
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.
 
-    With -n/--dry-run, the command and the object that would be sent are
-    printed. No connection is made, and nothing is written.
+    With -n/--dry-run, the changesets that would go live are listed, and those
+    that would be taken away (the newest 20 of each, or with -v/--verbose all);
+    then the command and the object that would be sent, and who holds the
+    target. No connection is made, and nothing is written.
 
     With -q/--quiet, only what did not succeed is said; with -v/--verbose,
     also the number, each attempt and the time waited. So it is for a push.

@@ -201,15 +201,25 @@ class Dispatcher:
             if by_hand or not back:
                 line = wording.left_behind(last.node, node, back)
                 self.printer.say(wording.of(target.name, line))
-        elif last.txn is None and last.turn and not by_hand:
-            older = self.journal.last(
-                target.name, delegation.SUCCEEDED, before=last.turn
+        elif not by_hand and (older := self._undone(last)):
+            line = wording.rolled_back(last, older.node)
+            self.printer.say(wording.of(target.name, line))
+
+    def _undone(
+        self, last: delegation.Delegation
+    ) -> delegation.Delegation | None:
+        '''what ``last``, the last success, has gone back from by hand'''
+        row: delegation.Delegation | None = last
+        # from the newest on, as far as the last that a push has brought
+        while row and row.txn is None and row.turn:
+            row = self.journal.last(
+                last.target, delegation.SUCCEEDED, before=row.turn
             )
-            if older and older.node != last.node:
-                self.history.learn(self.repo, last.node, older.node)
-                if self.history.is_ancestor(last.node, older.node):
-                    line = wording.rolled_back(last, older.node)
-                    self.printer.say(wording.of(target.name, line))
+            if row and row.node != last.node:
+                self.history.learn(self.repo, last.node, row.node)
+                if self.history.is_ancestor(last.node, row.node):
+                    return row
+        return None
 
     def _say_others(
         self, target: targetsmod.Target, node: str, entry: outbox.Entry
