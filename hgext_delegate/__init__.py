@@ -146,9 +146,10 @@ def _begin_early(over_http: bool) -> None:
         early_login.install()
     if over_http:
         with imports.complete():
-            from .extension import http_reply
+            from .extension import http_reply, web
         with _installing:
             http_reply.install()
+            web.install()
 
 
 def reposetup(ui, repo) -> None:
