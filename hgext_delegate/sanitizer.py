@@ -107,11 +107,11 @@ class Sanitizer:
         self._shown: bytes | None = None  # what flush() showed of this line
         self._continues = False  # the state's beginning has been shown
 
-    def feed(self, data: bytes) -> list[bytes]:
-        '''the lines that ``data`` completes, without their newlines'''
+    def feed(self, data: bytes) -> bytes:
+        '''the lines that ``data`` completes, each with its LF'''
         return self._cut(self._clean(data))
 
-    def flush(self) -> list[bytes]:
+    def flush(self) -> bytes:
         '''what the pusher should see now that the script pauses
 
         That is the unfinished line, or if it has nothing to see the newest
@@ -120,19 +120,19 @@ class Sanitizer:
         '''
         line = self._showable()
         if not line:
-            return []
+            return b''
         if _visible(self._present()):
             self._start_state()
             self._continues = True
             self._tail = ' '
         self._newest = None
         self._shown = line
-        return [line]
+        return line + b'\n'
 
-    def close(self) -> list[bytes]:
+    def close(self) -> bytes:
         '''the last line if it had no newline: none or one'''
-        lines = self._cut(self._clean(b'', final=True)) + self._end_line()
-        return [line for line in lines if line]
+        line = self._cut(self._clean(b'', final=True)) + self._end_line()
+        return b'' if line == b'\n' else line
 
     @property
     def held(self) -> bool:
@@ -162,22 +162,24 @@ class Sanitizer:
         self._tail = (' ' if color else body[-1]) + text[len(body) :][:2]
         return without_stray_joiners(body)[1:]
 
-    def _cut(self, clean: bytes) -> list[bytes]:
-        first, *others = clean.split(b'\n')
-        self._extend(first)
-        if not others:
-            return []
+    def _cut(self, clean: bytes) -> bytes:
+        end = clean.rfind(b'\n') + 1
+        if not end:
+            self._extend(clean)
+            return b''
+        begin = clean.index(b'\n') + 1
+        self._extend(clean[: begin - 1])
         lines = self._end_line()
-        rest = others.pop()
-        if b'\r' in clean or b'\x1b' in clean:
-            for line in others:
+        others = clean[begin:end]
+        # Most output is plain, short lines: it is faster not to split those.
+        is_plain = b'\r' not in others and b'\x1b' not in others
+        if is_plain and _fits(others, self._width):
+            lines += others
+        else:
+            for line in others.split(b'\n')[:-1]:
                 self._extend(line)
                 lines += self._end_line()
-        elif others and len(max(others, key=len)) > self._width:
-            lines += [self._finished(line, len(line)) for line in others]
-        else:
-            lines += others
-        self._extend(rest)
+        self._extend(clean[end:])
         return lines
 
     def _extend(self, part: bytes) -> None:
@@ -205,11 +207,11 @@ class Sanitizer:
             self._newest = state
         self._start_state()
 
-    def _end_line(self) -> list[bytes]:
+    def _end_line(self) -> bytes:
         self._end_state()
         line = self._newest
         self._newest = self._shown = None
-        return [] if line is None else [line]
+        return b'' if line is None else line + b'\n'
 
     def _showable(self) -> bytes:
         state = self._present()
@@ -232,6 +234,16 @@ class Sanitizer:
         line = _SGR_CUT_SHORT.sub(b'', line)
         mark = b' [%d bytes cut]' % (size - len(line))
         return line + _needed_reset(line) + mark
+
+
+def _fits(lines: bytes, width: int) -> bool:
+    '''whether none of the whole ``lines`` is longer than ``width``'''
+    start = 0
+    while start < len(lines):
+        start = lines.rfind(b'\n', start, start + width + 1) + 1
+        if not start:
+            return False
+    return True
 
 
 def without_stray_joiners(text: str) -> str:

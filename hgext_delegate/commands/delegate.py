@@ -13,6 +13,7 @@ from ..config import targets as targetsmod
 from ..delivery import (
     detached,
     dispatcher as dispatchermod,
+    evaluation,
     launcher as launchermod,
 )
 from ..extension import early_login
@@ -37,6 +38,9 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
     if opts['pending'] and names[:1] == (detached.STANDARD_INPUT,):
         for name in names[1:]:
             _delegate_unless_another_does(ui, repo, name, opts)
+        return 0
+    if opts['dry_run'] and names == (detached.STANDARD_INPUT,):
+        evaluation.answer(ui, repo)
         return 0
     if opts['dry_run']:
         lines: list[bytes] = []

@@ -218,12 +218,12 @@ def _text(value: Any) -> Any:
 
 
 def _output(fm, log: files.File) -> None:
-    lines: list[bytes] = []
+    lines = b''
     without_log = contextlib.suppress(OSError)  # it has not begun
     with without_log, contextlib.closing(output_log.Reader(log)) as reader:
         while more := reader.read():
             lines += more
-    text = encoding.tolocal(b''.join(line + b'\n' for line in lines))
+    text = encoding.tolocal(lines)
     fm.data(output=text)
     fm.plain(text)
 

@@ -14,6 +14,7 @@ the host says nothing else, and it can only refuse.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import fnmatch
 import glob
@@ -21,7 +22,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 
-from mercurial import config, error
+from mercurial import config, error, pycompat
 from mercurial.i18n import _
 
 from . import parsers, revsets, targets
@@ -70,13 +71,7 @@ def refused(repo, roads: Roads) -> dict[bytes, targets.ConfigError]:
     Where the whole file is refused, all of its items have the same error.
     '''
     host = dict(repo.baseui.configitems(targets.SECTION))
-    here = dict(repo.ui.configitems(targets.SECTION))
-    own = {
-        # what %unset takes away is as good as set to nothing
-        item: here.get(item, b'')
-        for item in {**host, **here}
-        if host.get(item) != here.get(item)
-    }
+    own = _own(repo, host)
     if own and (reason := _unsafe(repo, own)):
         return dict.fromkeys(own, _error(repo, next(iter(own)), reason))
     found = {}
@@ -92,6 +87,39 @@ def refused(repo, roads: Roads) -> dict[bytes, targets.ConfigError]:
             ):
                 found[item] = _error(repo, item, (reason[0], remedy % road))
     return found
+
+
+def _own(repo, host: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    '''the items that are the repository's'''
+    here = dict(repo.ui.configitems(targets.SECTION))
+    return {
+        # what %unset takes away is as good as set to nothing
+        item: here.get(item, b'')
+        for item in {**host, **here}
+        if host.get(item) != here.get(item)
+    }
+
+
+def read(
+    repo, roads: Roads
+) -> tuple[list[targets.Target], list[targets.ConfigError]]:
+    '''targets.read(), with what the policies of the host say of it'''
+    found, errors = targets.read(repo.ui, refused(repo, roads))
+    host = dict(repo.baseui.configitems(targets.SECTION))
+    if not ({_TARGETS, _OPTIONS} & set(host) or remembered(repo, roads)):
+        return found, errors
+    own = _own(repo, host)
+    return [
+        dataclasses.replace(target, is_limited=_when(repo, target) in own)
+        for target in found
+    ], errors
+
+
+def _when(repo, target: targets.Target) -> bytes:
+    '''the item that has the revset of ``target``'''
+    item = pycompat.sysbytes(target.name) + b':when'
+    is_set = repo.ui.config(targets.SECTION, item) is not None
+    return item if is_set else b'*:when'
 
 
 def setting(repo, name: bytes, roads: Roads) -> bytes | None:
@@ -189,7 +217,7 @@ def _forbidden(
     allowed = _HARMLESS if options is None else parsers.words(options)
     if (option or item) in allowed:
         is_revset = option == b'when' and value
-        return revsets.forbidden(repo.ui, value) if is_revset else None
+        return revsets.forbidden(repo.baseui, value) if is_revset else None
     return (
         _(b"'%s' is not for a repository's hgrc") % (option or item),
         _(b"see delegate.allow-repository-config in the host's configuration"),

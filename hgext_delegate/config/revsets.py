@@ -17,6 +17,14 @@ from mercurial.i18n import _
 _READS = re.compile(rb'(?:listfile0?|include|set):')
 
 
+# What goes through the history once, or looks at a name.
+_CHEAP = frozenset(
+    b'all ancestors bookmark branch closed descendants draft head heads'
+    b' merge none present public tag'.split()
+)
+_FEW = 20
+
+
 def reads_files(ui, when: bytes) -> bool:
     '''whether a pattern in the revset ``when`` may read a file'''
     return any(_READS.search(text) for _kind, text in _words(ui, when))
@@ -41,6 +49,18 @@ def forbidden(ui, when: bytes) -> tuple[bytes, bytes] | None:
     return None
 
 
+def is_cheap(ui, when: bytes) -> bool:
+    '''whether ``when`` cannot take long, however large the repository is
+
+    Each predicate goes through the history once, and no pattern is matched.
+    '''
+    words = list(_words(ui, when))
+    return len(words) <= _FEW and all(
+        text in _CHEAP if kind == 'func' else b':' not in text
+        for kind, text in words
+    )
+
+
 def _words(ui, when: bytes) -> Iterator[tuple[str, bytes]]:
     '''the names of functions, and all strings and symbols, in ``when``
 
@@ -58,7 +78,8 @@ def _words(ui, when: bytes) -> Iterator[tuple[str, bytes]]:
         if not isinstance(node, tuple):
             continue
         kind, *parts = node
-        if kind == b'func':
+        # another one, such as (a)(b), cannot be evaluated
+        if kind == b'func' and parts[0][0] == b'symbol':
             yield 'func', parts[0][1]
             parts = parts[1:]
         for part in parts:

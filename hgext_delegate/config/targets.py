@@ -38,6 +38,8 @@ class Target:
     host: str
     port: int | None
     user: str | None
+    # whether ``when`` is another's than the host's, which has a policy
+    is_limited: bool = False
     when: bytes | None = _option(bytes)
     trigger: tuple[str, ...] = _option(parsers.triggers, ('changegroup',))
     command: str | None = _option(parsers.command)

@@ -233,11 +233,12 @@ class _Output:
         for stream in self._streams.values():
             self._show(stream.close())
 
-    def _show(self, lines: list[bytes]) -> None:
+    def _show(self, lines: bytes) -> None:
         if lines:
             if self._mask:
-                lines = [self._masked(line) for line in lines]
-            self._log.write(b''.join(line + b'\n' for line in lines))
+                every = lines.split(b'\n')[:-1]
+                lines = b''.join(self._masked(line) + b'\n' for line in every)
+            self._log.write(lines)
             self._news.set()
 
     def _masked(self, line: bytes) -> bytes:

@@ -41,7 +41,8 @@ dispatch.run()
 # the configuration that decides whether and where it delegates
 _SECTIONS = (b'extensions', b'revsetalias', b'trusted', targets.SECTION)
 
-# alone: the names are still to come; before names: nobody follows
+# Alone: the names are still to come, or with --dry-run a question of
+# evaluation's; before names: nobody follows.
 STANDARD_INPUT = b'-'
 
 
@@ -80,19 +81,24 @@ def start(
 
 
 def _spawn(repo, names: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
-    host, overrides = _configured(repo.baseui)
     return subprocess.Popen(
-        [
-            *(_python(), '-c', _HG % (sys.path, host)),
-            *('-R', os.fsdecode(repo.root)),
-            *overrides,
-            *('delegate', '--pending', '--', *names),
-        ],
+        command(repo, 'delegate', '--pending', '--', *names),
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def command(repo, *words: str) -> list[str]:
+    '''what runs the hg command ``words`` in ``repo``, in another process'''
+    host, overrides = _configured(repo.baseui)
+    return [
+        *(_python(), '-c', _HG % (sys.path, host)),
+        *('-R', os.fsdecode(repo.root)),
+        *overrides,
+        *words,
+    ]
 
 
 def _python() -> str:

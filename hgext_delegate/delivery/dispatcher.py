@@ -15,7 +15,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import history
+from . import evaluation, history
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -34,8 +34,8 @@ class Dispatcher:
         repo = self.repo
         self.history = history.History(repo)
         self.config_errors = config_errors.Reporter(self.printer, repo)
-        refused = policy.refused(repo, outbox.roads(repo))
-        self.targets, wrong = targetsmod.read(repo.ui, refused)
+        self._evaluator = evaluation.Evaluator()
+        self.targets, wrong = policy.read(repo, outbox.roads(repo))
         for each in wrong:
             self.config_errors.report(each)
         self.report_journal()
@@ -132,7 +132,7 @@ class Dispatcher:
         self, target: targetsmod.Target, revs: Iterable[int] | None
     ) -> str | None:
         try:
-            return selection.newest(self.repo, target.when, revs)
+            return self._evaluator.newest(self.repo, target, revs)
         except selection.REVSET_ERRORS as exc:
             self.config_errors.report_revset(target.name, exc)
             return ''
@@ -191,7 +191,7 @@ class Dispatcher:
             head['node'] for head in entry.push['heads'] if not head['closed']
         ]
         if node in heads and len(heads) > 1:
-            count = selection.count(self.repo, target.when, heads)
+            count = self._evaluator.count(self.repo, target, heads)
             if count > 1:
                 line, hint = wording.chosen(node, count, target.name)
                 self.printer.say(wording.of(target.name, line), hint)

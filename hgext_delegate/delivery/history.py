@@ -11,6 +11,7 @@ from mercurial.node import bin
 
 from ..config import targets
 from ..push import outbox, selection
+from . import evaluation
 
 # Making a repository object runs its extensions. One thread at a time: lazy
 # imports are not safe among threads.
@@ -27,6 +28,7 @@ class History:
     def __init__(self, repo):
         self._ui = repo.baseui.copy()
         self._root = repo.root
+        self._evaluator = evaluation.Evaluator()
         self._known: dict[tuple[str, str], bool] = {}
 
     def learn(self, repo, node: str, other: str) -> None:
@@ -60,7 +62,7 @@ class History:
                 repo, entry.push, entry.moved, target.trigger
             )
             if pushed is not None:
-                return selection.newest(repo, target.when, pushed)
+                return self._evaluator.newest(repo, target, pushed)
         return None
 
     def _open(self):

@@ -20,6 +20,11 @@ CHANGES = ('changegroup', 'tag')
 # The most ranges of changesets that are kept of each kind of move.
 MAX_RANGES = 500
 
+
+class SlowRevsetError(error.Abort):
+    '''a revset took too long'''
+
+
 # what evaluating somebody's revset may raise
 REVSET_ERRORS = (
     error.Error,
@@ -147,23 +152,24 @@ def eligible(repo, triggers: Iterable[str]) -> Iterable[int] | None:
     return sorted(revs)
 
 
-def count(repo, when: bytes | None, nodes: Iterable[str]) -> int:
-    '''how many of ``nodes`` are in the revset ``when``'''
+def count(ui, repo, when: bytes | None, nodes: Iterable[str]) -> int:
+    '''how many of ``nodes`` are in the revset ``when``; ``ui`` has aliases'''
     served = _served(repo)
     rev = repo.unfiltered().changelog.rev
     revs = smartset.baseset([rev(bin(node)) for node in nodes])
-    return len(_matching(repo, served, when, revs))
+    return len(_matching(ui, served, when, revs))
 
 
 def newest(
-    repo, when: bytes | None, pushed: Iterable[int] | None
+    ui, repo, when: bytes | None, pushed: Iterable[int] | None
 ) -> str | None:
     '''the changeset to deploy in the revset ``when``, as 40 hex digits
 
-    An open head of ``pushed`` counts before a closed head, a head before
-    other changesets, then the newest. Only revisions in ``pushed`` count
-    (None: all of them); hidden and secret ones never do. None when there is
-    none. Raises what Mercurial raises for a revset that cannot be evaluated.
+    ``ui`` has the aliases. An open head of ``pushed`` counts before a closed
+    head, a head before other changesets, then the newest. Only revisions in
+    ``pushed`` count (None: all of them); hidden and secret ones never do. None
+    when there is none. Raises what Mercurial raises for a revset that cannot be
+    evaluated.
     '''
     served = _served(repo)
     if pushed is None:
@@ -176,7 +182,7 @@ def newest(
         descending = sorted(pushed, reverse=True)
         revs = smartset.baseset([rev for rev in pushed if rev not in hidden])
     visible = (rev for rev in descending if rev not in hidden)
-    revs = _matching(repo, served, when, revs)
+    revs = _matching(ui, served, when, revs)
     # the order is lazy: of a large push only the newest are looked at
     revs.sort(reverse=True)
     closed = None
@@ -198,12 +204,12 @@ def _served(repo):
     return served
 
 
-def _matching(repo, served, when: bytes | None, revs):
+def _matching(ui, served, when: bytes | None, revs):
     if when is None:
         return revs
     # with the aliases of the configuration, as on the command line
     lookup = revset.lookupfn(served)
-    return revset.matchany(repo.ui, [when], lookup=lookup)(served, revs)
+    return revset.matchany(ui, [when], lookup=lookup)(served, revs)
 
 
 def _heads(changelog, descending: Iterable[int]) -> Iterator[int]:

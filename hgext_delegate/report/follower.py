@@ -138,7 +138,7 @@ class Follower:
         '''show the new lines; whether there were some'''
         came = False
         for _piece in range(_PIECES):
-            lines = self._reader.read() if self._reader else []
+            lines = self._reader.read() if self._reader else b''
             self.is_behind = bool(lines)
             if not lines:
                 break

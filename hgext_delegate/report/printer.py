@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import select
 from collections.abc import Callable
 
 from mercurial import error, extensions
@@ -12,6 +11,9 @@ from mercurial import error, extensions
 from .. import imports
 
 _Write = Callable[..., None]
+
+# How much is written at once: as much as sshd sends in one message.
+_PIECE = 16 * 1024
 
 # What our own lines begin with, also with colours and joiners in between.
 _OURS = re.compile(
@@ -37,9 +39,8 @@ class Printer:
     '''whole lines to ``ui``, each at once, until the pusher is gone
 
     Only flushed output reaches a pusher over ssh, whose hg puts ``remote: ``
-    before each line. Many lines are written at once, but no more than a pipe
-    takes as a whole. Under a flood sshd and that hg tear lines even so, and
-    the rest of one stands as a line of its own: it can never look like ours.
+    before each line. Under a flood sshd and that hg tear lines, and the rest
+    of one stands as a line of its own: it can never look like ours.
     '''
 
     def __init__(self, ui):
@@ -66,22 +67,18 @@ class Printer:
         '''Mercurial's progress bar, which any line that is printed clears'''
         return self._ui.makeprogress(topic, unit=b's')
 
-    def relay(self, target: bytes, lines: list[bytes]) -> None:
+    def relay(self, target: bytes, lines: bytes) -> None:
         '''what the deploy side printed, with the target before each line'''
         write = self._ui.write if self._insists else self._ui.status
-        text = b'\n'.join(lines)
-        may_hide = b'\x1b' in text or b'\xe2' in text
-        if b'delegate:' in text or (may_hide and _OURS.search(text)):
-            lines = [_OURS.sub(b'[delegate]:', line) for line in lines]
-        piece = b''
-        for line in lines:
-            line = b'%s| %s\n' % (target, line)
-            if piece and len(piece) + len(line) > select.PIPE_BUF:
-                self._print(write, piece)
-                piece = b''
-            piece += line
-        if piece:
-            self._print(write, piece)
+        if b'delegate:' in lines or b'\x1b' in lines or b'\xe2' in lines:
+            lines = _OURS.sub(b'[delegate]:', lines)
+        before = target + b'| '
+        while lines:
+            # a line is shorter, but for one that somebody else wrote
+            end = lines.rfind(b'\n', 0, _PIECE) + 1 or lines.index(b'\n') + 1
+            piece = before + lines[: end - 1].replace(b'\n', b'\n' + before)
+            self._print(write, piece + b'\n')
+            lines = lines[end:]
 
     def flush(self) -> None:
         '''show what Mercurial has said so far as well'''

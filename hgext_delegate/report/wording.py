@@ -17,6 +17,7 @@ from mercurial.i18n import _
 from mercurial.utils import stringutil
 
 from .. import errors, sanitizer
+from ..push import selection
 from ..state import delegation
 
 Verdict = tuple[bytes, tuple[bytes, ...]]
@@ -194,6 +195,8 @@ def revset_problem(exc: Exception) -> tuple[bytes, bytes]:
         return problem, _(
             b'write present() around it, such as: present(branch(default))'
         )
+    if isinstance(exc, selection.SlowRevsetError):
+        return problem, exc.hint or b''
     return problem, _(b"see 'hg help revsets'; pushes wait for it meanwhile")
 
 

@@ -35,6 +35,9 @@ NUMBERS = range(WINDOW_ADJUST, FAILURE + 1)
 
 _MAX_UNANSWERED = 1000
 
+# how much is dealt with at once, in bytes: it stays in the processor's cache
+_PIECE = 64 * 1024
+
 
 class ViolationError(Exception):
     '''the far side broke the protocol; the text is ours'''
@@ -246,9 +249,10 @@ def _cut(
 ) -> Iterator[tuple[int, bytes]]:
     view = memoryview(data)
     for run in runs:
-        size = abs(run)
-        yield (STDOUT if run > 0 else STDERR), bytes(view[:size])
-        view = view[size:]
+        rest, view = view[: abs(run)], view[abs(run) :]
+        while rest:
+            yield (STDOUT if run > 0 else STDERR), bytes(rest[:_PIECE])
+            rest = rest[_PIECE:]
 
 
 def _signal(name: bytes) -> str:

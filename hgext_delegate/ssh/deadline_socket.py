@@ -16,6 +16,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+# how much is read at once, in bytes
+_AT_ONCE = 64 * 1024
+
 
 class Deadline:
     '''when a connection ends, whatever anybody is waiting for
@@ -64,6 +67,8 @@ class DeadlineSocket:
         self._sock = sock
         self._deadline = deadline
         self._listen = listen
+        # paramiko asks for a few bytes at a time
+        self._read = memoryview(b'')
         # paramiko looks at it when the process ends
         self._closed = False
         self._is_quick = hasattr(socket, 'TCP_QUICKACK') and (
@@ -73,12 +78,10 @@ class DeadlineSocket:
     def recv(self, size: int) -> bytes:
         self._check()
         self._listen()
-        if self._is_quick:
-            # sshd sends small messages, each only when the one before it is
-            # acknowledged, for which Linux would take 40 ms. Linux forgets
-            # this again, so it is said each time.
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return self._sock.recv(size)
+        if not self._read:
+            self._read = memoryview(self._receive())
+        data, self._read = bytes(self._read[:size]), self._read[size:]
+        return data
 
     def send(self, data: bytes) -> int:
         self._check()
@@ -95,6 +98,14 @@ class DeadlineSocket:
     def close(self) -> None:
         self._closed = True
         self._sock.close()
+
+    def _receive(self) -> bytes:
+        if self._is_quick:
+            # sshd sends small messages, each only when the one before it is
+            # acknowledged, for which Linux would take 40 ms. Linux forgets
+            # this again, so it is said each time.
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return self._sock.recv(_AT_ONCE)
 
     def _check(self) -> None:
         # Not TimeoutError: paramiko tries again on that.

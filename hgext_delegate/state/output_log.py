@@ -146,14 +146,15 @@ class Reader:
         self._offset += len(data)
         return data
 
-    def read(self) -> list[bytes]:
-        '''some of the new whole lines; an empty list if there are none'''
-        while True:
-            data = self.read_data()
-            lines = (self._partial + data).split(b'\n')
-            self._partial = lines.pop()
-            if lines or not data:
+    def read(self) -> bytes:
+        '''some of the new whole lines; nothing if there are none'''
+        while data := self.read_data():
+            end = data.rfind(b'\n') + 1
+            if end:
+                lines, self._partial = self._partial + data[:end], data[end:]
                 return lines
+            self._partial += data
+        return b''
 
     def close(self) -> None:
         os.close(self._fd)

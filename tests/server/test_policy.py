@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 
 import pytest
 import verdict
@@ -107,6 +109,59 @@ def test_no_revset_of_a_repository_reads_a_file_of_the_host(
     world.server.write('.hgrc', '')
     clone.commit()
     assert b'hunter2' not in b''.join(clone.push().remote)
+
+
+FOR_EVER = 'desc("re:^(a+)+$")'
+
+
+@pytest.mark.once
+def test_no_revset_of_a_repository_keeps_a_push(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    """With a limit of 2 s, so that the test does not take 30."""
+    short = world.server.write(
+        'short.py',
+        'import importlib\n'
+        'from mercurial import extensions\n'
+        'def extsetup(ui):\n'
+        '    name = extensions.find(b"hgext_delegate").__name__\n'
+        '    name += ".delivery.evaluation"\n'
+        '    importlib.import_module(name).LIMIT = 2\n',
+    )
+    host_says(
+        world,
+        f'allow-targets = ssh://{world.deploy.name}@localhost:*\n'
+        f'[extensions]\nshort = {short}\n'
+        '[revsetalias]\nall = none()\nnews = desc("re:news$")\n',
+    )
+    # what is slow costs 2 s in all; an alias of the repository does not count
+    more = (
+        f'slow:when = {FOR_EVER}\nslow2:when = {FOR_EVER}\n'
+        'own:when = own\nnone:when = (all)(news)\n'
+        'plain:when = 0:\nnews:when = news\n'
+        '[revsetalias]\nown = all()\nall = news\n'
+    )
+    names = ('news', 'own', 'none', 'plain', 'slow', 'slow2')
+    repository.hgrc(targets(world, *names, more=more))
+    node = clone.commit(message='a' * 60 + 'b news')
+    began = time.monotonic()
+    push = clone.push()
+    assert time.monotonic() - began < 25
+    assert push.returncode == 0
+    said = b'\n'.join(push.remote)
+    for name in (b'slow', b'slow2'):
+        assert re.search(name + rb':when in \S*: it takes more than 2 s', said)
+    assert b'(make it simpler; pushes wait for it meanwhile)' in said
+    assert re.search(rb'own:when in \S*: unknown .*own', said)
+    assert re.search(rb'none:when in \S*: not a symbol', said)
+    commands = {deploy.command for deploy in world.deploys()}
+    assert commands == {f'hg-delegate 1 {n} {node}' for n in ('plain', 'news')}
+    listed = repository.hg('delegate-log', '-T', '{target} {state}\n').stdout
+    assert b'slow pending' in listed and b'slow2 pending' in listed
+    # made simpler, what was pushed is delegated
+    repository.hgrc(targets(world, 'slow'))
+    assert repository.hg('delegate', '--pending').returncode == 0
+    assert len(world.deploys()) == 3
 
 
 def test_the_repositorys_name_can_be_part_of_what_is_allowed(

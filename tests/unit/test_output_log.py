@@ -19,24 +19,24 @@ def file(path: Path) -> files.File:
 
 def read_all(path: Path) -> list[bytes]:
     reader = output_log.Reader(file(path))
-    lines = []
+    text = b''
     while found := reader.read():
-        lines += found
+        text += found
     reader.close()
-    return lines
+    return text.splitlines()
 
 
 def test_a_reader_gets_whole_lines_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / 'log'
     log = output_log.Log(file(path), 1000)
     reader = output_log.Reader(file(path))
-    assert reader.read() == []
+    assert reader.read() == b''
     log.write(b'one\ntwo\n')
-    assert reader.read() == [b'one', b'two']
+    assert reader.read() == b'one\ntwo\n'
     os.write(log.fd, b'half')
-    assert reader.read() == []
+    assert reader.read() == b''
     os.write(log.fd, b' and half\n')
-    assert reader.read() == [b'half and half']
+    assert reader.read() == b'half and half\n'
     log.close()
     reader.close()
 

@@ -22,8 +22,7 @@ from . import config, finding, records, serving
 def run(ui, repo, names: Sequence[bytes], opts) -> int:
     '''0 if there was no error among the findings'''
     repo = repo.unfiltered()
-    refused = policy.refused(repo, outbox.roads(repo))
-    targets, errors = targetsmod.read(ui, refused)
+    targets, errors = policy.read(repo, outbox.roads(repo))
     wrong = [*config.untrusted(ui), *map(config.of_error, errors)]
     known = [*targetsmod.names(ui), *filter(None, (f.target for f in wrong))]
     for name in names:

@@ -11,6 +11,7 @@ from mercurial import encoding, pycompat, revsetlang, ui as uimod, util
 from mercurial.i18n import _
 
 from ...config import policy, targets
+from ...delivery import evaluation
 from ...push import outbox, selection
 from ...report import wording
 from . import finding, rights, serving
@@ -155,7 +156,7 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
             revsetlang.parse(target.when or b'all()')
             return
         revs = selection.eligible(repo, target.trigger)
-        node = selection.newest(repo, target.when, revs)
+        node = evaluation.Evaluator().newest(repo, target, revs)
     except selection.REVSET_ERRORS as exc:
         problem, remedy = wording.revset_problem(exc)
         line = _(b"the revset of 'when' cannot be evaluated: %s")

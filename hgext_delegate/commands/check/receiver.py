@@ -20,7 +20,7 @@ from mercurial.utils import procutil
 
 from ... import imports, protocol
 from ...config import targets
-from ...delivery import connection
+from ...delivery import connection, evaluation
 from ...push import selection
 from ...report import wording
 from ...ssh import session
@@ -150,7 +150,7 @@ def _script(
     path = os.fsencode(posixpath.normpath(program))
     try:
         revs = selection.eligible(repo, target.trigger)
-        node = selection.newest(repo, target.when, revs)
+        node = evaluation.Evaluator().newest(repo, target, revs)
     except selection.REVSET_ERRORS:
         return  # which is said elsewhere
     if node is None or any(
