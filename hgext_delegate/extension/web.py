@@ -60,7 +60,7 @@ def _run_command(orig, self, req, res, repo) -> Any:
     if web_commands.published(repo) == b'no':
         return orig(self, req, res, repo)
     unfiltered._delegate_badges = _Badges(repo)
-    stamp = web_records.stamp(files.paths(unfiltered)).encode('ascii')
+    stamp = web_records.stamp(files.paths(repo)).encode('ascii')
     ending = b'-%s"' % stamp
     sent = req.headers.get(b'If-None-Match') or b''
     if sent:
@@ -77,13 +77,14 @@ class _Badges:
     '''the targets that a changeset is deployed to, read for the first one'''
 
     def __init__(self, repo):
-        self._repo = repo
+        self._paths = files.paths(repo)
+        self._ui = repo.ui
 
     @functools.cached_property
     def _known(self) -> dict[str, list[tuple[str, bool]]]:
         found: dict[str, list[tuple[str, bool]]] = {}
         try:
-            states = web_records.Records(self._repo, False).targets()
+            states = web_records.Records(self._paths, False).targets(self._ui)
         except (errors.DelegateError, OSError):
             return found
         for state in states:

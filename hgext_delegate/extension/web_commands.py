@@ -19,7 +19,7 @@ from mercurial.node import bin
 from .. import errors
 from ..config import policy
 from ..push import push
-from ..state import delegation
+from ..state import delegation, files
 from . import hooks, web_dress, web_feeds, web_live, web_page, web_records
 
 _CSS = os.path.join(
@@ -72,7 +72,7 @@ def delegations(web) -> Any:
         raise common.ErrorResponse(
             common.HTTP_NOT_FOUND, b'delegations are not shown here'
         )
-    records = web_records.Records(web.repo, shown == b'output')
+    records = web_records.Records(files.paths(web.repo), shown == b'output')
     number = web.req.qsparams.get(b'node')
     if web.req.qsparams.get(b'file'):
         raise _not_found()
@@ -119,7 +119,7 @@ def _index(web, records: web_records.Records) -> Any:
         return _send(web, web_feeds.atom(rows, *_origin(web)))
     if kind == 'text/plain':
         return _send_text(web, web_feeds.index_text(rows))
-    states = [] if target or before else records.targets()
+    states = [] if target or before else records.targets(web.repo.ui)
     if kind == 'json':
         return _send(web, web_feeds.index_json(states, rows))
     site = _site(web)

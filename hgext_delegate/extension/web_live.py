@@ -86,7 +86,9 @@ class Live:
                         stack.callback(reader.close)
                 # all that was written before the look at the journal
                 while reader and (lines := reader.read()):
-                    yield b''.join(map(self.reply.line, lines))
+                    yield b''.join(
+                        map(self.reply.line, lines[:-1].split(b'\n'))
+                    )
                     spoke = time.monotonic()
                 if not lasts or row is None or row.state not in delegation.OPEN:
                     break

@@ -36,22 +36,22 @@ class TargetState:
     is_red: bool  # the last run failed, or was lost
 
 
+@dataclasses.dataclass(frozen=True)
 class Records:
-    '''the journal and the outbox of ``repo``; with_output if that is shown
+    '''the journal and the outbox at ``paths``; ``with_output`` if that is shown
 
-    Methods raise JournalError and OSError.
+    These are values: a page that is live must hold no repository. Methods raise
+    JournalError and OSError.
     '''
 
-    def __init__(self, repo, with_output: bool):
-        self._repo = repo
-        self.with_output = with_output
-        self.paths = files.paths(repo)
+    paths: files.Paths
+    with_output: bool
 
-    def targets(self) -> list[TargetState]:
+    def targets(self, ui) -> list[TargetState]:
         '''those that the configuration has, with errors or not'''
         found = []
         with opened(self.paths) as journal:
-            for name in map(pycompat.sysstr, targetsmod.names(self._repo.ui)):
+            for name in map(pycompat.sysstr, targetsmod.names(ui)):
                 last = journal.last(name, *delegation.RUN)
                 newest = next(iter(journal.newest(name, 1)), None)
                 found.append(
@@ -108,7 +108,7 @@ class Records:
     ) -> Iterator[delegation.Delegation]:
         '''the pushes that wait, and that no hook has looked at yet'''
         with contextlib.suppress(PermissionError):
-            for entry in reversed(outbox.read(self._repo).entries):
+            for entry in reversed(outbox.read_file(self.paths.outbox).entries):
                 known = journal.known(entry.txn)
                 for target in entry.targets:
                     if name in (None, target) and (
