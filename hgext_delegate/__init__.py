@@ -27,6 +27,11 @@ the push on its standard input. Exit status 0 means deployed.
 A push that was accepted stays accepted: ``hg push`` exits with 0 also when
 the deploy fails, which its last line says.
 
+``deployed/TARGET`` is a name for what a target has, as a bookmark is one. What
+is not live yet::
+
+  hg log -r 'only(default, deployed/blog)'
+
 The rest is told by::
 
   hg help delegate.config      each option
@@ -52,7 +57,7 @@ from mercurial import (
 from mercurial.i18n import _
 
 from . import imports, metadata
-from .extension import hooks, translations
+from .extension import hooks, names, translations
 
 __version__ = metadata.__version__
 testedwith = metadata.testedwith
@@ -64,6 +69,8 @@ translations.install(os.path.join(os.path.dirname(__file__), 'locale'))
 
 cmdtable: dict = {}
 command = registrar.command(cmdtable)
+
+revsetpredicate = registrar.revsetpredicate()
 
 configtable: dict = {}
 configitem = registrar.configitem(configtable)
@@ -100,6 +107,7 @@ def getversion() -> bytes:
 
 
 def extsetup(ui) -> None:
+    names.install_pushkey()
     extensions.wrapfunction(hookmod, '_allhooks', hooks.with_ours)
     extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
@@ -155,6 +163,16 @@ def _begin_early(over_http: bool) -> None:
 def reposetup(ui, repo) -> None:
     if repo.local():
         hooks.install(repo)
+        names.install(repo)
+
+
+@revsetpredicate(b'deployed([target])', safe=True)
+def deployed(repo, subset, x):
+    '''What each target has now, or what those have whose name is
+    ``target``. Pattern matching is supported for ``target``: see
+    :hg:`help revisions.patterns`.
+    '''
+    return names.deployed(repo, subset, x)
 
 
 def hook(ui, repo, hooktype, **kwargs) -> bool:

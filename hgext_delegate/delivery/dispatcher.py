@@ -15,7 +15,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import evaluation, history
+from . import evaluation, history, names
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -200,5 +200,6 @@ class Dispatcher:
         '''forget the oldest records, and what they printed'''
         box = outbox.read(self.repo)
         keep = parsers.keep(policy.setting(self.repo, b'keep', box.roads))
-        names = [target.name for target in self.targets]
-        pruning.prune(self.journal, self.paths, names, keep, box)
+        targets = [target.name for target in self.targets]
+        pruning.prune(self.journal, self.paths, targets, keep, box)
+        names.refresh(self.paths, self.journal, targets)

@@ -15,7 +15,7 @@ import traceback
 
 from ..ssh import session
 from ..state import delegation, files, journal as journalmod, target_lock
-from . import attempt as attemptmod, connection, queue
+from . import attempt as attemptmod, connection, names, queue
 
 # How long somebody may hold the lock of a target without a delegation that
 # runs, or that is tried again after a pause, in seconds.
@@ -131,6 +131,8 @@ class Worker(threading.Thread):
             again = again and left > 0 and not self._leaving.is_set()
             if again:
                 fields['reason'] += delegation.TRYING_AGAIN % pause
+            if state == delegation.SUCCEEDED:
+                names.note(task.paths, task.target.name, row.node)
             task.journal.end(row.number, state, **fields)
             task.news.set()
             if not again or self._leaving.wait(pause):

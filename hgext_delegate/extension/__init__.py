@@ -2,6 +2,7 @@
 '''what Mercurial calls
 
 hooks         the hooks, and where they are installed
+names         deployed/TARGET, wherever a revision is asked for
 push_hooks    what they do: the outbox entry of a push, and its delegation
 early_login   the login that begins while the push is still received
 http_reply    the output in the parts of the reply to a push over HTTP

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 '''the web pages about delegations, in hgweb
 
-The two commands are in ``web_commands``. A repository that publishes nothing
-(``web = no``, the default) has hgweb's own pages as they are.
+The two commands are in ``web_commands``. The pages of a repository that
+publishes nothing (``web = no``, the default) get the badges alone.
 '''
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 from mercurial import extensions, pycompat
 from mercurial.hgweb import hgweb_mod, webcommands, webutil
+from mercurial.node import bin
 
 from .. import errors
 from ..state import files
-from . import web_commands, web_dress, web_records
+from . import hooks, names, web_commands, web_dress, web_records
 
 
 @functools.cache
@@ -50,14 +51,14 @@ def _run_wsgi(orig, self, req, res) -> Iterator[bytes]:
 
 
 def _run_command(orig, self, req, res, repo) -> Any:
-    '''let what is cached know the journal, as its pages have badges
+    '''let what is cached know the names, and the journal: pages have badges
 
     hgweb takes the time of the repository's last change for a tag, and answers
     304 by it before it runs a command.
     '''
     unfiltered = repo.unfiltered()
     unfiltered._delegate_badges = None
-    if web_commands.published(repo) == b'no':
+    if not hooks.is_enabled(repo):
         return orig(self, req, res, repo)
     unfiltered._delegate_badges = _Badges(repo)
     stamp = web_records.stamp(files.paths(repo)).encode('ascii')
@@ -74,33 +75,42 @@ def _run_command(orig, self, req, res, repo) -> Any:
 
 
 class _Badges:
-    '''the targets that a changeset is deployed to, read for the first one'''
+    '''what pages of hgweb's own say of delegations, read when it is needed
+
+    The names are for whoever reads the repository, as tags are. That the last
+    run failed is said, and linked, where something is published.
+    '''
 
     def __init__(self, repo):
-        self._paths = files.paths(repo)
-        self._ui = repo.ui
+        self._repo = repo
+        self.are_linked = web_commands.published(repo) != b'no'
 
     @functools.cached_property
-    def _known(self) -> dict[str, list[tuple[str, bool]]]:
-        found: dict[str, list[tuple[str, bool]]] = {}
-        try:
-            states = web_records.Records(self._paths, False).targets(self._ui)
-        except (errors.DelegateError, OSError):
-            return found
-        for state in states:
-            if state.current:
-                about = (state.name, state.is_red)
-                found.setdefault(state.current.node, []).append(about)
-        return found
+    def names(self) -> dict[bytes, bytes]:
+        '''target -> node'''
+        return names.nodes(self._repo)
 
-    def of(self, node: str) -> list[tuple[str, bool]]:
-        return self._known.get(node, [])
+    @functools.cached_property
+    def _red(self) -> set[str]:
+        if not self.are_linked:
+            return set()
+        records = web_records.Records(files.paths(self._repo), False)
+        try:
+            return records.red(map(pycompat.sysstr, self.names))
+        except (errors.DelegateError, OSError):
+            return set()
+
+    def of(self, node: bytes) -> list[tuple[str, bool]]:
+        '''the targets that have ``node``, and whether they are red'''
+        found = sorted(n for n, each in self.names.items() if each == node)
+        return [(n, n in self._red) for n in map(pycompat.sysstr, found)]
 
 
 def _send_template(orig, self, name: bytes, **values) -> Any:
     html = b'html' in (self.res.headers.get(b'Content-Type') or b'')
-    if html and getattr(self.repo.unfiltered(), '_delegate_badges', None):
-        web_dress.adapt(self.tmpl, name)
+    badges = getattr(self.repo.unfiltered(), '_delegate_badges', None)
+    if html and badges and (badges.are_linked or badges.names):
+        web_dress.adapt(self.tmpl, name, badges.are_linked)
     return orig(self, name, **values)
 
 
@@ -108,6 +118,6 @@ def _common_entry(orig, repo, ctx) -> dict[bytes, Any]:
     entry = orig(repo, ctx)
     badges = getattr(repo.unfiltered(), '_delegate_badges', None)
     if badges:
-        node = pycompat.sysstr(entry[b'node'])
-        entry[b'deployments'] = web_dress.badges(badges.of(node))
+        found = badges.of(bin(entry[b'node']))
+        entry[b'deployments'] = web_dress.badges(found)
     return entry

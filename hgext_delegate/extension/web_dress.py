@@ -60,12 +60,14 @@ def _text(tmpl, name: bytes) -> bytes:
     return tmpl.cache[name]
 
 
-def adapt(tmpl, name: bytes) -> None:
-    '''add the link, the badges and our style sheet to hgweb's page ``name``'''
+def adapt(tmpl, name: bytes, is_linked: bool) -> None:
+    '''add the badges and our style sheet to hgweb's page ``name``, and the link
+    if there are pages of ours'''
     if name not in tmpl or b'header' not in tmpl:
         return
     tmpl.cache[b'header'] = _text(tmpl, b'header') + _STYLESHEET
-    tmpl.cache[name] = _HELP.sub(_beside, _text(tmpl, name))
+    if is_linked:
+        tmpl.cache[name] = _HELP.sub(_beside, _text(tmpl, name))
     tmpl.cache[b'deploymentbadge'] = _BADGE
     if b'alltags' in tmpl:
         tmpl.cache[b'alltags'] = _text(tmpl, b'alltags') + _BADGES

@@ -78,9 +78,8 @@ def index_json(
     targets = [
         {
             'target': state.name,
-            'node': state.current and state.current.node,
+            'node': state.node,
             'failed': state.is_red,
-            'current': plain(state.current),
             'newest': plain(state.newest),
         }
         for state in states

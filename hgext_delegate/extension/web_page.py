@@ -93,8 +93,8 @@ def _tile(site: Site, state: web_records.TargetState) -> str:
     is_red = state.is_red and word != delegation.RUNNING
     kind = delegation.FAILED if is_red else row.state if row else 'none'
     has = 'has nothing yet'
-    if state.current:
-        has = f'has {_changeset(site, state.current.node)}'
+    if state.node:
+        has = f'has {_changeset(site, state.node)}'
     last = f' <a href="{_page(site, row)}">{word}</a>' if row else f' {word}'
     if state.is_red and row and row.state not in web_records.RED:
         last += ', the last run failed'

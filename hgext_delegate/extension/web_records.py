@@ -13,13 +13,19 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mercurial import pycompat
 
 from ..config import targets as targetsmod
 from ..push import outbox
-from ..state import delegation, files, journal as journalmod, target_lock
+from ..state import (
+    delegation,
+    deployed,
+    files,
+    journal as journalmod,
+    target_lock,
+)
 
 # how many delegations a page lists
 LIMIT = 20
@@ -28,10 +34,10 @@ RED = (delegation.FAILED, delegation.LOST)
 
 @dataclasses.dataclass(frozen=True)
 class TargetState:
-    '''``current`` is what the target has now, ``newest`` what is known last'''
+    '''``node`` is what the target has now, ``newest`` what is known last'''
 
     name: str
-    current: delegation.Delegation | None
+    node: str | None
     newest: delegation.Delegation | None
     is_red: bool  # the last run failed, or was lost
 
@@ -50,19 +56,24 @@ class Records:
     def targets(self, ui) -> list[TargetState]:
         '''those that the configuration has, with errors or not'''
         found = []
+        has = deployed.read(self.paths.deployed)
         with opened(self.paths) as journal:
             for name in map(pycompat.sysstr, targetsmod.names(ui)):
-                last = journal.last(name, *delegation.RUN)
                 newest = next(iter(journal.newest(name, 1)), None)
                 found.append(
                     TargetState(
                         name,
-                        self._shown(journal.last(name, delegation.SUCCEEDED)),
+                        _node(has, name),
                         self._shown(newest),
-                        last is not None and last.state in RED,
+                        _is_red(journal, name),
                     )
                 )
         return found
+
+    def red(self, names: Iterable[str]) -> set[str]:
+        '''those of ``names`` whose last run failed, or was lost'''
+        with opened(self.paths) as journal:
+            return {name for name in names if _is_red(journal, name)}
 
     def newest(
         self, target: str | None, before: int | None
@@ -117,6 +128,16 @@ class Records:
                         yield _unrecorded(target, entry)
 
 
+def _node(has: dict[bytes, bytes], name: str) -> str | None:
+    found = has.get(name.encode('ascii'))
+    return found.decode('ascii') if found else None
+
+
+def _is_red(journal: journalmod.Journal, name: str) -> bool:
+    last = journal.last(name, *delegation.RUN)
+    return last is not None and last.state in RED
+
+
 def _unrecorded(target: str, entry: outbox.Entry) -> delegation.Delegation:
     empty = dict.fromkeys(delegation.Delegation.__annotations__)
     moment = time.strptime(entry.push['time'][:19], '%Y-%m-%dT%H:%M:%S')
@@ -166,12 +187,12 @@ def opened(paths: files.Paths) -> Iterator[journalmod.Journal]:
 
 
 def stamp(paths: files.Paths) -> str:
-    '''another one as soon as anything in the journal has changed'''
+    '''another one as soon as a badge may be another'''
     seen = []
     # who only reads may make an empty write-ahead log
-    for name in ('journal', 'journal-wal'):
+    for path in (paths.deployed, paths.journal, paths.journal + '-wal'):
         with contextlib.suppress(OSError):
-            status = os.stat(os.path.join(paths.folder, name))
+            status = os.stat(path)
             if status.st_size:
                 seen += [status.st_size, status.st_mtime_ns]
     return '-'.join(map(str, seen))

@@ -8,6 +8,7 @@ pruning      the removal of its oldest records
 delegation   one record of it, and its states
 sqlite_file  the file of the journal
 schema       its tables
+deployed       what each target has: the small file that hg log reads
 output_log   what a delegation printed
 target_lock  the turn of a target, one process at a time
 '''

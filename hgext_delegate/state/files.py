@@ -18,6 +18,7 @@ from collections.abc import Iterator
 
 from .. import errors
 from ..push import outbox, push
+from . import deployed
 
 # What a text file of ours begins with. Mercurial trusts an hgrc by its owner,
 # also where .hg/hgrc is a link to a file that we have written for somebody.
@@ -148,6 +149,11 @@ class Paths:
     @property
     def journal(self) -> str:
         return os.path.join(self.folder, 'journal')
+
+    @property
+    def deployed(self) -> str:
+        store = os.path.dirname(self.outbox)
+        return os.path.join(store, os.fsdecode(deployed.FILENAME))
 
     @property
     def traceback(self) -> File:
