@@ -154,9 +154,10 @@ def _begin_early(over_http: bool) -> None:
         names.install_pushkey()
     if over_http:
         with imports.complete():
-            from .extension import http_reply
+            from .extension import http_reply, web
         with _installing:
             http_reply.install()
+            web.install()
 
 
 def reposetup(ui, repo) -> None:
