@@ -343,6 +343,21 @@ def delegate_cancel(ui, repo, id):
     return cancel.cancel(ui, repo, id)
 
 
+@command(b'debugdelegatetell', [], b'')
+def debugdelegatetell(ui, repo):
+    '''tell those who should know of the ends that nobody has told yet
+
+    We start this ourselves.
+    '''
+    with imports.complete():
+        from .commands import opened
+        from .delivery import told
+    with opened.to_read(ui, repo) as dispatcher:
+        # who comes next tells what is left
+        dispatcher.teller = None
+        told.tell(dispatcher.repo, dispatcher.targets, dispatcher.journal)
+
+
 @command(
     b'delegate-receive',
     [

@@ -63,6 +63,7 @@ class Launcher:
                 journal,
                 dispatcher.history,
                 news,
+                dispatcher.teller,
             )
             early = self._early.pop(target.name, None)
             self.workers.append(workermod.Worker(task, early))
@@ -122,6 +123,7 @@ class Launcher:
                     KeyboardInterrupt, error.SignalInterrupt
                 ):
                     worker.join()
+        self.dispatcher.tell()
         self.dispatcher.journal.close()
 
     def _can_log_in(self, here: bool = True) -> bool:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from typing import TYPE_CHECKING
 
 from ..config import targets
 from ..push import outbox
 from ..state import delegation, files, journal as journalmod
 from . import history as historymod
+
+if TYPE_CHECKING:
+    from . import told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Task:
     journal: journalmod.Journal
     history: historymod.History
     news: threading.Event
+    teller: told.Teller | None = None
 
 
 def claim(task: Task) -> delegation.Delegation | None:
