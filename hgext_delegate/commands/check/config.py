@@ -150,6 +150,9 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     )
     url = pycompat.sysbytes(target.url)
     yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
+    if target.after:
+        line = _(b'it gets what has succeeded at %s')
+        yield about.ok(line % pycompat.sysbytes(target.after))
     try:
         if not len(repo):
             # Its branches do not exist yet, so nothing is evaluated.
