@@ -107,7 +107,6 @@ def getversion() -> bytes:
 
 
 def extsetup(ui) -> None:
-    names.install_pushkey()
     extensions.wrapfunction(hookmod, '_allhooks', hooks.with_ours)
     extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
@@ -152,11 +151,13 @@ def _begin_early(over_http: bool) -> None:
         from .extension import early_login
     with _installing:
         early_login.install()
+        names.install_pushkey()
     if over_http:
         with imports.complete():
-            from .extension import http_reply
+            from .extension import http_reply, web
         with _installing:
             http_reply.install()
+            web.install()
 
 
 def reposetup(ui, repo) -> None:
