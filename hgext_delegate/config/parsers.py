@@ -174,6 +174,11 @@ def hostkeys(value: bytes) -> tuple[str, ...]:
     return keys
 
 
+def other_target(value: bytes) -> str | None:
+    '''the name of a target; empty for none'''
+    return pycompat.sysstr(value) or None
+
+
 def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     '''the host, the port and the user, None where the URL has none'''
     remedy = _(b'write ssh://user@host or ssh://user@host:port')

@@ -160,6 +160,9 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
     if target.notify:
         yield _mailed(ui, about, target)
+    if target.after:
+        line = _(b'it gets what has succeeded at %s')
+        yield about.ok(line % pycompat.sysbytes(target.after))
     try:
         if not len(repo):
             # Its branches do not exist yet, so nothing is evaluated.

@@ -134,13 +134,19 @@ def _of_target(
         remedy = _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
         yield about.warning(line % running.number, remedy % name)
     hold = holds.of(paths, target)
+    rows, once = journal.pending(target), delegation.ONCE
     if hold:
         reason = wording.text(wording.held(hold, target)[0])
         line = _(b'%s; pushes that wait: %d')
         remedy = _(b"'hg delegate-hold --release %s' delegates what waits")
         yield about.warning(line % (reason, waiting), remedy % name)
+    elif waiting and not held and rows and rows[-1].remedy.startswith(once):
+        line = _(b'%s; pushes that wait: %d') % (
+            wording.text(rows[-1].reason),
+            waiting,
+        )
+        yield about.warning(line, wording.text(rows[-1].remedy))
     elif waiting and not held:
-        rows = journal.pending(target)
         if rows and rows[-1].is_undecided:
             line = _(b'delegation %d may have run: its receiver is to be asked')
             remedy = _(b"'hg delegate --pending %s' asks it")
