@@ -55,6 +55,7 @@ help:
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
 	@echo 'make pot          what translators begin with, in i18n'
+	@echo 'make man          the man page that is installed, in man'
 	@echo 'make docs         the manual and the man page, in docs/_build'
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
@@ -114,9 +115,11 @@ clean:
 
 # Built as soon as there is a manual.
 ifneq ($(wildcard docs/conf.py),)
-.PHONY: docs
+.PHONY: docs man
 test test-all: docs
 docs: pypi
 	$(PYPI) sphinx -q -W -b html docs docs/_build/html
 	$(PYPI) sphinx -q -W -b man docs docs/_build/man
+man: docs
+	cp docs/_build/man/hg-delegate.1 man/
 endif
