@@ -46,7 +46,11 @@ setup(
     ],
     packages=find_packages(include=['hgext_delegate*']),
     package_data={
-        'hgext_delegate': ['help/*.txt', 'locale/*/LC_MESSAGES/*.mo']
+        'hgext_delegate': [
+            'help/*.txt',
+            'locale/*/LC_MESSAGES/*.mo',
+            'templates/*.css',
+        ]
     },
     # 'make man' makes it
     data_files=[('share/man/man1', ['man/hg-delegate.1'])],

@@ -33,12 +33,15 @@ PACKAGES = {
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
 }
-# On a Debian system: what builds contrib/debian, a web server, PuTTY's keys.
+# On a Debian system: what builds contrib/debian, web servers, a browser,
+# PuTTY's keys.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
+    'chromium': 'chromium',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
+    'nginx': 'nginx-light',
     'puttygen': 'putty-tools',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')

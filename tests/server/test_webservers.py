@@ -10,19 +10,12 @@ from collections.abc import Callable
 import pytest
 import verdict
 from delegations import log
+from deploys import STEPS
 from hgrc import targets
 from repositories import Clone, Repository
 from waiting import until
 from webservers import apache, cgi, gunicorn, hg_serve, proxy, uwsgi, waitress
 from world import World
-
-STEPS = """\
-. ./record
-for i in 1 2 3; do
-  echo "step $i"
-  until [ -e "go$i" ]; do sleep 0.02; done
-done
-"""
 
 
 @pytest.mark.parametrize(
