@@ -47,7 +47,7 @@ help:
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
-	@echo 'make test-crash   kill the server at hundreds of moments'
+	@echo 'make test-crash   kill the server at a thousand moments'
 	@echo 'make test-faults  break the connection at each byte (or FAULTS=2000)'
 	@echo 'make test-matrix  part of it with every Mercurial and paramiko'
 	@echo '                  (MATRIX_ARGS=tests for all of it)'
@@ -73,7 +73,7 @@ test-pypi: pypi
 	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-crash: pypi
-	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \
+	$(CLEAN) HGD_CRASHES=1000 "$(ENVIRONMENTS)/pypi/bin/python" \
 		-m pytest -n 2 tests/server/test_crash.py
 
 test-faults: pypi
