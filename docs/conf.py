@@ -27,6 +27,8 @@ exclude_patterns = ['_build']
 nitpicky = True
 # or -r/--rev becomes what nobody can paste
 smartquotes = False
+# the same page whenever it is made
+today = '2026'
 man_pages = [
     ('reference', 'hg-delegate', 'push to deploy, with Mercurial', author, 1)
 ]

@@ -32,7 +32,7 @@ is not live yet::
 
   hg log -r 'only(default, deployed/blog)'
 
-The rest is told by::
+More help::
 
   hg help delegate.config      each option
   hg help delegate.protocol    what the deploy account is asked and told

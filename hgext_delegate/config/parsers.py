@@ -199,7 +199,7 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     elif not _HOST.match(host) or not _USER.match(user or b'x'):
         problem = _(b"'%s' is not a user and a host")
     elif not _is_address(pycompat.sysstr(host)):
-        problem = _(b"'%s' has an address that is none")
+        problem = _(b"'%s' has an invalid address")
     elif url.port is not None and not 0 < port < 65536:
         problem = _(b"'%s' has no port 1 to 65535")
     else:

@@ -2,7 +2,7 @@
 '''the files of one repository that are ours, and their folder
 
 Who may write in the repository may write in the folder as well, and so can put
-a link, a pipe or a file of his own there. So no link is followed, the last
+a link, a pipe or a file of their own there. So no link is followed, the last
 folder's included, and only regular files are opened. Nobody else can reach
 them: who can open a file can lock it.
 '''

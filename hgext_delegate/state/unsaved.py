@@ -76,7 +76,7 @@ class Unsaved:
             db.execute(insert, dataclasses.astuple(self.applied(row)))
             if not db.execute(ours, (row.number, row.id)).fetchone():
                 raise sqlite_file.JournalError(
-                    'the journal is another one meanwhile', '', damaged=True
+                    'the journal was replaced meanwhile', '', damaged=True
                 )
 
     def change(

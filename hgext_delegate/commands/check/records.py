@@ -157,7 +157,7 @@ def _of_target(
         line = _(b'pushes that wait for it: %d')
         yield about.warning(line % waiting, remedy % name)
     elif not abandoned:
-        line = _(b'no delegation is abandoned, pushes that wait: %d')
+        line = _(b'no delegation is abandoned, %d pushes are waiting')
         yield about.ok(line % waiting)
     last = journal.last(target, *delegation.RUN)
     if last and last.state != delegation.SUCCEEDED:
