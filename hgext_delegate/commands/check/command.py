@@ -69,6 +69,7 @@ def _findings(
                 yield from server.check(ui, repo, usable[name])
     yield from records.check(repo, [name for name in chosen if name in usable])
     yield config.http(ui)
+    yield from config.web(repo)
 
 
 def _show(ui, fm, found: finding.Finding) -> None:

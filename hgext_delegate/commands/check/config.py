@@ -106,6 +106,17 @@ def http(ui) -> finding.Finding:
     )
 
 
+def web(repo) -> Iterator[finding.Finding]:
+    '''what hgweb shows of delegations'''
+    about = finding.About(b'', b'http')
+    shown = policy.published(repo)
+    if shown == b'state':
+        yield about.ok(_(b"hgweb's pages show the state of delegations"))
+    if shown == b'output':
+        line = _(b"hgweb's pages show state, output and pusher of delegations")
+        yield about.ok(line)
+
+
 def untrusted(ui) -> list[finding.Finding]:
     '''what is ignored, since Mercurial does not trust the file that says it
 
