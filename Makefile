@@ -37,7 +37,7 @@ FAULTS := all
 MATRIX_ARGS :=
 
 .PHONY: help test test-all test-debian test-pypi test-crash test-faults lint
-.PHONY: format
+.PHONY: format pictures
 .PHONY: demo bench clean debian pypi pot test-matrix
 
 help:
@@ -56,6 +56,7 @@ help:
 	@echo 'make format       ruff format'
 	@echo 'make pot          what translators begin with, in i18n'
 	@echo 'make man          the man page that is installed, in man'
+	@echo 'make pictures  those of the web page in the manual'
 	@echo 'make docs         the manual and the man page, in docs/_build'
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
@@ -104,6 +105,10 @@ pypi:
 pot: pypi
 	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/lib/messages.py \
 		i18n/hgext_delegate.pot hgext_delegate
+
+pictures: pypi
+	$(CLEAN) HGD_PICTURES=1 "$(ENVIRONMENTS)/pypi/bin/python" \
+		-m pytest -k pictures tests/server/test_web_browser.py
 
 demo:
 	@contrib/demo

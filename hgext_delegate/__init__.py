@@ -202,6 +202,9 @@ def delegate(ui, repo, *targets, **opts):
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
 
+    A target that comes after another one (``NAME:after``) gets what that has,
+    and the rest waits for it; with -r/--rev it does not wait.
+
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.
 
@@ -341,6 +344,21 @@ def delegate_cancel(ui, repo, id):
     with imports.complete():
         from .commands import cancel
     return cancel.cancel(ui, repo, id)
+
+
+@command(b'debugdelegatetell', [], b'')
+def debugdelegatetell(ui, repo):
+    '''tell those who should know of the ends that nobody has told yet
+
+    We start this ourselves.
+    '''
+    with imports.complete():
+        from .commands import opened
+        from .delivery import told
+    with opened.to_read(ui, repo) as dispatcher:
+        # who comes next tells what is left
+        dispatcher.teller = None
+        told.tell(dispatcher.repo, dispatcher.targets, dispatcher.journal)
 
 
 @command(

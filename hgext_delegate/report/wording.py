@@ -87,6 +87,34 @@ def held(hold: holds.Hold, target: str) -> tuple[str, str]:
     return reason, remedy % target
 
 
+def after(
+    target: str, row: delegation.Delegation | None, is_push: bool
+) -> tuple[str, str]:
+    '''why what comes after ``target`` waits, and until when
+
+    ``row`` is the delegation of the same push to ``target``, if there is one.
+    '''
+    if row is None:
+        reason = 'it is not for %s' if is_push else '%s does not have it'
+    else:
+        reason = {
+            delegation.PENDING: '%s has not succeeded yet',
+            delegation.RUNNING: '%s has not succeeded yet',
+            delegation.FAILED: '%s failed',
+            delegation.LOST: '%s was lost',
+            delegation.CANCELLED: '%s was cancelled',
+            # something else by now, which does not contain it
+            delegation.SUCCEEDED: '%s does not have it any more',
+            delegation.SUPERSEDED: '%s has another one',
+        }[row.state]
+    return reason % target, once_after(target)
+
+
+def once_after(target: str) -> str:
+    '''the remedy of what waits for ``target``'''
+    return delegation.ONCE + 'it has succeeded at %s' % target
+
+
 def _again(row: delegation.Delegation) -> bytes:
     return _(b"'hg delegate %s' on the server runs it again") % text(row.target)
 
@@ -182,6 +210,12 @@ def waiting_for(
     line = _(b'waiting for delegation %d of %s to %s, %s')
     so_far = progress(row, usual) or _(b'%d s so far') % seconds
     return line % (row.number, whom(row), text(target), so_far)
+
+
+def waiting_until(row: delegation.Delegation, seconds: float) -> bytes:
+    '''what a pusher waits for since so many ``seconds``, while ``row`` comes
+    after another target'''
+    return _(b'%s, %d s so far') % (text(row.reason), seconds)
 
 
 def progress(row: delegation.Delegation, usual: float | None) -> bytes:

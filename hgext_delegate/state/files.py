@@ -180,6 +180,11 @@ class Paths:
     def traceback(self) -> File:
         return File(self.folder, 'traceback')
 
+    @property
+    def untold(self) -> File:
+        '''what went wrong with telling the last end'''
+        return File(self.folder, 'untold')
+
     def lock(self, target: str) -> File:
         return File(self.folder, target + '.lock')
 

@@ -102,6 +102,8 @@ def test_the_man_page_has_each_topic(man_page: str, topic: str) -> None:
 
 def test_the_man_page_has_each_command(man_page: str) -> None:
     for command, entry in hgext_delegate.cmdtable.items():
+        if command.startswith(b'debug'):
+            continue
         assert f'.SS hg {command.decode()} ' in man_page
         assert ' '.join(entry[2].decode().split()) in man_page
         doc = ' '.join((inspect.getdoc(entry[0]) or '').split())
