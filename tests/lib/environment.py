@@ -32,14 +32,18 @@ PACKAGES = {
     'ssh': 'openssh-client',
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
+    'bwrap': 'bubblewrap',
 }
-# On a Debian system: what builds contrib/debian, a web server, PuTTY's keys.
+# On a Debian system: what builds contrib/debian, a web server, PuTTY's keys,
+# and what a script might keep the account with.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
     'puttygen': 'putty-tools',
+    'crontab': 'cron',
+    'at': 'at',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}
