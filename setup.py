@@ -46,7 +46,11 @@ setup(
     ],
     packages=find_packages(include=['hgext_delegate*']),
     package_data={
-        'hgext_delegate': ['help/*.txt', 'locale/*/LC_MESSAGES/*.mo']
+        'hgext_delegate': [
+            'help/*.txt',
+            'locale/*/LC_MESSAGES/*.mo',
+            'templates/*.css',
+        ]
     },
     python_requires='>=3.9',
     # Mercurial is left out on purpose: it may be Debian's, which pip does

@@ -19,6 +19,7 @@ release = version = hgext_delegate.__version__.decode('ascii')
 html_theme = 'alabaster'
 # next and previous also where the sidebar is out of sight
 html_theme_options = {'page_width': '1100px', 'show_relbars': True}
+templates_path = ['_templates']
 html_static_path = ['_static']
 html_css_files = ['narrow.css']
 highlight_language = 'text'

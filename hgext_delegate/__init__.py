@@ -27,6 +27,11 @@ the push on its standard input. Exit status 0 means deployed.
 A push that was accepted stays accepted: ``hg push`` exits with 0 also when
 the deploy fails, which its last line says.
 
+``deployed/TARGET`` is a name for what a target has, as a bookmark is one. What
+is not live yet::
+
+  hg log -r 'only(default, deployed/blog)'
+
 The rest is told by::
 
   hg help delegate.config      each option
@@ -52,7 +57,7 @@ from mercurial import (
 from mercurial.i18n import _
 
 from . import imports, metadata
-from .extension import hooks, translations
+from .extension import hooks, names, translations
 
 __version__ = metadata.__version__
 testedwith = metadata.testedwith
@@ -64,6 +69,8 @@ translations.install(os.path.join(os.path.dirname(__file__), 'locale'))
 
 cmdtable: dict = {}
 command = registrar.command(cmdtable)
+
+revsetpredicate = registrar.revsetpredicate()
 
 configtable: dict = {}
 configitem = registrar.configitem(configtable)
@@ -144,16 +151,28 @@ def _begin_early(over_http: bool) -> None:
         from .extension import early_login
     with _installing:
         early_login.install()
+        names.install_pushkey()
     if over_http:
         with imports.complete():
-            from .extension import http_reply
+            from .extension import http_reply, web
         with _installing:
             http_reply.install()
+            web.install()
 
 
 def reposetup(ui, repo) -> None:
     if repo.local():
         hooks.install(repo)
+        names.install(repo)
+
+
+@revsetpredicate(b'deployed([target])', safe=True)
+def deployed(repo, subset, x):
+    '''What each target has now, or what those have whose name is
+    ``target``. Pattern matching is supported for ``target``: see
+    :hg:`help revisions.patterns`.
+    '''
+    return names.deployed(repo, subset, x)
 
 
 def hook(ui, repo, hooktype, **kwargs) -> bool:
@@ -186,8 +205,10 @@ def delegate(ui, repo, *targets, **opts):
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.
 
-    With -n/--dry-run, the command and the object that would be sent are
-    printed. No connection is made, and nothing is written.
+    With -n/--dry-run, the changesets that would go live are listed, and those
+    that would be taken away (the newest 20 of each, or with -v/--verbose all);
+    then the command and the object that would be sent, and who holds the
+    target. No connection is made, and nothing is written.
 
     With -q/--quiet, only what did not succeed is said; with -v/--verbose,
     also the number, each attempt and the time waited. So it is for a push.
@@ -216,9 +237,10 @@ def delegate(ui, repo, *targets, **opts):
         ),
         (b'l', b'limit', b'', _(b'limit number of delegations'), _(b'NUM')),
         (b'f', b'follow', None, _(b'show the output of a running delegation')),
+        (b'', b'stat', None, _(b'show how long they take, and how many fail')),
         *hgcommands.formatteropts,
     ],
-    _(b'[ID] [-t TARGET] [-l NUM] [--follow]'),
+    _(b'[ID] [-t TARGET] [-l NUM] [--follow] | --stat [-t TARGET]'),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
 def delegate_log(ui, repo, id=None, **opts):
@@ -235,6 +257,15 @@ def delegate_log(ui, repo, id=None, **opts):
     it is shown live until the end, and the exit status is 0 only if the
     delegation succeeded. Without ID, -f/--follow shows what is running now.
 
+    A delegation that runs says for how long, of how long it usually takes:
+    the median of the last five that succeeded.
+
+    With --stat, one line for each target is shown instead: how many were run
+    and failed (or were lost), and of those that succeeded the median, the
+    slowest, and the median of the last five. No more is known than what is
+    recorded (``keep``). Its templates have ``target``, ``count``, ``failed``,
+    ``median``, ``slowest`` and ``usual``, in seconds.
+
     With -v/--verbose, attempts, the time waited and what to do next are
     shown; with -q/--quiet only number, target and state, or only the output.
 
@@ -244,14 +275,51 @@ def delegate_log(ui, repo, id=None, **opts):
     was not told, such as the name of a file), ``attempt`` (how often it was
     tried), ``previous`` (what the target had before), ``taken`` (the ID of
     the delegation that was run instead), ``stopper`` (who cancelled),
-    ``protocolid`` (what the deploy side knows it by), and with ID also
-    ``output``.
+    ``protocolid`` (what the deploy side knows it by), ``heldby``,
+    ``heldsince`` and ``heldreason`` (where the target is held now), ``usual``
+    (how many seconds it is expected to take), and with ID also ``output``.
 
     Returns 0 on success.
     '''
     with imports.complete():
         from .commands import log
     return log.log(ui, repo, id, opts)
+
+
+@command(
+    b'delegate-hold',
+    [
+        (b'm', b'message', b'', _(b'why, for those who wait'), _(b'REASON')),
+        (b'', b'release', None, _(b'let go of it, and delegate what waits')),
+    ],
+    _(b'TARGET... [-m REASON] | --release TARGET...'),
+    helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
+)
+def delegate_hold(ui, repo, target, *targets, **opts):
+    '''let what is pushed to a target wait until it is released
+
+    Pushes are accepted as ever. Each pusher is told at once who holds TARGET,
+    since when and why, and is not kept waiting; the push stays pending. A
+    delegation that runs goes on to its end, and :hg:`delegate TARGET` is
+    refused meanwhile. :hg:`delegate --pending` leaves out what is held, and
+    without a TARGET does not mention it but on a terminal.
+
+    With --release what waits is delegated, as :hg:`delegate --pending TARGET`
+    does.
+
+    Holding again what is held changes who holds it and why, and not since
+    when. The names of all targets that are held stand above what
+    :hg:`delegate-log` lists. Who may write in ``.hg/delegate`` may hold and
+    release, whoever has held it.
+
+    REASON is one line of up to 200 characters, which every pusher sees.
+
+    Returns 0 on success; with --release, only if the target was held and
+    what waited succeeded.
+    '''
+    with imports.complete():
+        from .commands import hold
+    return hold.hold(ui, repo, (target, *targets), opts)
 
 
 @command(

@@ -18,7 +18,7 @@ from ..delivery import (
 )
 from ..extension import early_login
 from ..report import wording
-from ..state import delegation, target_lock
+from ..state import delegation, holds, target_lock
 from . import cancel, dry_run, opened
 
 
@@ -105,7 +105,17 @@ def _jobs(
     if opts['pending']:
         dispatcher.record_all()
         waiting = [(target, dispatcher.waiting(target)) for target in targets]
-        return [(target, number) for target, number in waiting if number], True
+        jobs = [(target, number) for target, number in waiting if number]
+        if opts['dry_run']:
+            return jobs, True
+        free, left = dispatcher.free(jobs)
+        # cron mails what is printed, and a hold is no news each time
+        if names or ui.formatted():
+            dispatcher.say_waiting(left)
+        return free, not (names and left)
+    held = False
+    if not opts['dry_run']:
+        targets, held = _without_held(dispatcher, targets, bool(names))
     # The lock refuses a push that was killed and not yet recovered from.
     with repo.lock():
         # what was pushed before is older, also if no hook has seen it
@@ -115,7 +125,32 @@ def _jobs(
     for target, node in wanted:
         number = dispatcher.journal.record(target.name, node, cancel.who())
         jobs.append((target, number))
-    return jobs, len(jobs) == len(targets)
+    return jobs, len(jobs) == len(targets) and not held
+
+
+def _without_held(
+    dispatcher: dispatchermod.Dispatcher,
+    targets: Sequence[targetsmod.Target],
+    named: bool,
+) -> tuple[list[targetsmod.Target], bool]:
+    '''those of ``targets`` that nobody holds, and whether there are others
+
+    They are refused if the user has ``named`` them, else left out.
+    '''
+    free = []
+    for target in targets:
+        hold = holds.of(dispatcher.paths, target.name)
+        if hold is None:
+            free.append(target)
+            continue
+        reason = wording.text(wording.held(hold, target.name)[0])
+        line = wording.of(target.name, _(b'not delegated: %s') % reason)
+        name = pycompat.sysbytes(target.name)
+        hint = _(b"'hg delegate-hold --release %s' lets it go") % name
+        if named:
+            raise error.StateError(line, hint=hint)
+        dispatcher.printer.warn(line, hint)
+    return free, len(free) < len(targets)
 
 
 def _chosen(

@@ -18,6 +18,8 @@ from mercurial.utils import stringutil, urlutil
 from ..ssh import knownhosts
 
 TRIGGERS = ('changegroup', 'bookmark', 'tag', 'phase')
+# what the web pages show, the least first
+PUBLISHED = (b'no', b'state', b'output')
 
 # Host and user become part of ProxyCommand, by ssh_config's tokens: a leading
 # dash would be an option there, and a space or a quote would end the word.
@@ -217,6 +219,16 @@ def keep(value: bytes | None) -> int:
     if value and re.match(rb'[0-9]{1,9}\Z', value):
         return max(1, int(value))
     return 100
+
+
+def published(value: bytes) -> int:
+    '''how much the web pages show, as its place in PUBLISHED'''
+    if value not in PUBLISHED:
+        raise InvalidValue(
+            _(b"'%s' does not say what the web pages show") % value,
+            _(b'write no, state or output; no target can be named web'),
+        )
+    return PUBLISHED.index(value)
 
 
 def words(value: bytes) -> list[bytes]:

@@ -73,6 +73,7 @@ OPTIONS = {
 SETTINGS = (
     b'user-variables',
     b'keep',
+    b'web',
     b'allow-targets',
     b'allow-repository-config',
 )
@@ -175,6 +176,8 @@ def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:
                 _(b"'%s' is not a name for a target") % name,
                 _(b'use up to 100 letters, digits, dots, underscores, hyphens'),
             )
+        if item == b'web' and items[item]:
+            parsers.published(items[item])
     elif option not in OPTIONS:
         raise parsers.InvalidValue(
             _(b'no such option'), _nearest(option, OPTIONS)

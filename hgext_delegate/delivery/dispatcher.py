@@ -15,7 +15,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import evaluation, history
+from . import evaluation, history, names, obstacles
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -146,6 +146,34 @@ class Dispatcher:
         # its worker will say that it is gone
         return rows[-1].number if rows else None
 
+    def how_many_wait(self, name: str) -> int:
+        '''how many pushes, and what ``hg delegate`` asked for, wait for the
+        target ``name`` by themselves'''
+        rows = self.journal.pending(name)
+        unrecorded = sum(1 for _ in self.unrecorded(name))
+        return unrecorded + sum(row.merged_into is None for row in rows)
+
+    def free(self, jobs: Jobs) -> tuple[Jobs, Jobs]:
+        '''those of ``jobs`` that can begin, and those that have to wait, which
+        is noted. Raises JournalError'''
+        found: tuple[list, list] = ([], [])
+        for target, number in jobs:
+            waits = obstacles.stop(
+                self.paths, self.journal, target.name, number
+            )
+            found[waits].append((target, number))
+        return found
+
+    def say_waiting(self, jobs: Jobs) -> None:
+        '''say why ``jobs`` have to wait'''
+        for target, number in jobs:
+            row = self.journal.get(number)
+            if row:
+                line, hints = wording.verdict(row)
+                label = b'delegate.state.' + row.state.encode('ascii')
+                line = wording.of(target.name, line)
+                self.printer.warn(line, *hints, label=label)
+
     def unrecorded(
         self, name: str | None
     ) -> Iterator[tuple[str, outbox.Entry]]:
@@ -173,15 +201,25 @@ class Dispatcher:
             if by_hand or not back:
                 line = wording.left_behind(last.node, node, back)
                 self.printer.say(wording.of(target.name, line))
-        elif last.txn is None and last.turn and not by_hand:
-            older = self.journal.last(
-                target.name, delegation.SUCCEEDED, before=last.turn
+        elif not by_hand and (older := self._undone(last)):
+            line = wording.rolled_back(last, older.node)
+            self.printer.say(wording.of(target.name, line))
+
+    def _undone(
+        self, last: delegation.Delegation
+    ) -> delegation.Delegation | None:
+        '''what ``last``, the last success, has gone back from by hand'''
+        row: delegation.Delegation | None = last
+        # from the newest on, as far as the last that a push has brought
+        while row and row.txn is None and row.turn:
+            row = self.journal.last(
+                last.target, delegation.SUCCEEDED, before=row.turn
             )
-            if older and older.node != last.node:
-                self.history.learn(self.repo, last.node, older.node)
-                if self.history.is_ancestor(last.node, older.node):
-                    line = wording.rolled_back(last, older.node)
-                    self.printer.say(wording.of(target.name, line))
+            if row and row.node != last.node:
+                self.history.learn(self.repo, last.node, row.node)
+                if self.history.is_ancestor(last.node, row.node):
+                    return row
+        return None
 
     def _say_others(
         self, target: targetsmod.Target, node: str, entry: outbox.Entry
@@ -200,5 +238,6 @@ class Dispatcher:
         '''forget the oldest records, and what they printed'''
         box = outbox.read(self.repo)
         keep = parsers.keep(policy.setting(self.repo, b'keep', box.roads))
-        names = [target.name for target in self.targets]
-        pruning.prune(self.journal, self.paths, names, keep, box)
+        targets = [target.name for target in self.targets]
+        pruning.prune(self.journal, self.paths, targets, keep, box)
+        names.refresh(self.paths, self.journal, targets)

@@ -15,7 +15,7 @@ import traceback
 
 from ..ssh import session
 from ..state import delegation, files, journal as journalmod, target_lock
-from . import attempt as attemptmod, connection, queue
+from . import attempt as attemptmod, connection, names, obstacles, queue
 
 # How long somebody may hold the lock of a target without a delegation that
 # runs, or that is tried again after a pause, in seconds.
@@ -84,7 +84,11 @@ class Worker(threading.Thread):
             return False
         journal, name = self._task.journal, self._task.target.name
         row = journal.get(self._task.number)
-        if row is None or row.state not in delegation.OPEN:
+        if (
+            row is None
+            or row.state not in delegation.OPEN
+            or self._has_to_wait()
+        ):
             return False
         now = time.monotonic()
         if journal.at_work(name):
@@ -122,21 +126,33 @@ class Worker(threading.Thread):
         pause = 1.0
         left = task.target.retries - (mine.attempt - self._attempts_before)
         while left >= 0:
-            row = queue.claim(task)
+            row = None if self._has_to_wait() else queue.claim(task)
             if row is None:
                 return
+            # Who has just held it looks next what runs. Now it is one of us
+            # who sees the other.
+            if why := obstacles.of(task.paths, row.target):
+                task.journal.end(row.number, delegation.PENDING, **why)
+                continue
             attempt = attemptmod.Attempt(task, row)
             state, fields = attempt.run(self._connect)
             again = state == delegation.PENDING and attempt.may_retry
             again = again and left > 0 and not self._leaving.is_set()
             if again:
                 fields['reason'] += delegation.TRYING_AGAIN % pause
+            if state == delegation.SUCCEEDED:
+                names.note(task.paths, task.target.name, row.node)
             task.journal.end(row.number, state, **fields)
             task.news.set()
             if not again or self._leaving.wait(pause):
                 return
             pause *= 2
             left -= 1
+
+    def _has_to_wait(self) -> bool:
+        task = self._task
+        name = task.target.name
+        return obstacles.stop(task.paths, task.journal, name, task.number)
 
     def _connect(self) -> session.Session:
         '''the session that was begun early, once; else a new one'''

@@ -144,9 +144,16 @@ class EarlyLogin:
                 from ..config import policy, targets
                 from ..delivery import connection
                 from ..push import outbox
+                from ..state import files, holds
             refused = policy.refused(self._repo, outbox.roads(self._repo))
             usable, _errors = targets.read(self._repo.ui, refused)
-            for target in [each for each in usable if each.wait][:_MOST]:
+            paths = files.paths(self._repo)
+            wanted = [
+                target
+                for target in usable
+                if target.wait and not holds.of(paths, target.name)
+            ]
+            for target in wanted[:_MOST]:
                 begun = connection.EarlyConnection(target)
                 begun.start()
                 self._connections[target.name] = begun

@@ -63,9 +63,11 @@ class Printer:
     def warn(self, line: bytes, *hints: bytes, label: bytes = b'') -> None:
         self._tell(self._ui.warn, line, hints, label)
 
-    def progress(self, topic: bytes):
-        '''Mercurial's progress bar, which any line that is printed clears'''
-        return self._ui.makeprogress(topic, unit=b's')
+    def progress(self, topic: bytes, seconds: float | None):
+        '''Mercurial's progress bar, which any line that is printed clears;
+        ``seconds`` is how long it is expected to take, None if nobody knows'''
+        total = seconds and max(1, round(seconds))
+        return self._ui.makeprogress(topic, unit=b's', total=total)
 
     def relay(self, target: bytes, lines: bytes) -> None:
         '''what the deploy side printed, with the target before each line'''

@@ -18,7 +18,7 @@ from mercurial.utils import stringutil
 
 from .. import errors, sanitizer
 from ..push import selection
-from ..state import delegation
+from ..state import delegation, holds
 
 Verdict = tuple[bytes, tuple[bytes, ...]]
 
@@ -71,7 +71,20 @@ def pending(
             b"it may have run; 'hg delegate --pending %s' asks the receiver"
         )
     line = _(b'pending: %s') % text(reason)
+    if remedy.startswith(delegation.ONCE):
+        return line, (text(remedy),)
     return line, (text(remedy), later % text(target))
+
+
+def held(hold: holds.Hold, target: str) -> tuple[str, str]:
+    '''why what is pushed to ``target`` waits, and until when'''
+    reason = 'held by %s' % hold.who
+    if hold.since is not None:
+        reason += ' since %s' % pycompat.sysstr(moment(hold.since))
+    if hold.reason:
+        reason += ': %s' % hold.reason
+    remedy = delegation.ONCE + "it is released: 'hg delegate-hold --release %s'"
+    return reason, remedy % target
 
 
 def _again(row: delegation.Delegation) -> bytes:
@@ -98,8 +111,6 @@ def whom(row: delegation.Delegation) -> bytes:
 
 def recollection(row: delegation.Delegation) -> Verdict:
     '''that the last one went wrong, and where to see more'''
-    moment = time.gmtime(row.ended or row.created)
-    when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
     lost = row.state == delegation.LOST
     line = _(b'the last delegation, %d of %s, %s: %s')
     line %= (
@@ -109,7 +120,7 @@ def recollection(row: delegation.Delegation) -> Verdict:
         text(row.reason),
     )
     where = _(b"on %s; 'hg delegate-log %d' on the server shows more")
-    return line, (where % (when, row.number),)
+    return line, (where % (moment(row.ended or row.created), row.number),)
 
 
 def left_behind(old: str, new: str, back: bool) -> bytes:
@@ -151,19 +162,35 @@ SKIPPED = _(b'not delegated: DELEGATE=skip')
 # while a pusher waits
 
 
-def waiting(target: str) -> bytes:
+def waiting(target: str, usual: float | None) -> bytes:
     '''the topic of the progress bar'''
-    return _(b'waiting for %s') % text(target)
+    if usual is None:
+        return _(b'waiting for %s') % text(target)
+    return _(b'waiting for %s, usually %s') % (text(target), duration(usual))
 
 
 def waiting_for(
-    row: delegation.Delegation | None, target: str, seconds: float
+    row: delegation.Delegation | None,
+    target: str,
+    seconds: float,
+    usual: float | None,
 ) -> bytes:
+    '''what a pusher waits for since so many ``seconds``'''
     if row is None:
         line = _(b'waiting for another process that has its lock, %d s so far')
         return line % seconds
-    line = _(b'waiting for delegation %d of %s to %s, %d s so far')
-    return line % (row.number, whom(row), text(target), seconds)
+    line = _(b'waiting for delegation %d of %s to %s, %s')
+    so_far = progress(row, usual) or _(b'%d s so far') % seconds
+    return line % (row.number, whom(row), text(target), so_far)
+
+
+def progress(row: delegation.Delegation, usual: float | None) -> bytes:
+    '''how long ``row`` runs already, of what is ``usual``; b'' if nobody can
+    say'''
+    if row.state != delegation.RUNNING or not row.began or usual is None:
+        return b''
+    seconds = max(0, int(time.time() - row.began))
+    return _(b'%d s of usually %s') % (seconds, duration(usual))
 
 
 def takes_along(row: delegation.Delegation) -> bytes:
@@ -230,6 +257,18 @@ def bad_wish(wish: bytes, known: list[bytes]) -> tuple[bytes, bytes]:
 
 
 # how values are shown
+
+
+def duration(seconds: float | None) -> bytes:
+    if seconds is None:
+        return b'-'
+    return (_(b'%.1f s') if seconds < 9.95 else _(b'%.0f s')) % seconds
+
+
+def moment(seconds: float) -> bytes:
+    '''``seconds`` since the epoch'''
+    text = time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(seconds))
+    return text.encode('ascii')
 
 
 def short(node: str) -> bytes:

@@ -13,11 +13,13 @@ import contextlib
 import dataclasses
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 
 from .. import errors
 from ..push import outbox, push
+from . import deployed
 
 # What a text file of ours begins with. Mercurial trusts an hgrc by its owner,
 # also where .hg/hgrc is a link to a file that we have written for somebody.
@@ -88,6 +90,26 @@ class File:
         with open(self.make(os.O_WRONLY | os.O_TRUNC), 'wb') as file:
             file.write(data)
 
+    def replace(self, data: bytes) -> None:
+        '''the same, all at once: whoever reads it finds the old or the new
+
+        Its folder says who can reach it, whichever account has written it.
+        '''
+        with self._inside() as (parent, name):
+            new = '%s.%s' % (name, secrets.token_hex(8))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            fd = os.open(new, flags, 0o600, dir_fd=parent)
+            try:
+                with open(fd, 'wb') as file:
+                    os.fchmod(fd, 0o644)
+                    file.write(data)
+                    file.flush()
+                    os.fsync(fd)
+                os.rename(new, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                os.unlink(new, dir_fd=parent)
+                raise
+
     def status(self) -> os.stat_result:
         '''of a regular file; it is not opened'''
         with self._inside() as (parent, name):
@@ -150,6 +172,11 @@ class Paths:
         return os.path.join(self.folder, 'journal')
 
     @property
+    def deployed(self) -> str:
+        store = os.path.dirname(self.outbox)
+        return os.path.join(store, os.fsdecode(deployed.FILENAME))
+
+    @property
     def traceback(self) -> File:
         return File(self.folder, 'traceback')
 
@@ -159,6 +186,10 @@ class Paths:
     def next(self, target: str) -> File:
         '''the lock of a process that will delegate all that waits'''
         return File(self.folder, target + '.next')
+
+    def hold(self, target: str) -> File:
+        '''what keeps the pushes to ``target`` waiting, while it is there'''
+        return File(self.folder, target + '.hold')
 
     def log(self, id: str) -> File:
         return File(self.folder, 'log/' + id)

@@ -115,11 +115,12 @@ class Journal:
         return rows[0].number if rows else None
 
     def newest(
-        self, target: str | None, limit: int
+        self, target: str | None, limit: int, before: int = 2**62
     ) -> list[delegation.Delegation]:
-        '''at most ``limit``, of one target or of all'''
-        where = 'target = coalesce(?, target) ORDER BY number DESC LIMIT ?'
-        return self._select(where, target, limit)
+        '''at most ``limit`` with a number ``before``, of one target or all'''
+        where = 'number < ? AND target = coalesce(?, target) '
+        where += 'ORDER BY number DESC LIMIT ?'
+        return self._select(where, before, target, limit)
 
     def pending(self, target: str) -> list[delegation.Delegation]:
         '''what waits for ``target``: pushes in push order, with what ``hg

@@ -34,13 +34,15 @@ PACKAGES = {
     'setpriv': 'util-linux',
     'bwrap': 'bubblewrap',
 }
-# On a Debian system: what builds contrib/debian, a web server, PuTTY's keys,
-# and what a script might keep the account with.
+# On a Debian system: what builds contrib/debian, web servers, a browser,
+# PuTTY's keys, engines, and what a script might keep the account with.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
+    'chromium': 'chromium',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
+    'nginx': 'nginx-light',
     'puttygen': 'putty-tools',
     'crontab': 'cron',
     'at': 'at',

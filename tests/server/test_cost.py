@@ -40,7 +40,8 @@ def cheap(world: World, repository: Repository) -> None:
     light = {
         *('', '.imports', '.metadata', '.extension'),
         *('.extension.early_login', '.extension.hooks'),
-        '.extension.translations',
+        *('.extension.names', '.extension.translations'),
+        *('.state', '.state.deployed'),
     }
     assert set(own) <= light
     assert not (repository.path / '.hg' / 'delegate').exists()

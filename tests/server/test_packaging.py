@@ -144,7 +144,7 @@ def test_the_wheel_has_the_package_and_nothing_else(
     files = {
         str(path.relative_to(CHECKOUT))
         for path in package.rglob('*')
-        if path.suffix in ('.py', '.txt')
+        if path.suffix in ('.py', '.txt', '.css')
     }
     names = set(zipfile.ZipFile(packages[1]).namelist())
     info = f'hg_delegate-{VERSION}.dist-info/'

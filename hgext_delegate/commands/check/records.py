@@ -15,6 +15,7 @@ from ...report import wording
 from ...state import (
     delegation,
     files,
+    holds,
     journal as journalmod,
     schema,
     target_lock,
@@ -117,7 +118,13 @@ def _of_target(
         line = _(b'delegation %d is abandoned: its process has ended')
         remedy = _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
         yield about.warning(line % running.number, remedy % name)
-    if waiting and not held:
+    hold = holds.of(paths, target)
+    if hold:
+        reason = wording.text(wording.held(hold, target)[0])
+        line = _(b'%s; pushes that wait: %d')
+        remedy = _(b"'hg delegate-hold --release %s' delegates what waits")
+        yield about.warning(line % (reason, waiting), remedy % name)
+    elif waiting and not held:
         rows = journal.pending(target)
         if rows and rows[-1].is_undecided:
             line = _(b'delegation %d may have run: its receiver is to be asked')
