@@ -8,6 +8,8 @@ worker         one target: waits for its turn, runs a session, records the end
 evaluation     the revset of a target, within a limit of time
 queue          what waits for a target, and which of it runs now
 attempt        one session, and what came of it
+gate           one session with a gate, which is asked about a push
+output         what a session prints, into its log
 abandoned      delegations whose process is gone
 names          the deployed names, written at each success
 history        what a worker may ask of the repository's history

@@ -3,6 +3,7 @@
 
 files        where it lies
 journal      what was delegated and what became of it
+verdicts     what gates have said, beside them
 unsaved      ends of delegations that are not written into it yet
 pruning      the removal of its oldest records
 delegation   one record of it, and its states

@@ -49,6 +49,8 @@ MIGRATIONS = (
     ALTER TABLE delegation RENAME COLUMN asked TO exec_sent_at;
     ALTER TABLE delegation RENAME COLUMN stopper TO cancelled_by
     ''',
+    # more states: passed, refused
+    'SELECT 1',
 )
 VERSION = len(MIGRATIONS)
 # In the file's header, at offset 68: a line 'hg' between two newlines, so that
