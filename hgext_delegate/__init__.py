@@ -85,6 +85,8 @@ colortable = {
     b'delegate.state.lost': b'magenta bold',
     b'delegate.state.superseded': b'none',
     b'delegate.state.cancelled': b'yellow',
+    b'delegate.state.passed': b'green',
+    b'delegate.state.refused': b'red bold',
     b'delegate.hint': b'none',
     b'delegate.check.ok': b'green',
     b'delegate.check.warning': b'yellow',
@@ -254,7 +256,8 @@ def delegate_log(ui, repo, id=None, **opts):
     duration, and why they failed.
 
     States are ``pending``, ``running``, ``succeeded``, ``failed``, ``lost``,
-    ``superseded`` and ``cancelled``: see :hg:`help delegate.states`.
+    ``superseded`` and ``cancelled``, and of gates ``passed`` and ``refused``:
+    see :hg:`help delegate.states`.
 
     With ID, what that delegation printed is shown as well. With -f/--follow
     it is shown live until the end, and the exit status is 0 only if the
