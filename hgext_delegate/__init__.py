@@ -32,7 +32,7 @@ is not live yet::
 
   hg log -r 'only(default, deployed/blog)'
 
-The rest is told by::
+More help::
 
   hg help delegate.config      each option
   hg help delegate.protocol    what the deploy account is asked and told
@@ -202,6 +202,9 @@ def delegate(ui, repo, *targets, **opts):
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
 
+    A target that comes after another one (``NAME:after``) gets what that has,
+    and the rest waits for it; with -r/--rev it does not wait.
+
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.
 
@@ -343,6 +346,21 @@ def delegate_cancel(ui, repo, id):
     return cancel.cancel(ui, repo, id)
 
 
+@command(b'debugdelegatetell', [], b'')
+def debugdelegatetell(ui, repo):
+    '''tell those who should know of the ends that nobody has told yet
+
+    We start this ourselves.
+    '''
+    with imports.complete():
+        from .commands import opened
+        from .delivery import told
+    with opened.to_read(ui, repo) as dispatcher:
+        # who comes next tells what is left
+        dispatcher.teller = None
+        told.tell(dispatcher.repo, dispatcher.targets, dispatcher.journal)
+
+
 @command(
     b'delegate-receive',
     [
@@ -378,6 +396,15 @@ def delegate_cancel(ui, repo, id):
         ),
         (b'', b'clean-ignored', None, _(b'the same, and remove ignored files')),
         (b'', b'subrepos', None, _(b'update subrepositories as well')),
+        (b'', b'box', None, _(b'shut COMMAND in: it cannot keep the account')),
+        (
+            b'',
+            b'writable',
+            [],
+            _(b'with --box: what COMMAND can write besides its clone'),
+            _(b'PATH'),
+        ),
+        (b'', b'no-network', None, _(b'with --box: without the network')),
         (b'', b'allow-root', None, _(b'let the deploy account be root')),
         (
             b'',
@@ -391,6 +418,7 @@ def delegate_cancel(ui, repo, id):
         b'--clone PATH --source URL --run COMMAND\n'
         b'       [--timeout DURATION] [--state FOLDER] [--env NAME=VALUE]...\n'
         b'       [--clean | --clean-ignored] [--subrepos]\n'
+        b'       [--box [--no-network] [--writable PATH]...]\n'
         b'       | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -418,6 +446,12 @@ def delegate_receive(ui, **opts):
 
     A changeset with subrepositories is deployed with --subrepos alone: whoever
     may push writes in ``.hgsub`` what this account is to clone.
+
+    With --box COMMAND is shut in by bubblewrap: it can write its clone, but
+    for ``.hg``, and each PATH of --writable, all else is read-only, and its
+    home, ``/tmp`` and ``/run`` are empty. What it has left running ends with
+    it. Where there is no box, it is not run. Without --box whoever may push a
+    COMMAND that begins with ``./`` can keep the account.
 
     What runs does not need the connection: if that breaks, it goes on, and
     the next connection for the same delegation tells what became of it. In

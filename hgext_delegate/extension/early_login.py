@@ -151,7 +151,8 @@ class EarlyLogin:
             wanted = [
                 target
                 for target in usable
-                if target.wait and not holds.of(paths, target.name)
+                if target.wait and not target.after
+                if not holds.of(paths, target.name)
             ]
             for target in wanted[:_MOST]:
                 begun = connection.EarlyConnection(target)

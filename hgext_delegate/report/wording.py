@@ -87,6 +87,34 @@ def held(hold: holds.Hold, target: str) -> tuple[str, str]:
     return reason, remedy % target
 
 
+def after(
+    target: str, row: delegation.Delegation | None, is_push: bool
+) -> tuple[str, str]:
+    '''why what comes after ``target`` waits, and until when
+
+    ``row`` is the delegation of the same push to ``target``, if there is one.
+    '''
+    if row is None:
+        reason = 'it is not for %s' if is_push else '%s does not have it'
+    else:
+        reason = {
+            delegation.PENDING: '%s has not succeeded yet',
+            delegation.RUNNING: '%s has not succeeded yet',
+            delegation.FAILED: '%s failed',
+            delegation.LOST: '%s was lost',
+            delegation.CANCELLED: '%s was cancelled',
+            # something else by now, which does not contain it
+            delegation.SUCCEEDED: '%s does not have it any more',
+            delegation.SUPERSEDED: '%s has another one',
+        }[row.state]
+    return reason % target, once_after(target)
+
+
+def once_after(target: str) -> str:
+    '''the remedy of what waits for ``target``'''
+    return delegation.ONCE + 'it has succeeded at %s' % target
+
+
 def _again(row: delegation.Delegation) -> bytes:
     return _(b"'hg delegate %s' on the server runs it again") % text(row.target)
 
@@ -146,7 +174,7 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
 
 
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
-OWN = _(b'its own deploy has pushed this, which does not wait for itself')
+OWN = _(b'pushed by the deploy that runs now; it is deployed after that one')
 CIRCLE = (
     'its deploys push again and again',
     'let the script push only what is new; it is not run for this one now',
@@ -154,7 +182,7 @@ CIRCLE = (
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 NO_PUSHVARS = (
-    _(b'DELEGATE is not heard: this server takes no variables from pushers'),
+    _(b'DELEGATE is ignored: this server takes no variables from pushers'),
     _(b"'push.pushvars.server = yes' in its hgrc takes them"),
 )
 SKIPPED = _(b'not delegated: DELEGATE=skip')
@@ -182,6 +210,12 @@ def waiting_for(
     line = _(b'waiting for delegation %d of %s to %s, %s')
     so_far = progress(row, usual) or _(b'%d s so far') % seconds
     return line % (row.number, whom(row), text(target), so_far)
+
+
+def waiting_until(row: delegation.Delegation, seconds: float) -> bytes:
+    '''what a pusher waits for since so many ``seconds``, while ``row`` comes
+    after another target'''
+    return _(b'%s, %d s so far') % (text(row.reason), seconds)
 
 
 def progress(row: delegation.Delegation, usual: float | None) -> bytes:

@@ -50,6 +50,7 @@ def _findings(
     yield from config.general(ui, repo)
     yield from serving.check(ui, repo)
     yield from config.of_roads(repo)
+    yield from config.hooks(ui)
     usable = {pycompat.sysbytes(target.name): target for target in targets}
     can_log_in = bool(usable)
     if usable:
