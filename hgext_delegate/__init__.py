@@ -32,7 +32,7 @@ is not live yet::
 
   hg log -r 'only(default, deployed/blog)'
 
-The rest is told by::
+More help::
 
   hg help delegate.config      each option
   hg help delegate.protocol    what the deploy account is asked and told
@@ -344,6 +344,21 @@ def delegate_cancel(ui, repo, id):
     with imports.complete():
         from .commands import cancel
     return cancel.cancel(ui, repo, id)
+
+
+@command(b'debugdelegatetell', [], b'')
+def debugdelegatetell(ui, repo):
+    '''tell those who should know of the ends that nobody has told yet
+
+    We start this ourselves.
+    '''
+    with imports.complete():
+        from .commands import opened
+        from .delivery import told
+    with opened.to_read(ui, repo) as dispatcher:
+        # who comes next tells what is left
+        dispatcher.teller = None
+        told.tell(dispatcher.repo, dispatcher.targets, dispatcher.journal)
 
 
 @command(

@@ -55,6 +55,7 @@ class Target:
     mask: tuple[re.Pattern[str], ...] = _option(parsers.patterns, ())
     receiver: bool = _option(parsers.boolean, False)
     retries: int = _option(parsers.count, 3)
+    notify: tuple[str, ...] = _option(parsers.addresses, ())
     allow_root: bool = _option(parsers.boolean, False)
     after: str | None = _option(parsers.other_target)
 

@@ -11,6 +11,7 @@ obstacles      what keeps waiting what could begin
 attempt        one session, and what came of it
 abandoned      delegations whose process is gone
 names          the deployed names, written at each success
+told           hooks and mail about an end, in a process of its own
 history        what a worker may ask of the repository's history
 connection     the login, which may begin early
 remote_requests  asking our receiver: end it, or what became of it

@@ -16,7 +16,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import evaluation, history, names, obstacles, queue
+from . import evaluation, history, names, obstacles, queue, told
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -37,6 +37,10 @@ class Dispatcher:
         self.config_errors = config_errors.Reporter(self.printer, repo)
         self._evaluator = evaluation.Evaluator()
         self.targets, wrong = policy.read(repo, outbox.roads(repo))
+        self.teller: told.Teller | None = None
+        if told.is_wanted(repo.ui, self.targets):
+            self.journal.keep_notices()
+            self.teller = told.Teller(repo)
         for each in wrong:
             self.config_errors.report(each)
         self.report_journal()
@@ -46,6 +50,11 @@ class Dispatcher:
         if self.journal.last_error:
             self.printer.warn(*wording.of_error(self.journal.last_error))
             self.journal.last_error = None
+
+    def tell(self) -> None:
+        '''let those know of the ends who should, also of what others left'''
+        if self.teller and not self.journal.db.readonly:
+            self.teller.start(self.journal)
 
     def jobs(self, entry: outbox.Entry) -> Jobs:
         '''record ``entry`` and what waits before it; the jobs of ``entry``

@@ -71,6 +71,7 @@ class Launcher:
                 dispatcher.history,
                 news,
                 regardless,
+                dispatcher.teller,
             )
             early = self._early.pop(target.name, None)
             before = workers.get(target.after or '')
@@ -132,6 +133,7 @@ class Launcher:
                     KeyboardInterrupt, error.SignalInterrupt
                 ):
                     worker.join()
+        self.dispatcher.tell()
         self.dispatcher.journal.close()
 
     def _can_log_in(self, here: bool = True) -> bool:

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from typing import TYPE_CHECKING
 
 from ..config import targets
 from ..push import outbox
 from ..state import delegation, files, journal as journalmod, waiting
 from . import history as historymod, obstacles
+
+if TYPE_CHECKING:
+    from . import told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Task:
     history: historymod.History
     news: threading.Event
     regardless: bool = False
+    teller: told.Teller | None = None
 
 
 def stop(task: Task) -> bool:

@@ -170,6 +170,8 @@ class Worker(threading.Thread):
                 names.note(task.paths, task.target.name, row.node)
             task.journal.end(row.number, state, **fields)
             task.news.set()
+            if task.teller:
+                task.teller.start(task.journal)
             if not again or self._leaving.wait(pause):
                 return
             pause *= 2

@@ -174,7 +174,7 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
 
 
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
-OWN = _(b'its own deploy has pushed this, which does not wait for itself')
+OWN = _(b'pushed by the deploy that runs now; it is deployed after that one')
 CIRCLE = (
     'its deploys push again and again',
     'let the script push only what is new; it is not run for this one now',
@@ -182,7 +182,7 @@ CIRCLE = (
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 NO_PUSHVARS = (
-    _(b'DELEGATE is not heard: this server takes no variables from pushers'),
+    _(b'DELEGATE is ignored: this server takes no variables from pushers'),
     _(b"'push.pushvars.server = yes' in its hgrc takes them"),
 )
 SKIPPED = _(b'not delegated: DELEGATE=skip')

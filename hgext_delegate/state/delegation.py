@@ -31,7 +31,7 @@ ONCE = 'delegated once '
 
 # the remedy where a command has ended, and not all that it has started
 KEPT_OPEN = (
-    'what it has left running keeps its output open; start that with its '
+    'what it has left running keeps its output open; start it with its '
     "output elsewhere: '>>FILE 2>&1 &'"
 )
 # the remedy of one that was cancelled while the receiver was out of reach

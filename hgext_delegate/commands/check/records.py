@@ -65,6 +65,21 @@ def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
             _(b"they are left alone; 'hg delegate' delegates by hand"),
         )
     yield from _journal(paths, box, names, bool(unwritable))
+    yield from _untold(paths)
+
+
+def _untold(paths: files.Paths) -> Iterator[finding.Finding]:
+    '''what went wrong the last time that somebody was to be told of an end'''
+    with contextlib.suppress(OSError):
+        with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
+            lines = file.read().splitlines()[1:]
+        for line in lines:
+            number, _space, said = line.partition(b' ')
+            yield _ABOUT.warning(
+                _(b'delegation %s: %s')
+                % tuple(wording.text(each.decode()) for each in (number, said)),
+                _(b'it goes away once telling of an end succeeds'),
+            )
 
 
 def _journal(
@@ -142,7 +157,7 @@ def _of_target(
         line = _(b'pushes that wait for it: %d')
         yield about.warning(line % waiting, remedy % name)
     elif not abandoned:
-        line = _(b'no delegation is abandoned, pushes that wait: %d')
+        line = _(b'no delegation is abandoned, %d pushes are waiting')
         yield about.ok(line % waiting)
     last = journal.last(target, *delegation.RUN)
     if last and last.state != delegation.SUCCEEDED:
