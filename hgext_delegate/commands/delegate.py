@@ -226,7 +226,10 @@ def _go_on(launcher: launchermod.Launcher) -> bool:
     '''delegate what has waited for another target, as long as there is some'''
     dispatcher = launcher.dispatcher
     good = True
-    while jobs := dispatcher.ready():
+    tried: set[int] = set()
+    # each once: without paramiko, say, nothing becomes of it
+    while jobs := [job for job in dispatcher.ready() if job[1] not in tried]:
+        tried.update(number for _target, number in jobs)
         good = _run(launcher, jobs) and good
     dispatcher.note_again()
     return good
