@@ -17,6 +17,8 @@ from ...report import wording
 from . import finding, rights, serving
 
 _TOPIC = b'config'
+# how long a gate should take at most, in seconds
+_LONG = 600
 _CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
 
 
@@ -150,6 +152,8 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     )
     url = pycompat.sysbytes(target.url)
     yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
+    if target.gate:
+        yield from _of_gate(ui, about, target)
     try:
         if not len(repo):
             # Its branches do not exist yet, so nothing is evaluated.
@@ -169,6 +173,25 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
         yield about.warning(
             _(b"no changeset is in the revset of 'when': %s") % target.when,
             _(b'that is fine if there is to be one'),
+        )
+
+
+def _of_gate(
+    ui, about: finding.About, target: targets.Target
+) -> Iterator[finding.Finding]:
+    '''whether pushes are asked of the gate ``target``'''
+    if not serving.enabled(ui)[2]:
+        yield about.error(*wording.NOT_ENABLED)
+        return
+    line = _(b'a gate: asked about each push by %s, for %d s at most')
+    if target.gate == 'optional':
+        line = _(b'a gate, optional: asked at each push by %s, at most %d s')
+    moves = ', '.join(target.trigger).encode('ascii')
+    yield about.ok(line % (moves, target.timeout))
+    if target.timeout > _LONG:
+        yield about.warning(
+            _(b'the repository may be locked for %d s') % target.timeout,
+            _(b'set %s:timeout to what its checks need') % about.target,
         )
 
 

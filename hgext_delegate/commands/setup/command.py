@@ -8,6 +8,7 @@ whoever has to agree pastes them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -39,6 +40,8 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     accepted = _fingerprint(opts['accept_host_key'])
     refuse_root(repo.sharedpath)
     root = os.fsdecode(repo.root)
+    if opts['gate']:
+        target = dataclasses.replace(target, gate='yes')
     comment = snippets.comment(target.name, os.path.basename(root))
     command, enabled = os.fsdecode(opts['command']), serving.enabled(ui)
     with opened.aborting():
@@ -56,7 +59,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         ways = addresses.ways(host)
         is_here = addresses.is_this_machine(ways)
         sources = addresses.sources(ways)
-        command = command or _receiver(enabled, target.name, root, is_here)
+        command = command or _receiver(enabled, target, root, is_here)
         made = {
             'target': target.name,
             'url': target.url,
@@ -68,7 +71,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
                 sources, command, pair.public, comment
             ),
         }
-        made['hgrc'] = snippets.hgrc(_sections(enabled, made, command))
+        made['hgrc'] = snippets.hgrc(_sections(enabled, target, made, command))
     _warn(ui, repo, target, host.user, pair.path if is_here else '')
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
@@ -152,11 +155,18 @@ def _warn(ui, repo, target: targetsmod.Target, user: str, key: str) -> None:
 
 
 def _receiver(
-    enabled: serving.Enabled, name: str, root: str, is_here: bool
+    enabled: serving.Enabled,
+    target: targetsmod.Target,
+    root: str,
+    is_here: bool,
 ) -> str:
     '''the forced command for an account that can have this extension too'''
+    # who pushes must not choose how that is checked
+    run = '~/check' if target.gate else './deploy.sh'
+    name = target.name
     if not is_here:
-        return snippets.receiver('hg', ('hgext_delegate', ''), name, 'URL')
+        ours = ('hgext_delegate', '')
+        return snippets.receiver('hg', ours, name, 'URL', run)
     key, value, _files = enabled
     source = root if snippets.is_plain(root) else 'URL'
     # this hg, unless a forced command on this machine finds it by its name
@@ -165,23 +175,29 @@ def _receiver(
     is_found = found and os.path.realpath(found) == os.path.realpath(hg)
     if is_found or not os.path.isabs(hg):
         hg = 'hg'
-    return snippets.receiver(hg, (key, value), name, source)
+    return snippets.receiver(hg, (key, value), name, source, run)
 
 
 def _sections(
-    enabled: serving.Enabled, made: dict[str, str], command: str
+    enabled: serving.Enabled,
+    of: targetsmod.Target,
+    made: dict[str, str],
+    command: str,
 ) -> dict[str, dict[str, str]]:
     '''what the hgrc needs'''
     name, value, files = enabled
     target = made['target']
     items = {
         target: made['url'],
-        target + ':when': _WHEN,
         target + ':identity': _by_home(made['identity']),
         target + ':hostkey': made['hostkey'],
     }
     if snippets.is_receiver(command):
         items[target + ':receiver'] = 'yes'
+    if of.gate:
+        items[target + ':gate'] = of.gate
+    else:
+        items[target + ':when'] = _WHEN
     sections = {'delegate': items}
     if not files:
         # It is enabled for this command alone.

@@ -54,7 +54,11 @@ def comment(target: str, repository: str) -> str:
 
 
 def receiver(
-    hg: str, extension: tuple[str, str], name: str, source: str
+    hg: str,
+    extension: tuple[str, str],
+    name: str,
+    source: str,
+    run: str = './deploy.sh',
 ) -> str:
     '''the forced command that is our receiver, for a shell
 
@@ -67,7 +71,7 @@ def receiver(
         *('delegate-receive', '--clone'),
     ]
     clone = '~/%s' % name  # the shell's ~, and a name that needs no quotes
-    more = ['--source', source, '--run', './deploy.sh']
+    more = ['--source', source, '--run', run]
     return ' '.join([shlex.join(words), clone, shlex.join(more)])
 
 
