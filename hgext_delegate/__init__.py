@@ -461,6 +461,11 @@ def delegate_receive(ui, **opts):
     one clone one delegation runs at a time, and none of them twice. The
     newest 100 are remembered, with what they printed.
 
+    Asked as a gate, it lays what is pushed over the clone, which gets none of
+    it, and runs COMMAND in a folder that has the changeset's files and is
+    removed then. ``DELEGATE_REPOSITORY`` is for ``hg -R`` there, and
+    ``DELEGATE_NEW`` a revset of all that is pushed. It ends with the push.
+
     It is ended when the server asks for that (:hg:`delegate-cancel`), after
     DURATION, and by SIGTERM: COMMAND and all that it has started get SIGTERM,
     and SIGKILL five seconds later.
@@ -495,10 +500,11 @@ def delegate_receive(ui, **opts):
             _(b'the forced command (default: hg delegate-receive)'),
             _(b'COMMAND'),
         ),
+        (b'', b'gate', None, _(b'TARGET is to be asked before each push')),
         *hgcommands.formatteropts,
     ],
     _(
-        b'[--command COMMAND] [--accept-host-key FINGERPRINT]\n'
+        b'[--command COMMAND] [--gate] [--accept-host-key FINGERPRINT]\n'
         b'       TARGET URL'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -515,6 +521,9 @@ def delegate_setup(ui, repo, target, url, **opts):
     question. Any other is shown, and recorded after a yes. Without a
     terminal, --accept-host-key takes the one that has FINGERPRINT, which is
     what ``ssh-keygen -lf`` prints.
+
+    With --gate, TARGET is a gate: see :hg:`help delegate.config`. Its forced
+    command runs ``~/check`` of the deploy account, not a file that is pushed.
 
     What is printed are the one line for the deploy account's
     ``authorized_keys``, which lets this key run one command from here, and

@@ -269,6 +269,16 @@ def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:
         dispatcher.printer.warn(wording.of(target, line), *hints)
 
 
+def _tell_of_gates(ui, repo) -> None:
+    '''say of each gate that the classic hook line alone asks none'''
+    items = dict(repo.ui.configitems(targets.SECTION))
+    for name in targets.names(repo.ui):
+        if targets.gate(items, name):
+            line, hint = wording.NOT_ENABLED
+            line = wording.of(pycompat.sysstr(name), line)
+            printermod.Printer(ui).warn(line, hint)
+
+
 def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     '''the outbox's entry of this push; it is made now with the classic hook
     line alone, where no hook ran in the transaction'''
@@ -281,12 +291,8 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     entry = box.find(txn) or box.find(txn + mark)
     if entry:
         return entry
-    for each in targets.names(repo.ui):
-        if targets.gate(dict(repo.ui.configitems(targets.SECTION)), each):
-            line, hint = wording.NOT_ENABLED
-            printermod.Printer(ui).warn(
-                wording.of(pycompat.sysstr(each), line), hint
-            )
+    if not dict(repo.ui.configitems(b'hooks')).get(b'pretxnclose.delegate'):
+        _tell_of_gates(ui, repo)
     try:
         names = _wanted(repo, ['changegroup'], hookargs)
     except error.Abort as exc:
