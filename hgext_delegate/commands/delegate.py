@@ -168,6 +168,11 @@ def _chosen(
     '''the targets named, or all of them'''
     by_name = {pycompat.sysbytes(t.name): t for t in dispatcher.targets}
     for name in names:
+        if pycompat.sysstr(name) in dispatcher.gates:
+            raise error.StateError(
+                _(b"'%s' is a gate: nothing is delegated to it") % name,
+                hint=_(b'it is asked at each push that it is for'),
+            )
         if name not in by_name and name in targetsmod.names(ui):
             raise error.StateError(
                 _(b"target '%s' cannot be used as it is configured") % name
