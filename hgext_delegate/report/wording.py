@@ -100,14 +100,15 @@ def held(hold: holds.Hold, target: str) -> tuple[str, str]:
 
 
 def after(
-    target: str, row: delegation.Delegation | None, is_push: bool
+    target: str, row: delegation.Delegation | None, excluded: bool
 ) -> tuple[str, str]:
     '''why what comes after ``target`` waits, and until when
 
-    ``row`` is the delegation of the same push to ``target``, if there is one.
+    ``row`` is the delegation of the same push to ``target``, if there is one;
+    with ``excluded`` its ``when`` has excluded the push.
     '''
     if row is None:
-        reason = 'it is not for %s' if is_push else '%s does not have it'
+        reason = 'it is not for %s' if excluded else '%s does not have it'
     else:
         reason = {
             delegation.PENDING: '%s has not succeeded yet',
