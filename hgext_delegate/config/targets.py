@@ -248,6 +248,13 @@ def _check_after(
                 _(b"there is no target '%s'") % chain[-1],
                 _nearest(chain[-1], before),
             )
+        gate = items.get(chain[-1] + b':gate', items.get(b'*:gate'))
+        if gate and parsers.gate(gate):
+            raise parsers.InvalidValue(
+                _(b"'%s' is a gate, to which nothing is delegated")
+                % chain[-1],
+                _(b'let it come after another target'),
+            )
         if chain[-1] in chain[:-1]:
             raise parsers.InvalidValue(
                 _(b'each waits for the next: %s') % b', '.join(chain),
