@@ -18,7 +18,7 @@ from typing import Any
 from mercurial import dagop, encoding, error, phases, pycompat, util
 from mercurial.node import hex
 
-from .. import protocol
+from .. import jsontext
 from . import origin
 
 # What one push may take in the outbox and in the object, whatever was pushed:
@@ -225,7 +225,7 @@ def _bounded(push: Push, wanted: dict[str, int]) -> Push:
     '''
     items = MAX_ITEMS
     cut = _cut(push, items, wanted)
-    while items > 1 and len(protocol.text(dataclasses.asdict(cut))) > MAX_BYTES:
+    while items > 1 and len(jsontext.dump(dataclasses.asdict(cut))) > MAX_BYTES:
         items //= 2
         cut = _cut(push, items, wanted)
     return cut

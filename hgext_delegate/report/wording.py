@@ -53,8 +53,20 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.SUPERSEDED: lambda row: (_(b'superseded'), ()),
     delegation.CANCELLED: lambda row: (
-        _(b'failed: %s') % text(row.reason),
-        (text(row.remedy), _again(row)),
+        (text(row.reason), (text(row.remedy),))
+        if row.is_of_gate
+        else (
+            _(b'failed: %s') % text(row.reason),
+            (text(row.remedy), _again(row)),
+        )
+    ),
+    delegation.PASSED: lambda row: (
+        _(b'passed in %.1f s') % (row.seconds or 0),
+        (text(row.remedy),),
+    ),
+    delegation.REFUSED: lambda row: (
+        _(b'refused: %s after %.1f s') % (text(row.reason), row.seconds or 0),
+        (text(row.remedy), more(row)),
     ),
 }
 
@@ -88,14 +100,15 @@ def held(hold: holds.Hold, target: str) -> tuple[str, str]:
 
 
 def after(
-    target: str, row: delegation.Delegation | None, is_push: bool
+    target: str, row: delegation.Delegation | None, excluded: bool
 ) -> tuple[str, str]:
     '''why what comes after ``target`` waits, and until when
 
-    ``row`` is the delegation of the same push to ``target``, if there is one.
+    ``row`` is the delegation of the same push to ``target``, if there is one;
+    with ``excluded`` its ``when`` has excluded the push.
     '''
     if row is None:
-        reason = 'it is not for %s' if is_push else '%s does not have it'
+        reason = 'it is not for %s' if excluded else '%s does not have it'
     else:
         reason = {
             delegation.PENDING: '%s has not succeeded yet',
@@ -173,6 +186,26 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
     return line % (short(node), count), hint % text(target)
 
 
+def unasked(name: str, is_optional: bool) -> tuple[bytes, bytes]:
+    '''that a gate cannot be asked as it is configured'''
+    line = _(b'refused: it cannot be asked as it is configured')
+    if is_optional:
+        return _(b'not asked: its configuration is wrong'), OPTIONAL
+    return line, _(b"'hg delegate-check %s' on the server says more") % text(
+        name
+    )
+
+
+def no_gate(line: bytes, hint: bytes = b'') -> tuple[bytes, bytes]:
+    '''that no gate could be asked at all'''
+    return _(b'push refused, since no gate can be asked: %s') % line, hint
+
+
+NOT_ENABLED = (
+    _(b'a gate needs the extension enabled: nothing has asked it'),
+    _(b"write 'hgext_delegate =' into [extensions] of the hgrc"),
+)
+OPTIONAL = _(b'this gate is optional: the push goes on without it')
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
 OWN = _(b'pushed by the deploy that runs now; it is deployed after that one')
 CIRCLE = (
