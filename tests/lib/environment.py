@@ -46,6 +46,8 @@ DEBIAN_PACKAGES = {
     'puttygen': 'putty-tools',
     'crontab': 'cron',
     'at': 'at',
+    'parallel': 'parallel',
+    'clush': 'clustershell',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}
