@@ -32,7 +32,7 @@ is not live yet::
 
   hg log -r 'only(default, deployed/blog)'
 
-The rest is told by::
+More help::
 
   hg help delegate.config      each option
   hg help delegate.protocol    what the deploy account is asked and told
@@ -85,6 +85,8 @@ colortable = {
     b'delegate.state.lost': b'magenta bold',
     b'delegate.state.superseded': b'none',
     b'delegate.state.cancelled': b'yellow',
+    b'delegate.state.passed': b'green',
+    b'delegate.state.refused': b'red bold',
     b'delegate.hint': b'none',
     b'delegate.check.ok': b'green',
     b'delegate.check.warning': b'yellow',
@@ -202,6 +204,9 @@ def delegate(ui, repo, *targets, **opts):
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
 
+    A target that comes after another one (``NAME:after``) gets what that has,
+    and the rest waits for it; with -r/--rev it does not wait.
+
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.
 
@@ -251,7 +256,8 @@ def delegate_log(ui, repo, id=None, **opts):
     duration, and why they failed.
 
     States are ``pending``, ``running``, ``succeeded``, ``failed``, ``lost``,
-    ``superseded`` and ``cancelled``: see :hg:`help delegate.states`.
+    ``superseded`` and ``cancelled``, and of gates ``passed`` and ``refused``:
+    see :hg:`help delegate.states`.
 
     With ID, what that delegation printed is shown as well. With -f/--follow
     it is shown live until the end, and the exit status is 0 only if the
@@ -341,6 +347,21 @@ def delegate_cancel(ui, repo, id):
     with imports.complete():
         from .commands import cancel
     return cancel.cancel(ui, repo, id)
+
+
+@command(b'debugdelegatetell', [], b'')
+def debugdelegatetell(ui, repo):
+    '''tell those who should know of the ends that nobody has told yet
+
+    We start this ourselves.
+    '''
+    with imports.complete():
+        from .commands import opened
+        from .delivery import told
+    with opened.to_read(ui, repo) as dispatcher:
+        # who comes next tells what is left
+        dispatcher.teller = None
+        told.tell(dispatcher.repo, dispatcher.targets, dispatcher.journal)
 
 
 @command(
@@ -440,6 +461,11 @@ def delegate_receive(ui, **opts):
     one clone one delegation runs at a time, and none of them twice. The
     newest 100 are remembered, with what they printed.
 
+    Asked as a gate, it lays what is pushed over the clone, which gets none of
+    it, and runs COMMAND in a folder that has the changeset's files and is
+    removed then. ``DELEGATE_REPOSITORY`` is for ``hg -R`` there, and
+    ``DELEGATE_NEW`` a revset of all that is pushed. It ends with the push.
+
     It is ended when the server asks for that (:hg:`delegate-cancel`), after
     DURATION, and by SIGTERM: COMMAND and all that it has started get SIGTERM,
     and SIGKILL five seconds later.
@@ -474,10 +500,11 @@ def delegate_receive(ui, **opts):
             _(b'the forced command (default: hg delegate-receive)'),
             _(b'COMMAND'),
         ),
+        (b'', b'gate', None, _(b'TARGET is to be asked before each push')),
         *hgcommands.formatteropts,
     ],
     _(
-        b'[--command COMMAND] [--accept-host-key FINGERPRINT]\n'
+        b'[--command COMMAND] [--gate] [--accept-host-key FINGERPRINT]\n'
         b'       TARGET URL'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -494,6 +521,9 @@ def delegate_setup(ui, repo, target, url, **opts):
     question. Any other is shown, and recorded after a yes. Without a
     terminal, --accept-host-key takes the one that has FINGERPRINT, which is
     what ``ssh-keygen -lf`` prints.
+
+    With --gate, TARGET is a gate: see :hg:`help delegate.config`. Its forced
+    command runs ``~/check`` of the deploy account, not a file that is pushed.
 
     What is printed are the one line for the deploy account's
     ``authorized_keys``, which lets this key run one command from here, and

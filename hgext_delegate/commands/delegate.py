@@ -49,7 +49,9 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             with rolled_back:
                 jobs, good = _jobs(ui, repo, dispatcher, names, opts)
                 for target, number in jobs:
-                    lines += dry_run.lines(dispatcher, target, number)
+                    lines += dry_run.lines(
+                        dispatcher, target, number, bool(opts['rev'])
+                    )
         # not before: the journal is locked until here, and a pager may wait
         for line in lines:
             ui.write(line)
@@ -57,7 +59,8 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         with opened.to_delegate(ui, repo) as launcher:
             dispatcher = launcher.dispatcher
             jobs, good = _jobs(ui, repo, dispatcher, names, opts)
-            good = _run(launcher, jobs) and good
+            good = _run(launcher, jobs, bool(opts['rev'])) and good
+            good = _go_on(launcher) and good
             dispatcher.prune()
     return 0 if good and not dispatcher.config_errors.found else 1
 
@@ -84,6 +87,7 @@ def _delegate_unless_another_does(ui, repo, name: bytes, opts) -> None:
                 return
             try:
                 _run(launcher, jobs)
+                _go_on(launcher)
                 dispatcher.prune()
             finally:
                 os.close(lock)
@@ -125,7 +129,12 @@ def _jobs(
     for target, node in wanted:
         number = dispatcher.journal.record(target.name, node, cancel.who())
         jobs.append((target, number))
-    return jobs, len(jobs) == len(targets) and not held
+    good = len(jobs) == len(targets) and not held
+    if opts['dry_run']:
+        return jobs, good
+    free, left = dispatcher.free(jobs, regardless=bool(opts['rev']))
+    dispatcher.say_waiting(left)
+    return free, good and not left
 
 
 def _without_held(
@@ -159,13 +168,19 @@ def _chosen(
     '''the targets named, or all of them'''
     by_name = {pycompat.sysbytes(t.name): t for t in dispatcher.targets}
     for name in names:
+        if pycompat.sysstr(name) in dispatcher.gates:
+            raise error.StateError(
+                _(b"'%s' is a gate: nothing is delegated to it") % name,
+                hint=_(b'it is asked at each push that it is for'),
+            )
         if name not in by_name and name in targetsmod.names(ui):
             raise error.StateError(
                 _(b"target '%s' cannot be used as it is configured") % name
             )
         if name not in by_name:
             raise opened.unknown_target(name, by_name)
-    return [by_name[name] for name in dict.fromkeys(names or by_name)]
+    chosen = [by_name[name] for name in dict.fromkeys(names or by_name)]
+    return targetsmod.in_order(chosen)
 
 
 def _wanted(
@@ -207,9 +222,26 @@ def _revision(repo, rev: bytes) -> str:
     return context.hex().decode('ascii')
 
 
-def _run(launcher: launchermod.Launcher, jobs: dispatchermod.Jobs) -> bool:
+def _go_on(launcher: launchermod.Launcher) -> bool:
+    '''delegate what has waited for another target, as long as there is some'''
+    dispatcher = launcher.dispatcher
+    good = True
+    tried: set[int] = set()
+    # each once: without paramiko, say, nothing becomes of it
+    while jobs := [job for job in dispatcher.ready() if job[1] not in tried]:
+        tried.update(number for _target, number in jobs)
+        good = _run(launcher, jobs) and good
+    dispatcher.note_again()
+    return good
+
+
+def _run(
+    launcher: launchermod.Launcher,
+    jobs: dispatchermod.Jobs,
+    regardless: bool = False,
+) -> bool:
     try:
-        return launcher.run(jobs)
+        return launcher.run(jobs, regardless)
     except error.SignalInterrupt:
         # not ^C: a terminal that is closed, say. Who goes away stops nothing.
         raise

@@ -27,15 +27,22 @@ _MOST = 20
 
 
 def lines(
-    dispatcher: dispatchermod.Dispatcher, target: targetsmod.Target, number: int
+    dispatcher: dispatchermod.Dispatcher,
+    target: targetsmod.Target,
+    number: int,
+    regardless: bool,
 ) -> Iterator[bytes]:
     '''what the delegation ``number`` to ``target`` would send'''
     paths, journal = dispatcher.paths, dispatcher.journal
-    if why := obstacles.of(paths, target.name):
+    history, news = dispatcher.history, threading.Event()
+    task = queue.Task(target, number, paths, journal, history, news, regardless)
+    row = journal.get(number)
+    why = obstacles.hold(paths, target.name)
+    if row and not why and not regardless:
+        why = obstacles.after(journal, history, target, row)
+    if why:
         line = b'%s (%s)\n' % tuple(map(wording.text, why.values()))
         yield wording.of(target.name, line)
-    history, news = dispatcher.history, threading.Event()
-    task = queue.Task(target, number, paths, journal, history, news)
     claimed = queue.claim(task)
     row = journal.get(number)
     last = row and row.merged_into and journal.get(row.merged_into)

@@ -26,6 +26,8 @@ PUBLISHED = (b'no', b'state', b'output')
 _HOST = re.compile(rb'[A-Za-z0-9:_][A-Za-z0-9._:%-]*\Z')
 _USER = re.compile(rb'[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z')
 _PORT = re.compile(rb'[0-9]{1,5}\Z')
+# RFC 5322 3.4.1, without quotes and comments
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)*")
 _DURATION = re.compile(rb'([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smh]?)\Z')
 # The kernel's clocks can wait for no longer.
 _MAX_SECONDS = 1e9
@@ -70,6 +72,19 @@ def boolean(value: bytes) -> bool:
             _(b"'%s' is neither yes nor no") % value, _(b'write yes or no')
         )
     return parsed
+
+
+def gate(value: bytes) -> str:
+    '''``yes`` or ``optional``; '' where the target is no gate'''
+    if value == b'optional':
+        return 'optional'
+    parsed = stringutil.parsebool(value)
+    if parsed is None:
+        raise InvalidValue(
+            _(b"'%s' is neither yes, no nor optional") % value,
+            _(b'write yes, no or optional'),
+        )
+    return 'yes' if parsed else ''
 
 
 def count(value: bytes) -> int:
@@ -117,6 +132,16 @@ def paths(value: bytes) -> tuple[str, ...]:
     return tuple(path(word) for word in value.split())
 
 
+def addresses(value: bytes) -> tuple[str, ...]:
+    found = tuple(map(_text, words(value)))
+    if not found or not all(map(_ADDRESS.fullmatch, found)):
+        raise InvalidValue(
+            _(b"'%s' is not a list of mail addresses") % value,
+            _(b'write each as name@host, with spaces between them'),
+        )
+    return found
+
+
 def triggers(value: bytes) -> tuple[str, ...]:
     found = tuple(map(pycompat.sysstr, words(value)))
     if not found or not set(found) <= set(TRIGGERS):
@@ -162,6 +187,11 @@ def hostkeys(value: bytes) -> tuple[str, ...]:
     return keys
 
 
+def other_target(value: bytes) -> str | None:
+    '''the name of a target; empty for none'''
+    return pycompat.sysstr(value) or None
+
+
 def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     '''the host, the port and the user, None where the URL has none'''
     remedy = _(b'write ssh://user@host or ssh://user@host:port')
@@ -182,7 +212,7 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     elif not _HOST.match(host) or not _USER.match(user or b'x'):
         problem = _(b"'%s' is not a user and a host")
     elif not _is_address(pycompat.sysstr(host)):
-        problem = _(b"'%s' has an address that is none")
+        problem = _(b"'%s' has an invalid address")
     elif url.port is not None and not 0 < port < 65536:
         problem = _(b"'%s' has no port 1 to 65535")
     else:

@@ -20,6 +20,9 @@ from . import parsers
 
 SECTION = b'delegate'
 
+# the timeout of a gate, in seconds: the repository is locked meanwhile
+_GATE_TIMEOUT = 120.0
+
 
 def _option(parse: Callable[[bytes], Any], default: Any = None) -> Any:
     '''a field that is an option; ``parse`` reads its value'''
@@ -55,7 +58,11 @@ class Target:
     mask: tuple[re.Pattern[str], ...] = _option(parsers.patterns, ())
     receiver: bool = _option(parsers.boolean, False)
     retries: int = _option(parsers.count, 3)
+    notify: tuple[str, ...] = _option(parsers.addresses, ())
+    gate: str = _option(parsers.gate, '')
+    gate_limit: int = _option(parsers.size, 100 * 1024 * 1024)
     allow_root: bool = _option(parsers.boolean, False)
+    after: str | None = _option(parsers.other_target)
 
     @property
     def url(self) -> str:
@@ -112,20 +119,51 @@ def names(ui) -> list[bytes]:
     return [key for key, value in items if value and is_name(key)]
 
 
+def gate(items: Mapping[bytes, bytes], name: bytes) -> str:
+    '''whether ``items`` make a gate of the target ``name``, as Target.gate
+
+    What is wrongly written asks for one.
+    '''
+    found = ''
+    for owned in (b'*', name):
+        for item, value in items.items():
+            if owner(item) != owned or not _means_gate(item):
+                continue
+            try:
+                found = parsers.gate(value)
+            except parsers.InvalidValue:
+                found = 'yes'
+    return found
+
+
+def _means_gate(item: bytes) -> bool:
+    '''whether the option of ``item`` is gate, perhaps misspelled'''
+    option = pycompat.sysstr(item.partition(b':')[2])
+    if option.encode('ascii', 'replace') in OPTIONS:
+        return option == 'gate'
+    known = map(pycompat.sysstr, OPTIONS)
+    return difflib.get_close_matches(option, known, 1) == ['gate']
+
+
 def concerned(
     ui, moves: Iterable[str], refused: Mapping[bytes, ConfigError] = {}
 ) -> list[bytes]:
     '''the names of the targets with one of the triggers ``moves``
 
     Targets with errors are among them: their pushes wait until that is
-    corrected.
+    corrected. Gates are not: nothing is delegated to one.
     '''
     moved = set(moves)
     if not moved:
         return []
     served, _errors = read(ui, refused)
     others = [t.name for t in served if not moved.intersection(t.trigger)]
-    return [name for name in names(ui) if pycompat.sysstr(name) not in others]
+    items = dict(ui.configitems(SECTION))
+    return [
+        name
+        for name in names(ui)
+        if pycompat.sysstr(name) not in others and not gate(items, name)
+    ]
 
 
 def read(
@@ -150,6 +188,10 @@ def read(
 
     for item in items:
         check(item, _check_item, item, items)
+    before = {name: _after(name, items) for name in names(ui)}
+    for name, item in before.items():
+        if item:
+            check(item, _check_after, name, before, items)
     targets = []
     for name in names(ui):
         place = check(name, parsers.parse_url, items[name])
@@ -159,12 +201,58 @@ def read(
                 if item in items:
                     parse = field.metadata['parse']
                     fields[field.name] = check(item, parse, items[item])
+        if not before[name]:
+            fields.pop('after', None)
         if place and not fields.get('allow_root'):
             check(name, _check_user, name, place[2])
+        if fields.get('gate'):
+            fields.setdefault('timeout', _GATE_TIMEOUT)
         if not {name, b'*'} & set(map(owner, errors)):
             targets.append(Target(pycompat.sysstr(name), *place, **fields))
     # one error may be that of several items
-    return targets, list(dict.fromkeys(errors.values()))
+    return in_order(targets), list(dict.fromkeys(errors.values()))
+
+
+def in_order(targets: Iterable[Target]) -> list[Target]:
+    '''``targets`` as they are, but each behind the one that it comes after'''
+    found = list(targets)
+    by_name = {target.name: target for target in found}
+
+    def steps(target: Target) -> int:
+        before = by_name.get(target.after or '')
+        return 1 + steps(before) if before else 0
+
+    return sorted(found, key=steps)
+
+
+def _after(name: bytes, items: Mapping[bytes, bytes]) -> bytes:
+    '''the item that says what ``name`` comes after; b'' if it comes after none
+
+    What ``*:after`` names does not come after itself.
+    '''
+    own, for_all = name + b':after', b'*:after'
+    if own in items:
+        return own if items[own] else b''
+    return b'' if items.get(for_all, b'') in (b'', name) else for_all
+
+
+def _check_after(
+    name: bytes, before: Mapping[bytes, bytes], items: Mapping[bytes, bytes]
+) -> None:
+    '''refuse what would wait for ever; ``before`` is what _after() says'''
+    chain = [name]
+    while item := before.get(chain[-1]):
+        chain.append(items[item])
+        if len(chain) == 2 and chain[-1] not in before:
+            raise parsers.InvalidValue(
+                _(b"there is no target '%s'") % chain[-1],
+                _nearest(chain[-1], before),
+            )
+        if chain[-1] in chain[:-1]:
+            raise parsers.InvalidValue(
+                _(b'each waits for the next: %s') % b', '.join(chain),
+                _(b'let one of them come after none'),
+            )
 
 
 def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:

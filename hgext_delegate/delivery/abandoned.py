@@ -44,12 +44,16 @@ def undecided(dispatcher: dispatchermod.Dispatcher) -> dispatchermod.Jobs:
 def settle(
     dispatcher: dispatchermod.Dispatcher, asked: Sequence[targets.Target] = ()
 ) -> None:
-    '''let a process of its own ask about what is undecided, and say so
+    '''let a process of its own ask about what is undecided, and say so; and
+    one delegate what has waited for another target, and need not any more
 
     But not the receivers of the targets that were just ``asked``.
     '''
     jobs = [job for job in undecided(dispatcher) if job[0] not in asked]
-    if jobs and os.access(dispatcher.paths.folder, os.W_OK):
+    ready = dispatcher.ready()
+    if (jobs or ready) and os.access(dispatcher.paths.folder, os.W_OK):
+        for target, _number in ready:
+            detached.start(dispatcher.repo, [target.name], followed=False)
         for target, number in jobs:
             detached.start(dispatcher.repo, [target.name], followed=False)
             line = wording.of(target.name, wording.UNDECIDED % number)

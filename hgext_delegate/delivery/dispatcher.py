@@ -8,6 +8,7 @@ gets values, and no object of Mercurial's.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import evaluation, history, names, obstacles
+from . import evaluation, history, names, obstacles, queue, told
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -35,7 +36,14 @@ class Dispatcher:
         self.history = history.History(repo)
         self.config_errors = config_errors.Reporter(self.printer, repo)
         self._evaluator = evaluation.Evaluator()
-        self.targets, wrong = policy.read(repo, outbox.roads(repo))
+        found, wrong = policy.read(repo, outbox.roads(repo))
+        # to a gate nothing is delegated
+        self.targets = [target for target in found if not target.gate]
+        self.gates = [target.name for target in found if target.gate]
+        self.teller: told.Teller | None = None
+        if told.is_wanted(repo.ui, self.targets):
+            self.journal.keep_notices()
+            self.teller = told.Teller(repo)
         for each in wrong:
             self.config_errors.report(each)
         self.report_journal()
@@ -45,6 +53,11 @@ class Dispatcher:
         if self.journal.last_error:
             self.printer.warn(*wording.of_error(self.journal.last_error))
             self.journal.last_error = None
+
+    def tell(self) -> None:
+        '''let those know of the ends who should, also of what others left'''
+        if self.teller and not self.journal.db.readonly:
+            self.teller.start(self.journal)
 
     def jobs(self, entry: outbox.Entry) -> Jobs:
         '''record ``entry`` and what waits before it; the jobs of ``entry``
@@ -140,6 +153,8 @@ class Dispatcher:
     def waiting(self, target: targetsmod.Target) -> int | None:
         '''what to run for ``target``: the newest, which takes all along'''
         rows = self.journal.pending(target.name)
+        may_run = obstacles.passed(self.journal, self.history, target, rows)
+        rows = may_run or rows
         for row in reversed(rows):
             if self.history.exists(row.node):
                 return row.number
@@ -153,16 +168,39 @@ class Dispatcher:
         unrecorded = sum(1 for _ in self.unrecorded(name))
         return unrecorded + sum(row.merged_into is None for row in rows)
 
-    def free(self, jobs: Jobs) -> tuple[Jobs, Jobs]:
+    def free(self, jobs: Jobs, regardless: bool = False) -> tuple[Jobs, Jobs]:
         '''those of ``jobs`` that can begin, and those that have to wait, which
-        is noted. Raises JournalError'''
+        is noted
+
+        What comes after another target waits here for it if that is among
+        them; with ``regardless`` it does not wait at all. Raises JournalError.
+        '''
         found: tuple[list, list] = ([], [])
+        news = threading.Event()
         for target, number in jobs:
-            waits = obstacles.stop(
-                self.paths, self.journal, target.name, number
+            begun = [each.name for each, _number in found[0]]
+            goes = regardless or target.after in begun
+            task = queue.Task(
+                target,
+                number,
+                self.paths,
+                self.journal,
+                self.history,
+                news,
+                goes,
             )
-            found[waits].append((target, number))
+            found[queue.stop(task)].append((target, number))
         return found
+
+    def ready(self) -> Jobs:
+        '''what has waited for another target, and need not any more'''
+        return obstacles.ready(
+            self.paths, self.journal, self.history, self.targets
+        )
+
+    def note_again(self) -> None:
+        '''note anew why what waits for another target does so'''
+        obstacles.note_again(self.journal, self.history, self.targets)
 
     def say_waiting(self, jobs: Jobs) -> None:
         '''say why ``jobs`` have to wait'''
@@ -239,5 +277,6 @@ class Dispatcher:
         box = outbox.read(self.repo)
         keep = parsers.keep(policy.setting(self.repo, b'keep', box.roads))
         targets = [target.name for target in self.targets]
-        pruning.prune(self.journal, self.paths, targets, keep, box)
+        names_of_all = [*targets, *self.gates]
+        pruning.prune(self.journal, self.paths, names_of_all, keep, box)
         names.refresh(self.paths, self.journal, targets)

@@ -12,7 +12,7 @@ import os
 import re
 from typing import Any
 
-from mercurial import error, pycompat, templatefilters
+from mercurial import encoding, pycompat, templatefilters
 from mercurial.hgweb import common
 from mercurial.node import bin
 
@@ -153,7 +153,9 @@ def _one(web, records: web_records.Records, row: delegation.Delegation) -> Any:
         page = web_dress.page(web.tmpl, title)
         output = records.with_output
         facts = web_page.facts(_site(web), row, output)
-        reply = web_page.Reply(page, row, facts, output, runs)
+        reply = web_page.Reply(
+            page, row, facts, output, runs, records.usual(row.target)
+        )
     else:
         reply = web_feeds.Reply(row)
     live = web_live.Live(records, row, reply, may_last)
@@ -177,11 +179,11 @@ def _site(web) -> web_page.Site:
 
     @functools.cache
     def describe(node: str) -> str | None:
-        try:
-            text = repo[bin(node)].description()
-        except error.RepoLookupError:
+        if not repo.changelog.hasnode(bin(node)):
             return None  # gone, or not served
-        return push.text(text.strip().partition(b'\n')[0])
+        text = encoding.fromlocal(repo[bin(node)].description())
+        first = text.strip().partition(b'\n')[0]
+        return first.decode('utf-8', 'replace')
 
     return web_page.Site(
         pycompat.sysstr(root), style and pycompat.sysstr(style), describe

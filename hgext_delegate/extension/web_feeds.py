@@ -80,6 +80,8 @@ def index_json(
             'target': state.name,
             'node': state.node,
             'failed': state.is_red,
+            'usual': state.usual,
+            'held': state.hold and dataclasses.asdict(state.hold),
             'newest': plain(state.newest),
         }
         for state in states

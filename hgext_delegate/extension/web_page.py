@@ -14,7 +14,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 
 from ..report import wording
-from ..state import delegation
+from ..state import delegation, holds
 from . import web_dress, web_records, web_text
 
 _OUTPUT_BEGINS = (
@@ -98,12 +98,30 @@ def _tile(site: Site, state: web_records.TargetState) -> str:
     last = f' <a href="{_page(site, row)}">{word}</a>' if row else f' {word}'
     if state.is_red and row and row.state not in web_records.RED:
         last += ', the last run failed'
+    if row and row.state == delegation.RUNNING:
+        last += _usually(state.usual)
+    held = _held(state.hold) if state.hold else ''
     name = web_text.escaped(state.name)
     link = site.url(target=state.name)
     return (
         f'<li class="state-{kind}"><a class="target" href="{link}">{name}</a>'
-        f'<strong>{last}</strong><span class="has">{has}</span></li>'
+        f'<strong>{last}</strong><span class="has">{has}</span>{held}</li>'
     )
+
+
+def _usually(seconds: float | None) -> str:
+    return '' if seconds is None else f', usually {seconds:.0f} s'
+
+
+def _held(hold: holds.Hold) -> str:
+    text = 'held'
+    if hold.who:
+        text += f' by {hold.who}'
+    if hold.since is not None:
+        text += f' since {wording.moment(hold.since).decode("ascii")}'
+    if hold.reason:
+        text += f': {hold.reason}'
+    return f'<b class="held">{web_text.escaped(text)}</b>'
 
 
 def _page(site: Site, row: delegation.Delegation) -> str:
@@ -220,6 +238,7 @@ class Reply:
     facts: str
     with_output: bool
     runs: bool
+    usual: float | None
     heartbeat: bytes = b'<!-- -->'
 
     def begin(self, lasts: bool) -> bytes:
@@ -232,6 +251,8 @@ class Reply:
             note = f'It {word}. This page loads itself every {_SOON} seconds.'
         elif self.runs:
             note = 'It runs. What it prints appears here, and then its end.'
+        if self.runs:
+            note = note.replace('runs', f'runs{_usually(self.usual)}', 1)
         title = f'Delegation {row.number} to {web_text.escaped(row.target)}'
         text = (
             f'<section aria-labelledby="one"><h3 id="one">{title}</h3>'

@@ -23,7 +23,9 @@ from ..state import (
     delegation,
     deployed,
     files,
+    holds,
     journal as journalmod,
+    statistics,
     target_lock,
 )
 
@@ -40,6 +42,8 @@ class TargetState:
     node: str | None
     newest: delegation.Delegation | None
     is_red: bool  # the last run failed, or was lost
+    usual: float | None  # how long one takes, in seconds
+    hold: holds.Hold | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +70,21 @@ class Records:
                         _node(has, name),
                         self._shown(newest),
                         _is_red(journal, name),
+                        statistics.usual(journal, name),
+                        self._hold(name),
                     )
                 )
         return found
+
+    def _hold(self, name: str) -> holds.Hold | None:
+        hold = holds.of(self.paths, name)
+        if hold is None or self.with_output:
+            return hold
+        return holds.Hold(who='', since=hold.since)
+
+    def usual(self, target: str) -> float | None:
+        with opened(self.paths) as journal:
+            return statistics.usual(journal, target)
 
     def red(self, names: Iterable[str]) -> set[str]:
         '''those of ``names`` whose last run failed, or was lost'''

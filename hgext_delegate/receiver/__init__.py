@@ -3,6 +3,8 @@
 
 command          the options on its command line
 server           one session with the server account
+gate             one session with a server whose push waits for a verdict
+child            what hg does, in a process that can be ended
 supervisor       a process of its own, which runs one delegation
 run              the record of what was run
 clone            the clone that it brings to a changeset

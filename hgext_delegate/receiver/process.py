@@ -212,6 +212,14 @@ def _let_go(keep: int) -> None:
     os.chdir('/')
 
 
+def signal_name(number: int) -> str:
+    '''as SSH names them: without SIG (RFC 4254 6.10)'''
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
+
+
 def end_session(session: int, wait: Callable[[], None]) -> None:
     '''end all processes of ``session``: TERM, and KILL after GRACE seconds
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import time
@@ -22,6 +21,7 @@ from .. import errors, protocol
 from ..state import delegation, files, journal
 from . import (
     box as boxmod,
+    child,
     clone as clonemod,
     environment,
     mask as maskmod,
@@ -133,7 +133,7 @@ class Supervisor:
                 'reason': exc.reason,
             }
         if status < 0:
-            name = _signal_name(-status)
+            name = process.signal_name(-status)
             return {'state': delegation.FAILED, 'status': None, 'signal': name}
         state = delegation.FAILED if status else delegation.SUCCEEDED
         return {'state': state, 'status': status}
@@ -195,35 +195,18 @@ class Supervisor:
         '''bring the clone to the changeset, in a child'''
         # as the script has it: by that close_run() finds what is left of it
         mark = {'DELEGATE_JSON': self._runs.object(self._deploy.id).path}
-        told = b''
-        reading, telling = os.pipe()
-
-        def bring() -> None:
-            try:
-                self._work.clone.bring(self._deploy.node, mark)
-            except clonemod.UnpreparedError as exc:
-                why = json.dumps([exc.reason, exc.remedy])
-                os.write(telling, why.encode('ascii'))
-
-        child = process.fork(bring)
-        os.close(telling)
+        node = self._deploy.node
         try:
-            status = child.wait(self._log.write, self._check)
-            # a worker of Mercurial's may have outlived the child
-            os.set_blocking(reading, False)
-            with contextlib.suppress(BlockingIOError):
-                told = os.read(reading, 1 << 16)
-        finally:
-            os.close(reading)
-            child.close()
-        if told:
-            raise EndedError(run.EXIT_UNPREPARED, *json.loads(told))
-        if status:
-            raise EndedError(
-                run.EXIT_UNPREPARED,
-                'cannot update to %s' % self._deploy.node,
-                'the process that did it %s' % _end_of(status),
+            child.prepare(
+                lambda: self._work.clone.bring(node, mark),
+                'update to %s' % node,
+                self._log.write,
+                self._check,
             )
+        except clonemod.UnpreparedError as exc:
+            raise EndedError(
+                run.EXIT_UNPREPARED, exc.reason, exc.remedy
+            ) from None
 
     def _run_script(self, row: delegation.Delegation) -> int:
         path = self._runs.object(row.id).path
@@ -260,20 +243,6 @@ def _cancelled() -> EndedError:
     return EndedError(
         run.EXIT_CANCELLED, 'cancelled', state=delegation.CANCELLED
     )
-
-
-def _end_of(status: int) -> str:
-    if status < 0:
-        return 'was killed by signal %s' % _signal_name(-status)
-    return 'ended with status %d' % status
-
-
-def _signal_name(number: int) -> str:
-    '''as SSH names them: without SIG (RFC 4254 6.10)'''
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
 
 
 def signal_number(name: str) -> int:

@@ -167,6 +167,10 @@ class Follower:
         waited = time.monotonic() - self._began
         if again or waited < self._remind_at:
             return
+        if row.remedy.startswith(delegation.ONCE):
+            self._remind_at = next(self._reminders)
+            self.printer.say(self._of(wording.waiting_until(row, waited)))
+            return
         other = self.journal.at_work(self.target)
         if other or target_lock.is_held(self.paths.lock(self.target)):
             self._remind_at = next(self._reminders)

@@ -53,8 +53,20 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.SUPERSEDED: lambda row: (_(b'superseded'), ()),
     delegation.CANCELLED: lambda row: (
-        _(b'failed: %s') % text(row.reason),
-        (text(row.remedy), _again(row)),
+        (text(row.reason), (text(row.remedy),))
+        if row.is_of_gate
+        else (
+            _(b'failed: %s') % text(row.reason),
+            (text(row.remedy), _again(row)),
+        )
+    ),
+    delegation.PASSED: lambda row: (
+        _(b'passed in %.1f s') % (row.seconds or 0),
+        (text(row.remedy),),
+    ),
+    delegation.REFUSED: lambda row: (
+        _(b'refused: %s after %.1f s') % (text(row.reason), row.seconds or 0),
+        (text(row.remedy), more(row)),
     ),
 }
 
@@ -85,6 +97,35 @@ def held(hold: holds.Hold, target: str) -> tuple[str, str]:
         reason += ': %s' % hold.reason
     remedy = delegation.ONCE + "it is released: 'hg delegate-hold --release %s'"
     return reason, remedy % target
+
+
+def after(
+    target: str, row: delegation.Delegation | None, excluded: bool
+) -> tuple[str, str]:
+    '''why what comes after ``target`` waits, and until when
+
+    ``row`` is the delegation of the same push to ``target``, if there is one;
+    with ``excluded`` its ``when`` has excluded the push.
+    '''
+    if row is None:
+        reason = 'it is not for %s' if excluded else '%s does not have it'
+    else:
+        reason = {
+            delegation.PENDING: '%s has not succeeded yet',
+            delegation.RUNNING: '%s has not succeeded yet',
+            delegation.FAILED: '%s failed',
+            delegation.LOST: '%s was lost',
+            delegation.CANCELLED: '%s was cancelled',
+            # something else by now, which does not contain it
+            delegation.SUCCEEDED: '%s does not have it any more',
+            delegation.SUPERSEDED: '%s has another one',
+        }[row.state]
+    return reason % target, once_after(target)
+
+
+def once_after(target: str) -> str:
+    '''the remedy of what waits for ``target``'''
+    return delegation.ONCE + 'it has succeeded at %s' % target
 
 
 def _again(row: delegation.Delegation) -> bytes:
@@ -145,8 +186,28 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
     return line % (short(node), count), hint % text(target)
 
 
+def unasked(name: str, is_optional: bool) -> tuple[bytes, bytes]:
+    '''that a gate cannot be asked as it is configured'''
+    line = _(b'refused: it cannot be asked as it is configured')
+    if is_optional:
+        return _(b'not asked: its configuration is wrong'), OPTIONAL
+    return line, _(b"'hg delegate-check %s' on the server says more") % text(
+        name
+    )
+
+
+def no_gate(line: bytes, hint: bytes = b'') -> tuple[bytes, bytes]:
+    '''that no gate could be asked at all'''
+    return _(b'push refused, since no gate can be asked: %s') % line, hint
+
+
+NOT_ENABLED = (
+    _(b'a gate needs the extension enabled: nothing has asked it'),
+    _(b"write 'hgext_delegate =' into [extensions] of the hgrc"),
+)
+OPTIONAL = _(b'this gate is optional: the push goes on without it')
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
-OWN = _(b'its own deploy has pushed this, which does not wait for itself')
+OWN = _(b'pushed by the deploy that runs now; it is deployed after that one')
 CIRCLE = (
     'its deploys push again and again',
     'let the script push only what is new; it is not run for this one now',
@@ -154,7 +215,7 @@ CIRCLE = (
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 NO_PUSHVARS = (
-    _(b'DELEGATE is not heard: this server takes no variables from pushers'),
+    _(b'DELEGATE is ignored: this server takes no variables from pushers'),
     _(b"'push.pushvars.server = yes' in its hgrc takes them"),
 )
 SKIPPED = _(b'not delegated: DELEGATE=skip')
@@ -182,6 +243,12 @@ def waiting_for(
     line = _(b'waiting for delegation %d of %s to %s, %s')
     so_far = progress(row, usual) or _(b'%d s so far') % seconds
     return line % (row.number, whom(row), text(target), so_far)
+
+
+def waiting_until(row: delegation.Delegation, seconds: float) -> bytes:
+    '''what a pusher waits for since so many ``seconds``, while ``row`` comes
+    after another target'''
+    return _(b'%s, %d s so far') % (text(row.reason), seconds)
 
 
 def progress(row: delegation.Delegation, usual: float | None) -> bytes:

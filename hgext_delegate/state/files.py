@@ -2,7 +2,7 @@
 '''the files of one repository that are ours, and their folder
 
 Who may write in the repository may write in the folder as well, and so can put
-a link, a pipe or a file of his own there. So no link is followed, the last
+a link, a pipe or a file of their own there. So no link is followed, the last
 folder's included, and only regular files are opened. Nobody else can reach
 them: who can open a file can lock it.
 '''
@@ -179,6 +179,11 @@ class Paths:
     @property
     def traceback(self) -> File:
         return File(self.folder, 'traceback')
+
+    @property
+    def untold(self) -> File:
+        '''what went wrong with telling the last end'''
+        return File(self.folder, 'untold')
 
     def lock(self, target: str) -> File:
         return File(self.folder, target + '.lock')

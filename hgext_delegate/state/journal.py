@@ -71,9 +71,8 @@ class Journal:
     def _report(self, exc: JournalError) -> None:
         self.last_error = exc
 
-    def sync_each_write(self) -> None:
-        '''let what is written outlive a power failure as well'''
-        self.db.sync_each_write()
+    def keep_notices(self) -> None:
+        self._unsaved.with_notices = True  # of each end, from now on
 
     def close(self) -> None:
         try:
@@ -288,6 +287,7 @@ class Journal:
                 "AND state IN ('running', 'cancelled')",
                 (cancelled_by, number),
             )
+            self._unsaved.note_ended(db, number)
         return bool(done)
 
     def close_abandoned(

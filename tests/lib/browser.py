@@ -159,11 +159,11 @@ def started(folder: Path) -> Iterator[Browser]:
         pytest.skip('there is no chromium here')
     command_read, command_write = os.pipe()
     answer_read, answer_write = os.pipe()
-    # it has them as 3 and 4
+    # it has them as 3 and 4; dash knows no descriptor above 9
     shell = f'exec 3<&{command_read} 4>&{answer_write}; exec "$0" "$@"'
     words = [program, f'--user-data-dir={folder}/profile', *_OPTIONS]
     process = subprocess.Popen(
-        ['sh', '-c', shell, *words],
+        ['bash', '-c', shell, *words],
         pass_fds=(command_read, answer_write),
         env={'PATH': PATH, 'HOME': str(folder), 'LANG': 'C.UTF-8'},
         stdin=subprocess.DEVNULL,

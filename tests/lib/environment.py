@@ -45,6 +45,7 @@ DEBIAN_PACKAGES = {
     'nginx': 'nginx-light',
     'puttygen': 'putty-tools',
     'crontab': 'cron',
+    'curl': 'curl',
     'at': 'at',
     'parallel': 'parallel',
     'clush': 'clustershell',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from delegations import every_state
 from hgrc import targets
 from pages import STYLES, get, publish
 from repositories import Clone, Repository
+from snapshot import contents
 from world import World
+
+from hgext_delegate.state import journal as journalmod
 
 FAILS = '. ./record\nprintf "oops <b>\\033[31mred\\033[0m\\n"\nexit 3\n'
 
@@ -165,12 +169,15 @@ def test_state_shows_no_output_and_no_person(
             secret = f'oops|{world.pusher.name}|{world.deploy.name}'
             assert not re.search(secret, text)
     other = world.repository(hgrc=targets(world))
+    other.ask('delegate-hold', 'blog', '-m', 'the reason of bob')
     with every_state(world, other), world.hgweb([other]) as url:
         url = f'{url}/{other.path.name}'
         for path in ('delegations', 'json-delegations', 'raw-delegations'):
             text = get(f'{url}/{path}').text
             assert 'cancelled' in text and 'lost' in text and 'running' in text
             assert not re.search('alice|bob|connection', text)
+            assert ('held' in text) == ('raw' not in path)
+            assert world.server.name not in text
 
 
 @pytest.mark.once
@@ -204,6 +211,35 @@ def test_without_a_setting_of_the_host_nothing_is_published(
     repository.hgrc(targets(world))
     assert shown('web = output') == output
     assert shown('web = yes') == nothing
+
+
+@pytest.mark.once
+def test_nothing_on_a_page_changes_anything(
+    repository: Repository, url: str
+) -> None:
+    get(f'{url}/shortlog')  # Mercurial's caches
+    before = contents(repository.path)
+    for method in ('GET', 'POST', 'HEAD'):
+        for path in ('delegations', 'delegations/2', 'raw-delegations/2'):
+            get(f'{url}/{path}?target=blog&id=2', method)
+    page = get(f'{url}/delegations')
+    assert '<form' not in page.content and '<button' not in page.content
+    assert contents(repository.path) == before
+
+
+@pytest.mark.once
+def test_what_is_held_is_said(
+    world: World, repository: Repository, url: str
+) -> None:
+    repository.ask('delegate-hold', 'blog', '-m', 'a <new> database')
+    held = rf'held by {world.server.name} since [-0-9: ]* UTC: a &lt;new&gt; '
+    assert re.search(held, get(f'{url}/delegations').words)
+    (target,) = json.loads(get(f'{url}/json-delegations').text)['targets']
+    assert target['held']['reason'] == 'a <new> database'
+    repository.ask('delegate-hold', 'blog', '--release')
+    assert 'held' not in get(f'{url}/delegations').words
+    said = repository.ask('delegate-check').stdout.decode()
+    assert "hgweb's pages show state, output and pusher" in said
 
 
 @pytest.mark.once
@@ -302,16 +338,17 @@ def test_hostile_names_and_output_are_text(
     evil = '"><script>alert(1)</script>\u202e\u2028</pre></main>&lt;'
     world.forced_command(f"cat >/dev/null\nprintf '%s\\n' '{evil}'\nexit 1\n")
     ready.commit('-u', evil, message=evil)
-    config = 'user-variables = HTTP_X_NAME\n'
-    repository.hgrc(targets(world, more=config))
     ready.push()
+    file = repository.path / '.hg' / 'delegate' / 'journal'
+    with contextlib.closing(journalmod.open(str(file))) as journal:
+        journal.record('blog', '1' * 40, evil)
     publish(world, 'output')
     with world.hgweb([repository]) as url:
         url = f'{url}/{repository.path.name}'
         for path in ('delegations', 'delegations/1', 'atom-delegations'):
             text = get(f'{url}/{path}').text
             assert '<script>alert' not in text
-            assert 'alert(1)' in text or path == 'atom-delegations'
+            assert 'alert(1)' in text
             assert '\u202e' not in text and '\u2028' not in text
         assert '\u202e' not in get(f'{url}/raw-delegations/1').text
         ElementTree.fromstring(

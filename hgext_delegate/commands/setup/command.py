@@ -8,6 +8,7 @@ whoever has to agree pastes them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -40,6 +41,8 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     accepted = _fingerprint(opts['accept_host_key'])
     refuse_root(repo.sharedpath)
     root = os.fsdecode(repo.root)
+    if opts['gate']:
+        target = dataclasses.replace(target, gate='yes')
     comment = snippets.comment(target.name, os.path.basename(root))
     command, enabled = os.fsdecode(opts['command']), serving.enabled(ui)
     with opened.aborting():
@@ -59,7 +62,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         sources = addresses.sources(ways)
         boxless = '' if command else _boxless(is_here)
         command = command or _receiver(
-            enabled, target.name, root, is_here, not boxless
+            enabled, target, root, is_here, not boxless
         )
         made = {
             'target': target.name,
@@ -72,7 +75,7 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
                 sources, command, pair.public, comment
             ),
         }
-        made['hgrc'] = snippets.hgrc(_sections(enabled, made, command))
+        made['hgrc'] = snippets.hgrc(_sections(enabled, target, made, command))
     _warn(ui, repo, target, host.user, pair.path if is_here else '')
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
@@ -165,12 +168,19 @@ def _boxless(is_here: bool) -> str:
 
 
 def _receiver(
-    enabled: serving.Enabled, name: str, root: str, is_here: bool, box: bool
+    enabled: serving.Enabled,
+    target: targetsmod.Target,
+    root: str,
+    is_here: bool,
+    box: bool,
 ) -> str:
     '''the forced command for an account that can have this extension too'''
+    # who pushes must not choose how that is checked
+    run = '~/check' if target.gate else './deploy.sh'
+    name = target.name
     if not is_here:
         unknown = ('hgext_delegate', '')
-        return snippets.receiver('hg', unknown, name, 'URL', box)
+        return snippets.receiver('hg', unknown, name, 'URL', box, run)
     key, value, _files = enabled
     source = root if snippets.is_plain(root) else 'URL'
     # this hg, unless a forced command on this machine finds it by its name
@@ -179,23 +189,29 @@ def _receiver(
     is_found = found and os.path.realpath(found) == os.path.realpath(hg)
     if is_found or not os.path.isabs(hg):
         hg = 'hg'
-    return snippets.receiver(hg, (key, value), name, source, box)
+    return snippets.receiver(hg, (key, value), name, source, box, run)
 
 
 def _sections(
-    enabled: serving.Enabled, made: dict[str, str], command: str
+    enabled: serving.Enabled,
+    of: targetsmod.Target,
+    made: dict[str, str],
+    command: str,
 ) -> dict[str, dict[str, str]]:
     '''what the hgrc needs'''
     name, value, files = enabled
     target = made['target']
     items = {
         target: made['url'],
-        target + ':when': _WHEN,
         target + ':identity': _by_home(made['identity']),
         target + ':hostkey': made['hostkey'],
     }
     if snippets.is_receiver(command):
         items[target + ':receiver'] = 'yes'
+    if of.gate:
+        items[target + ':gate'] = of.gate
+    else:
+        items[target + ':when'] = _WHEN
     sections = {'delegate': items}
     if not files:
         # It is enabled for this command alone.

@@ -54,7 +54,12 @@ def comment(target: str, repository: str) -> str:
 
 
 def receiver(
-    hg: str, extension: tuple[str, str], name: str, source: str, box: bool
+    hg: str,
+    extension: tuple[str, str],
+    name: str,
+    source: str,
+    box: bool = False,
+    run: str = './deploy.sh',
 ) -> str:
     '''the forced command that is our receiver, for a shell
 
@@ -68,7 +73,7 @@ def receiver(
         *('delegate-receive', '--clone'),
     ]
     clone = '~/%s' % name  # the shell's ~, and a name that needs no quotes
-    more = ['--source', source, '--run', './deploy.sh', *['--box'] * box]
+    more = ['--source', source, '--run', run, *['--box'] * box]
     return ' '.join([shlex.join(words), clone, shlex.join(more)])
 
 
