@@ -47,6 +47,8 @@ DEBIAN_PACKAGES = {
     'crontab': 'cron',
     'curl': 'curl',
     'at': 'at',
+    'parallel': 'parallel',
+    'clush': 'clustershell',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}
