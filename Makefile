@@ -37,7 +37,7 @@ FAULTS := all
 MATRIX_ARGS :=
 
 .PHONY: help test test-all test-debian test-pypi test-crash test-faults lint
-.PHONY: format
+.PHONY: format pictures
 .PHONY: demo bench clean debian pypi pot test-matrix
 
 help:
@@ -47,7 +47,7 @@ help:
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
-	@echo 'make test-crash   kill the server at hundreds of moments'
+	@echo 'make test-crash   kill the server at a thousand moments'
 	@echo 'make test-faults  break the connection at each byte (or FAULTS=2000)'
 	@echo 'make test-matrix  part of it with every Mercurial and paramiko'
 	@echo '                  (MATRIX_ARGS=tests for all of it)'
@@ -55,6 +55,8 @@ help:
 	@echo 'make lint         ruff and mypy'
 	@echo 'make format       ruff format'
 	@echo 'make pot          what translators begin with, in i18n'
+	@echo 'make man          the man page that is installed, in man'
+	@echo 'make pictures  those of the web page in the manual'
 	@echo 'make docs         the manual and the man page, in docs/_build'
 	@echo 'make demo         see it work'
 	@echo 'make clean        remove what these made'
@@ -72,7 +74,7 @@ test-pypi: pypi
 	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
 
 test-crash: pypi
-	$(CLEAN) HGD_CRASHES=600 "$(ENVIRONMENTS)/pypi/bin/python" \
+	$(CLEAN) HGD_CRASHES=1000 "$(ENVIRONMENTS)/pypi/bin/python" \
 		-m pytest -n 2 tests/server/test_crash.py
 
 test-faults: pypi
@@ -104,6 +106,10 @@ pot: pypi
 	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/lib/messages.py \
 		i18n/hgext_delegate.pot hgext_delegate
 
+pictures: pypi
+	$(CLEAN) HGD_PICTURES=1 "$(ENVIRONMENTS)/pypi/bin/python" \
+		-m pytest -k pictures tests/server/test_web_browser.py
+
 demo:
 	@contrib/demo
 
@@ -114,9 +120,11 @@ clean:
 
 # Built as soon as there is a manual.
 ifneq ($(wildcard docs/conf.py),)
-.PHONY: docs
+.PHONY: docs man
 test test-all: docs
 docs: pypi
 	$(PYPI) sphinx -q -W -b html docs docs/_build/html
 	$(PYPI) sphinx -q -W -b man docs docs/_build/man
+man: docs
+	cp docs/_build/man/hg-delegate.1 man/
 endif

@@ -46,8 +46,14 @@ setup(
     ],
     packages=find_packages(include=['hgext_delegate*']),
     package_data={
-        'hgext_delegate': ['help/*.txt', 'locale/*/LC_MESSAGES/*.mo']
+        'hgext_delegate': [
+            'help/*.txt',
+            'locale/*/LC_MESSAGES/*.mo',
+            'templates/*.css',
+        ]
     },
+    # 'make man' makes it
+    data_files=[('share/man/man1', ['man/hg-delegate.1'])],
     python_requires='>=3.9',
     # Mercurial is left out on purpose: it may be Debian's, which pip does
     # not see, and installing a second one beside it would break hg.

@@ -19,6 +19,7 @@ release = version = hgext_delegate.__version__.decode('ascii')
 html_theme = 'alabaster'
 # next and previous also where the sidebar is out of sight
 html_theme_options = {'page_width': '1100px', 'show_relbars': True}
+templates_path = ['_templates']
 html_static_path = ['_static']
 html_css_files = ['narrow.css']
 highlight_language = 'text'
@@ -26,6 +27,8 @@ exclude_patterns = ['_build']
 nitpicky = True
 # or -r/--rev becomes what nobody can paste
 smartquotes = False
+# the same page whenever it is made
+today = '2026'
 man_pages = [
     ('reference', 'hg-delegate', 'push to deploy, with Mercurial', author, 1)
 ]
@@ -48,7 +51,8 @@ def fill_in(app, name: str, source: list[str]) -> None:
     """Put what the extension says of itself where a page asks for it."""
     lines = []
     for key, entry in hgext_delegate.cmdtable.items():
-        lines += command_rst(key.decode(), entry)
+        if not key.startswith(b'debug'):  # which hg help leaves out as well
+            lines += command_rst(key.decode(), entry)
     _first, _, manual = (inspect.getdoc(hgext_delegate) or '').partition('\n')
     source[0] = source[0].replace('.. hg-commands', '\n'.join(lines))
     source[0] = source[0].replace('.. hg-manual', manual)

@@ -32,7 +32,7 @@ is not live yet::
 
   hg log -r 'only(default, deployed/blog)'
 
-The rest is told by::
+More help::
 
   hg help delegate.config      each option
   hg help delegate.protocol    what the deploy account is asked and told
@@ -109,7 +109,6 @@ def getversion() -> bytes:
 
 
 def extsetup(ui) -> None:
-    names.install_pushkey()
     extensions.wrapfunction(hookmod, '_allhooks', hooks.with_ours)
     extensions.wrapcommand(hgcommands.table, b'help', _help)
     if _is_web_server():
@@ -154,11 +153,13 @@ def _begin_early(over_http: bool) -> None:
         from .extension import early_login
     with _installing:
         early_login.install()
+        names.install_pushkey()
     if over_http:
         with imports.complete():
-            from .extension import http_reply
+            from .extension import http_reply, web
         with _installing:
             http_reply.install()
+            web.install()
 
 
 def reposetup(ui, repo) -> None:
@@ -203,11 +204,16 @@ def delegate(ui, repo, *targets, **opts):
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
 
+    A target that comes after another one (``NAME:after``) gets what that has,
+    and the rest waits for it; with -r/--rev it does not wait.
+
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.
 
-    With -n/--dry-run, the command and the object that would be sent are
-    printed. No connection is made, and nothing is written.
+    With -n/--dry-run, the changesets that would go live are listed, and those
+    that would be taken away (the newest 20 of each, or with -v/--verbose all);
+    then the command and the object that would be sent, and who holds the
+    target. No connection is made, and nothing is written.
 
     With -q/--quiet, only what did not succeed is said; with -v/--verbose,
     also the number, each attempt and the time waited. So it is for a push.
@@ -236,9 +242,10 @@ def delegate(ui, repo, *targets, **opts):
         ),
         (b'l', b'limit', b'', _(b'limit number of delegations'), _(b'NUM')),
         (b'f', b'follow', None, _(b'show the output of a running delegation')),
+        (b'', b'stat', None, _(b'show how long they take, and how many fail')),
         *hgcommands.formatteropts,
     ],
-    _(b'[ID] [-t TARGET] [-l NUM] [--follow]'),
+    _(b'[ID] [-t TARGET] [-l NUM] [--follow] | --stat [-t TARGET]'),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
 def delegate_log(ui, repo, id=None, **opts):
@@ -256,6 +263,15 @@ def delegate_log(ui, repo, id=None, **opts):
     it is shown live until the end, and the exit status is 0 only if the
     delegation succeeded. Without ID, -f/--follow shows what is running now.
 
+    A delegation that runs says for how long, of how long it usually takes:
+    the median of the last five that succeeded.
+
+    With --stat, one line for each target is shown instead: how many were run
+    and failed (or were lost), and of those that succeeded the median, the
+    slowest, and the median of the last five. No more is known than what is
+    recorded (``keep``). Its templates have ``target``, ``count``, ``failed``,
+    ``median``, ``slowest`` and ``usual``, in seconds.
+
     With -v/--verbose, attempts, the time waited and what to do next are
     shown; with -q/--quiet only number, target and state, or only the output.
 
@@ -265,14 +281,51 @@ def delegate_log(ui, repo, id=None, **opts):
     was not told, such as the name of a file), ``attempt`` (how often it was
     tried), ``previous`` (what the target had before), ``taken`` (the ID of
     the delegation that was run instead), ``stopper`` (who cancelled),
-    ``protocolid`` (what the deploy side knows it by), and with ID also
-    ``output``.
+    ``protocolid`` (what the deploy side knows it by), ``heldby``,
+    ``heldsince`` and ``heldreason`` (where the target is held now), ``usual``
+    (how many seconds it is expected to take), and with ID also ``output``.
 
     Returns 0 on success.
     '''
     with imports.complete():
         from .commands import log
     return log.log(ui, repo, id, opts)
+
+
+@command(
+    b'delegate-hold',
+    [
+        (b'm', b'message', b'', _(b'why, for those who wait'), _(b'REASON')),
+        (b'', b'release', None, _(b'let go of it, and delegate what waits')),
+    ],
+    _(b'TARGET... [-m REASON] | --release TARGET...'),
+    helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
+)
+def delegate_hold(ui, repo, target, *targets, **opts):
+    '''let what is pushed to a target wait until it is released
+
+    Pushes are accepted as ever. Each pusher is told at once who holds TARGET,
+    since when and why, and is not kept waiting; the push stays pending. A
+    delegation that runs goes on to its end, and :hg:`delegate TARGET` is
+    refused meanwhile. :hg:`delegate --pending` leaves out what is held, and
+    without a TARGET does not mention it but on a terminal.
+
+    With --release what waits is delegated, as :hg:`delegate --pending TARGET`
+    does.
+
+    Holding again what is held changes who holds it and why, and not since
+    when. The names of all targets that are held stand above what
+    :hg:`delegate-log` lists. Who may write in ``.hg/delegate`` may hold and
+    release, whoever has held it.
+
+    REASON is one line of up to 200 characters, which every pusher sees.
+
+    Returns 0 on success; with --release, only if the target was held and
+    what waited succeeded.
+    '''
+    with imports.complete():
+        from .commands import hold
+    return hold.hold(ui, repo, (target, *targets), opts)
 
 
 @command(
@@ -294,6 +347,21 @@ def delegate_cancel(ui, repo, id):
     with imports.complete():
         from .commands import cancel
     return cancel.cancel(ui, repo, id)
+
+
+@command(b'debugdelegatetell', [], b'')
+def debugdelegatetell(ui, repo):
+    '''tell those who should know of the ends that nobody has told yet
+
+    We start this ourselves.
+    '''
+    with imports.complete():
+        from .commands import opened
+        from .delivery import told
+    with opened.to_read(ui, repo) as dispatcher:
+        # who comes next tells what is left
+        dispatcher.teller = None
+        told.tell(dispatcher.repo, dispatcher.targets, dispatcher.journal)
 
 
 @command(
@@ -331,6 +399,15 @@ def delegate_cancel(ui, repo, id):
         ),
         (b'', b'clean-ignored', None, _(b'the same, and remove ignored files')),
         (b'', b'subrepos', None, _(b'update subrepositories as well')),
+        (b'', b'box', None, _(b'shut COMMAND in: it cannot keep the account')),
+        (
+            b'',
+            b'writable',
+            [],
+            _(b'with --box: what COMMAND can write besides its clone'),
+            _(b'PATH'),
+        ),
+        (b'', b'no-network', None, _(b'with --box: without the network')),
         (b'', b'allow-root', None, _(b'let the deploy account be root')),
         (
             b'',
@@ -344,6 +421,7 @@ def delegate_cancel(ui, repo, id):
         b'--clone PATH --source URL --run COMMAND\n'
         b'       [--timeout DURATION] [--state FOLDER] [--env NAME=VALUE]...\n'
         b'       [--clean | --clean-ignored] [--subrepos]\n'
+        b'       [--box [--no-network] [--writable PATH]...]\n'
         b'       | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -371,6 +449,12 @@ def delegate_receive(ui, **opts):
 
     A changeset with subrepositories is deployed with --subrepos alone: whoever
     may push writes in ``.hgsub`` what this account is to clone.
+
+    With --box COMMAND is shut in by bubblewrap: it can write its clone, but
+    for ``.hg``, and each PATH of --writable, all else is read-only, and its
+    home, ``/tmp`` and ``/run`` are empty. What it has left running ends with
+    it. Where there is no box, it is not run. Without --box whoever may push a
+    COMMAND that begins with ``./`` can keep the account.
 
     What runs does not need the connection: if that breaks, it goes on, and
     the next connection for the same delegation tells what became of it. In

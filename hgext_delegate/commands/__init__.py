@@ -4,6 +4,8 @@
 delegate   delegate now, another revision, or what is pending
 dry_run    what that would send
 log        what was delegated and what became of it
+hold       let what is pushed wait
+statistics  how long delegations take, for delegate-log --stat
 cancel     end what waits or runs
 opened     what each of them begins with
 check/     whether a push would be delegated, and the proof of the boundary

@@ -18,7 +18,7 @@ from ..delivery import (
 )
 from ..extension import early_login
 from ..report import wording
-from ..state import delegation, target_lock
+from ..state import delegation, holds, target_lock
 from . import cancel, dry_run, opened
 
 
@@ -49,7 +49,9 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             with rolled_back:
                 jobs, good = _jobs(ui, repo, dispatcher, names, opts)
                 for target, number in jobs:
-                    lines += dry_run.lines(dispatcher, target, number)
+                    lines += dry_run.lines(
+                        dispatcher, target, number, bool(opts['rev'])
+                    )
         # not before: the journal is locked until here, and a pager may wait
         for line in lines:
             ui.write(line)
@@ -57,7 +59,8 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         with opened.to_delegate(ui, repo) as launcher:
             dispatcher = launcher.dispatcher
             jobs, good = _jobs(ui, repo, dispatcher, names, opts)
-            good = _run(launcher, jobs) and good
+            good = _run(launcher, jobs, bool(opts['rev'])) and good
+            good = _go_on(launcher) and good
             dispatcher.prune()
     return 0 if good and not dispatcher.config_errors.found else 1
 
@@ -84,6 +87,7 @@ def _delegate_unless_another_does(ui, repo, name: bytes, opts) -> None:
                 return
             try:
                 _run(launcher, jobs)
+                _go_on(launcher)
                 dispatcher.prune()
             finally:
                 os.close(lock)
@@ -105,7 +109,17 @@ def _jobs(
     if opts['pending']:
         dispatcher.record_all()
         waiting = [(target, dispatcher.waiting(target)) for target in targets]
-        return [(target, number) for target, number in waiting if number], True
+        jobs = [(target, number) for target, number in waiting if number]
+        if opts['dry_run']:
+            return jobs, True
+        free, left = dispatcher.free(jobs)
+        # cron mails what is printed, and a hold is no news each time
+        if names or ui.formatted():
+            dispatcher.say_waiting(left)
+        return free, not (names and left)
+    held = False
+    if not opts['dry_run']:
+        targets, held = _without_held(dispatcher, targets, bool(names))
     # The lock refuses a push that was killed and not yet recovered from.
     with repo.lock():
         # what was pushed before is older, also if no hook has seen it
@@ -115,7 +129,37 @@ def _jobs(
     for target, node in wanted:
         number = dispatcher.journal.record(target.name, node, cancel.who())
         jobs.append((target, number))
-    return jobs, len(jobs) == len(targets)
+    good = len(jobs) == len(targets) and not held
+    if opts['dry_run']:
+        return jobs, good
+    free, left = dispatcher.free(jobs, regardless=bool(opts['rev']))
+    dispatcher.say_waiting(left)
+    return free, good and not left
+
+
+def _without_held(
+    dispatcher: dispatchermod.Dispatcher,
+    targets: Sequence[targetsmod.Target],
+    named: bool,
+) -> tuple[list[targetsmod.Target], bool]:
+    '''those of ``targets`` that nobody holds, and whether there are others
+
+    They are refused if the user has ``named`` them, else left out.
+    '''
+    free = []
+    for target in targets:
+        hold = holds.of(dispatcher.paths, target.name)
+        if hold is None:
+            free.append(target)
+            continue
+        reason = wording.text(wording.held(hold, target.name)[0])
+        line = wording.of(target.name, _(b'not delegated: %s') % reason)
+        name = pycompat.sysbytes(target.name)
+        hint = _(b"'hg delegate-hold --release %s' lets it go") % name
+        if named:
+            raise error.StateError(line, hint=hint)
+        dispatcher.printer.warn(line, hint)
+    return free, len(free) < len(targets)
 
 
 def _chosen(
@@ -135,7 +179,8 @@ def _chosen(
             )
         if name not in by_name:
             raise opened.unknown_target(name, by_name)
-    return [by_name[name] for name in dict.fromkeys(names or by_name)]
+    chosen = [by_name[name] for name in dict.fromkeys(names or by_name)]
+    return targetsmod.in_order(chosen)
 
 
 def _wanted(
@@ -177,9 +222,26 @@ def _revision(repo, rev: bytes) -> str:
     return context.hex().decode('ascii')
 
 
-def _run(launcher: launchermod.Launcher, jobs: dispatchermod.Jobs) -> bool:
+def _go_on(launcher: launchermod.Launcher) -> bool:
+    '''delegate what has waited for another target, as long as there is some'''
+    dispatcher = launcher.dispatcher
+    good = True
+    tried: set[int] = set()
+    # each once: without paramiko, say, nothing becomes of it
+    while jobs := [job for job in dispatcher.ready() if job[1] not in tried]:
+        tried.update(number for _target, number in jobs)
+        good = _run(launcher, jobs) and good
+    dispatcher.note_again()
+    return good
+
+
+def _run(
+    launcher: launchermod.Launcher,
+    jobs: dispatchermod.Jobs,
+    regardless: bool = False,
+) -> bool:
     try:
-        return launcher.run(jobs)
+        return launcher.run(jobs, regardless)
     except error.SignalInterrupt:
         # not ^C: a terminal that is closed, say. Who goes away stops nothing.
         raise

@@ -20,8 +20,15 @@ from mercurial.utils import dateutil
 from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import outbox
 from ..report import follower as followermod, printer, wording
-from ..state import delegation, files, output_log, target_lock
-from . import opened
+from ..state import (
+    delegation,
+    files,
+    holds,
+    output_log,
+    statistics as statisticsmod,
+    target_lock,
+)
+from . import opened, statistics
 
 _LIMIT = 20
 _SAME = (
@@ -53,6 +60,13 @@ def log(ui, repo, id: bytes | None, opts) -> int:
 
 
 def _log(ui, repo, id: bytes | None, opts) -> int:
+    if opts['stat']:
+        if id is not None or opts['follow']:
+            raise error.InputError(
+                _(b'cannot specify --stat with an ID or --follow'),
+                hint=_(b'it is about all that is recorded of a target'),
+            )
+        return statistics.show(ui, repo, opts)
     with opened.to_read(ui, repo) as dispatcher:
         if id is not None:
             rows = [named(dispatcher, id)]
@@ -64,17 +78,27 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
             return _follow(dispatcher, rows)
         ui.pager(b'delegate-log')
         widths = _widths(rows)
+        held = holds.all(dispatcher.paths)
+        usual = {
+            name: statisticsmod.usual(dispatcher.journal, name)
+            for name in {row.target for row in rows}
+        }
         with ui.formatter(b'delegate-log', pycompat.byteskwargs(opts)) as fm:
-            if id is None and rows and not ui.quiet:
-                _heading(fm, widths)
+            if id is None and not ui.quiet:
+                _holds(fm, held, opts['target'])
+                if rows:
+                    _heading(fm, widths)
             for row in rows:
                 fm.startitem()
                 date = dateutil.makedate(int(row.began or row.created))
                 fm.data(date=fm.formatdate(date, _DATE))
                 for keyword, field in _KEYWORDS.items():
                     fm.data(**{keyword: _text(getattr(row, field))})
+                _held(fm, held.get(row.target))
+                fm.data(usual=usual[row.target])
                 if id is None or not ui.quiet:
-                    _line(ui, fm, row, date, widths, id is not None)
+                    so_far = wording.progress(row, usual[row.target])
+                    _line(ui, fm, row, date, widths, id is not None, so_far)
                 if id is not None:
                     _output(fm, dispatcher.paths.log(row.id))
         abandoned.settle(dispatcher)
@@ -162,13 +186,34 @@ def _widths(rows) -> tuple[int, int]:
     return max([10, *names]), max([10, *pushers])
 
 
+def _holds(fm, held: dict[str, holds.Hold], target: bytes) -> None:
+    '''say who holds a target, whether anything waits for it or not'''
+    for name, hold in held.items():
+        if not target or pycompat.sysbytes(name) == target:
+            reason = encoding.tolocal(wording.text(wording.held(hold, name)[0]))
+            line = wording.of(name, reason) + b'\n'
+            fm.plain(line, label=b'delegate.state.pending')
+
+
+def _held(fm, hold: holds.Hold | None) -> None:
+    '''the keywords about who holds the target now'''
+    since = hold and hold.since and dateutil.makedate(int(hold.since))
+    fm.data(
+        heldby=hold and _text(hold.who),
+        heldsince=since and fm.formatdate(since, _DATE),
+        heldreason=hold and _text(hold.reason),
+    )
+
+
 def _heading(fm, widths: tuple[int, int]) -> None:
     names = b'id', b'target', b'state', b'changeset', b'pusher', b'time'
     form = b'%%5s  %%-%ds  %%-10s  %%-12s  %%-%ds  %%s\n' % widths
     fm.plain(form % names)
 
 
-def _line(ui, fm, row, date, widths: tuple[int, int], is_alone: bool) -> None:
+def _line(
+    ui, fm, row, date, widths: tuple[int, int], is_alone: bool, so_far: bytes
+) -> None:
     state = pycompat.sysbytes(row.state)
     number = b'-' if row.number is None else b'%d' % row.number
     label = b'delegate.state delegate.state.%s' % state
@@ -184,6 +229,7 @@ def _line(ui, fm, row, date, widths: tuple[int, int], is_alone: bool) -> None:
     # a date without seconds and zone, so that the line fits a terminal
     when = dateutil.datestr(date, b'%Y-%m-%d %H:%M')
     shown = [b'%s  %s  %s' % (node, who, when), *_remarks(ui, row)]
+    shown += filter(None, [so_far])
     fm.plain(b'  %s\n' % b'  '.join(shown))
     ended = row.state != delegation.RUNNING and not row.merged_into
     if ui.verbose and row.number is not None and ended:

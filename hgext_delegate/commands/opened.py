@@ -44,6 +44,7 @@ def to_read(ui, repo) -> Iterator[dispatchermod.Dispatcher]:
         )
         abandoned.close_all(dispatcher)
         yield dispatcher
+        dispatcher.tell()
 
 
 def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:

@@ -18,12 +18,16 @@ from mercurial.utils import stringutil, urlutil
 from ..ssh import knownhosts
 
 TRIGGERS = ('changegroup', 'bookmark', 'tag', 'phase')
+# what the web pages show, the least first
+PUBLISHED = (b'no', b'state', b'output')
 
 # Host and user become part of ProxyCommand, by ssh_config's tokens: a leading
 # dash would be an option there, and a space or a quote would end the word.
 _HOST = re.compile(rb'[A-Za-z0-9:_][A-Za-z0-9._:%-]*\Z')
 _USER = re.compile(rb'[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z')
 _PORT = re.compile(rb'[0-9]{1,5}\Z')
+# RFC 5322 3.4.1, without quotes and comments
+_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)*")
 _DURATION = re.compile(rb'([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smh]?)\Z')
 # The kernel's clocks can wait for no longer.
 _MAX_SECONDS = 1e9
@@ -128,6 +132,16 @@ def paths(value: bytes) -> tuple[str, ...]:
     return tuple(path(word) for word in value.split())
 
 
+def addresses(value: bytes) -> tuple[str, ...]:
+    found = tuple(map(_text, words(value)))
+    if not found or not all(map(_ADDRESS.fullmatch, found)):
+        raise InvalidValue(
+            _(b"'%s' is not a list of mail addresses") % value,
+            _(b'write each as name@host, with spaces between them'),
+        )
+    return found
+
+
 def triggers(value: bytes) -> tuple[str, ...]:
     found = tuple(map(pycompat.sysstr, words(value)))
     if not found or not set(found) <= set(TRIGGERS):
@@ -173,6 +187,11 @@ def hostkeys(value: bytes) -> tuple[str, ...]:
     return keys
 
 
+def other_target(value: bytes) -> str | None:
+    '''the name of a target; empty for none'''
+    return pycompat.sysstr(value) or None
+
+
 def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     '''the host, the port and the user, None where the URL has none'''
     remedy = _(b'write ssh://user@host or ssh://user@host:port')
@@ -193,7 +212,7 @@ def parse_url(value: bytes) -> tuple[str, int | None, str | None]:
     elif not _HOST.match(host) or not _USER.match(user or b'x'):
         problem = _(b"'%s' is not a user and a host")
     elif not _is_address(pycompat.sysstr(host)):
-        problem = _(b"'%s' has an address that is none")
+        problem = _(b"'%s' has an invalid address")
     elif url.port is not None and not 0 < port < 65536:
         problem = _(b"'%s' has no port 1 to 65535")
     else:
@@ -230,6 +249,16 @@ def keep(value: bytes | None) -> int:
     if value and re.match(rb'[0-9]{1,9}\Z', value):
         return max(1, int(value))
     return 100
+
+
+def published(value: bytes) -> int:
+    '''how much the web pages show, as its place in PUBLISHED'''
+    if value not in PUBLISHED:
+        raise InvalidValue(
+            _(b"'%s' does not say what the web pages show") % value,
+            _(b'write no, state or output; no target can be named web'),
+        )
+    return PUBLISHED.index(value)
 
 
 def words(value: bytes) -> list[bytes]:

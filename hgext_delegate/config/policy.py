@@ -32,6 +32,7 @@ _HARMLESS = (b'when', b'trigger', b'wait', b'color')
 
 # the policy itself
 _TARGETS, _OPTIONS = b'allow-targets', b'allow-repository-config'
+_WEB = b'web'
 # by road (``ssh``, ``http``, ``path``): what of_host() said of the last push
 Roads = Mapping[str, Mapping[str, str]]
 _Reason = tuple[bytes, bytes]
@@ -41,6 +42,8 @@ def of_host(repo) -> dict[str, str]:
     '''the policy of the host, and a digest of all else that it configures'''
     host = dict(repo.baseui.configitems(targets.SECTION))
     policy = {name: host.pop(name, None) for name in (_TARGETS, _OPTIONS)}
+    # it is for web servers, whose own file may have it alone
+    host.pop(_WEB, None)
     digest = hashlib.sha256(repr(sorted(host.items())).encode()).hexdigest()
     known = {
         os.fsdecode(name): os.fsdecode(value)
@@ -79,7 +82,10 @@ def refused(repo, roads: Roads) -> dict[bytes, targets.ConfigError]:
     for road, policy in remembered(repo, roads).items():
         remedy = _(b"the policy for pushes by %s; see 'hg delegate-check'")
         for item, value in own.items():
-            if reason := _forbidden(repo, policy, item, value):
+            # what the host lets the web pages show is known above
+            if item != _WEB and (
+                reason := _forbidden(repo, policy, item, value)
+            ):
                 found[item] = _error(repo, item, (reason[0], remedy % road))
     return found
 
@@ -121,6 +127,24 @@ def setting(repo, name: bytes, roads: Roads) -> bytes | None:
     '''the value of one of targets.SETTINGS, where the policy allows it'''
     ui = repo.baseui if name in refused(repo, roads) else repo.ui
     return dict(ui.configitems(targets.SECTION)).get(name)
+
+
+def published(repo) -> bytes:
+    '''what the web pages of ``repo`` show, one of parsers.PUBLISHED
+
+    A repository's hgrc can always show less than the host's files say.
+    '''
+    here = _published(repo.ui)
+    if not here or _WEB not in refused(repo, {}):
+        return parsers.PUBLISHED[here]
+    return parsers.PUBLISHED[min(here, _published(repo.baseui))]
+
+
+def _published(ui) -> int:
+    try:
+        return parsers.published(ui.config(targets.SECTION, _WEB) or b'no')
+    except parsers.InvalidValue:
+        return 0  # targets.read() refuses it
 
 
 def _error(repo, item: bytes, reason: _Reason) -> targets.ConfigError:
@@ -175,6 +199,12 @@ def _forbidden(
 ) -> _Reason | None:
     '''why ``policy`` forbids ``item``; None if not'''
     urls, options = policy.get(_TARGETS), policy.get(_OPTIONS)
+    if item == _WEB and value in parsers.PUBLISHED:
+        shown = parsers.PUBLISHED.index(value)
+        if shown <= _published(repo.baseui):
+            return None
+        # by itself a repository publishes nothing, on any host
+        options = options or b''
     if urls is None and options is None:
         return None
     _name, colon, option = item.partition(b':')

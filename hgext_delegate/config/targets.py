@@ -58,9 +58,11 @@ class Target:
     mask: tuple[re.Pattern[str], ...] = _option(parsers.patterns, ())
     receiver: bool = _option(parsers.boolean, False)
     retries: int = _option(parsers.count, 3)
+    notify: tuple[str, ...] = _option(parsers.addresses, ())
     gate: str = _option(parsers.gate, '')
     gate_limit: int = _option(parsers.size, 100 * 1024 * 1024)
     allow_root: bool = _option(parsers.boolean, False)
+    after: str | None = _option(parsers.other_target)
 
     @property
     def url(self) -> str:
@@ -78,6 +80,7 @@ OPTIONS = {
 SETTINGS = (
     b'user-variables',
     b'keep',
+    b'web',
     b'allow-targets',
     b'allow-repository-config',
 )
@@ -185,6 +188,10 @@ def read(
 
     for item in items:
         check(item, _check_item, item, items)
+    before = {name: _after(name, items) for name in names(ui)}
+    for name, item in before.items():
+        if item:
+            check(item, _check_after, name, before, items)
     targets = []
     for name in names(ui):
         place = check(name, parsers.parse_url, items[name])
@@ -194,6 +201,8 @@ def read(
                 if item in items:
                     parse = field.metadata['parse']
                     fields[field.name] = check(item, parse, items[item])
+        if not before[name]:
+            fields.pop('after', None)
         if place and not fields.get('allow_root'):
             check(name, _check_user, name, place[2])
         if fields.get('gate'):
@@ -201,7 +210,49 @@ def read(
         if not {name, b'*'} & set(map(owner, errors)):
             targets.append(Target(pycompat.sysstr(name), *place, **fields))
     # one error may be that of several items
-    return targets, list(dict.fromkeys(errors.values()))
+    return in_order(targets), list(dict.fromkeys(errors.values()))
+
+
+def in_order(targets: Iterable[Target]) -> list[Target]:
+    '''``targets`` as they are, but each behind the one that it comes after'''
+    found = list(targets)
+    by_name = {target.name: target for target in found}
+
+    def steps(target: Target) -> int:
+        before = by_name.get(target.after or '')
+        return 1 + steps(before) if before else 0
+
+    return sorted(found, key=steps)
+
+
+def _after(name: bytes, items: Mapping[bytes, bytes]) -> bytes:
+    '''the item that says what ``name`` comes after; b'' if it comes after none
+
+    What ``*:after`` names does not come after itself.
+    '''
+    own, for_all = name + b':after', b'*:after'
+    if own in items:
+        return own if items[own] else b''
+    return b'' if items.get(for_all, b'') in (b'', name) else for_all
+
+
+def _check_after(
+    name: bytes, before: Mapping[bytes, bytes], items: Mapping[bytes, bytes]
+) -> None:
+    '''refuse what would wait for ever; ``before`` is what _after() says'''
+    chain = [name]
+    while item := before.get(chain[-1]):
+        chain.append(items[item])
+        if len(chain) == 2 and chain[-1] not in before:
+            raise parsers.InvalidValue(
+                _(b"there is no target '%s'") % chain[-1],
+                _nearest(chain[-1], before),
+            )
+        if chain[-1] in chain[:-1]:
+            raise parsers.InvalidValue(
+                _(b'each waits for the next: %s') % b', '.join(chain),
+                _(b'let one of them come after none'),
+            )
 
 
 def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:
@@ -213,6 +264,8 @@ def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:
                 _(b"'%s' is not a name for a target") % name,
                 _(b'use up to 100 letters, digits, dots, underscores, hyphens'),
             )
+        if item == b'web' and items[item]:
+            parsers.published(items[item])
     elif option not in OPTIONS:
         raise parsers.InvalidValue(
             _(b'no such option'), _nearest(option, OPTIONS)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ..config import targets
 from ..report import wording
-from ..state import delegation, target_lock
+from ..state import delegation, holds, target_lock
 from . import detached, dispatcher as dispatchermod
 
 
@@ -26,14 +26,17 @@ def close_all(dispatcher: dispatchermod.Dispatcher) -> None:
 def undecided(dispatcher: dispatchermod.Dispatcher) -> dispatchermod.Jobs:
     '''the newest that waits for each target, if it may have run already
 
-    Those are left out of which somebody asks the receiver now.
+    Those are left out of which somebody asks the receiver now, and of targets
+    that are held: a receiver that has not seen one would run it.
     '''
     close_all(dispatcher)
     found = []
     for target in dispatcher.targets:
         rows = dispatcher.journal.pending(target.name)
         if rows and rows[-1].is_undecided:
-            if not target_lock.is_held(dispatcher.paths.lock(target.name)):
+            paths = dispatcher.paths
+            is_asked = target_lock.is_held(paths.lock(target.name))
+            if not is_asked and not holds.of(paths, target.name):
                 found.append((target, rows[-1].number))
     return found
 
@@ -41,12 +44,16 @@ def undecided(dispatcher: dispatchermod.Dispatcher) -> dispatchermod.Jobs:
 def settle(
     dispatcher: dispatchermod.Dispatcher, asked: Sequence[targets.Target] = ()
 ) -> None:
-    '''let a process of its own ask about what is undecided, and say so
+    '''let a process of its own ask about what is undecided, and say so; and
+    one delegate what has waited for another target, and need not any more
 
     But not the receivers of the targets that were just ``asked``.
     '''
     jobs = [job for job in undecided(dispatcher) if job[0] not in asked]
-    if jobs and os.access(dispatcher.paths.folder, os.W_OK):
+    ready = dispatcher.ready()
+    if (jobs or ready) and os.access(dispatcher.paths.folder, os.W_OK):
+        for target, _number in ready:
+            detached.start(dispatcher.repo, [target.name], followed=False)
         for target, number in jobs:
             detached.start(dispatcher.repo, [target.name], followed=False)
             line = wording.of(target.name, wording.UNDECIDED % number)

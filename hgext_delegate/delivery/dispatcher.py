@@ -8,6 +8,7 @@ gets values, and no object of Mercurial's.
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..config import parsers, policy, targets as targetsmod
 from ..push import outbox, selection
 from ..report import config_errors, printer as printermod, wording
 from ..state import delegation, files, journal as journalmod, pruning
-from . import evaluation, history, names
+from . import evaluation, history, names, obstacles, queue, told
 
 # a target, and the number of the delegation to run for it
 Jobs = Sequence[tuple[targetsmod.Target, int]]
@@ -39,6 +40,10 @@ class Dispatcher:
         # to a gate nothing is delegated
         self.targets = [target for target in found if not target.gate]
         self.gates = [target.name for target in found if target.gate]
+        self.teller: told.Teller | None = None
+        if told.is_wanted(repo.ui, self.targets):
+            self.journal.keep_notices()
+            self.teller = told.Teller(repo)
         for each in wrong:
             self.config_errors.report(each)
         self.report_journal()
@@ -48,6 +53,11 @@ class Dispatcher:
         if self.journal.last_error:
             self.printer.warn(*wording.of_error(self.journal.last_error))
             self.journal.last_error = None
+
+    def tell(self) -> None:
+        '''let those know of the ends who should, also of what others left'''
+        if self.teller and not self.journal.db.readonly:
+            self.teller.start(self.journal)
 
     def jobs(self, entry: outbox.Entry) -> Jobs:
         '''record ``entry`` and what waits before it; the jobs of ``entry``
@@ -143,11 +153,64 @@ class Dispatcher:
     def waiting(self, target: targetsmod.Target) -> int | None:
         '''what to run for ``target``: the newest, which takes all along'''
         rows = self.journal.pending(target.name)
+        may_run = obstacles.passed(self.journal, self.history, target, rows)
+        rows = may_run or rows
         for row in reversed(rows):
             if self.history.exists(row.node):
                 return row.number
         # its worker will say that it is gone
         return rows[-1].number if rows else None
+
+    def how_many_wait(self, name: str) -> int:
+        '''how many pushes, and what ``hg delegate`` asked for, wait for the
+        target ``name`` by themselves'''
+        rows = self.journal.pending(name)
+        unrecorded = sum(1 for _ in self.unrecorded(name))
+        return unrecorded + sum(row.merged_into is None for row in rows)
+
+    def free(self, jobs: Jobs, regardless: bool = False) -> tuple[Jobs, Jobs]:
+        '''those of ``jobs`` that can begin, and those that have to wait, which
+        is noted
+
+        What comes after another target waits here for it if that is among
+        them; with ``regardless`` it does not wait at all. Raises JournalError.
+        '''
+        found: tuple[list, list] = ([], [])
+        news = threading.Event()
+        for target, number in jobs:
+            begun = [each.name for each, _number in found[0]]
+            goes = regardless or target.after in begun
+            task = queue.Task(
+                target,
+                number,
+                self.paths,
+                self.journal,
+                self.history,
+                news,
+                goes,
+            )
+            found[queue.stop(task)].append((target, number))
+        return found
+
+    def ready(self) -> Jobs:
+        '''what has waited for another target, and need not any more'''
+        return obstacles.ready(
+            self.paths, self.journal, self.history, self.targets
+        )
+
+    def note_again(self) -> None:
+        '''note anew why what waits for another target does so'''
+        obstacles.note_again(self.journal, self.history, self.targets)
+
+    def say_waiting(self, jobs: Jobs) -> None:
+        '''say why ``jobs`` have to wait'''
+        for target, number in jobs:
+            row = self.journal.get(number)
+            if row:
+                line, hints = wording.verdict(row)
+                label = b'delegate.state.' + row.state.encode('ascii')
+                line = wording.of(target.name, line)
+                self.printer.warn(line, *hints, label=label)
 
     def unrecorded(
         self, name: str | None
@@ -176,15 +239,25 @@ class Dispatcher:
             if by_hand or not back:
                 line = wording.left_behind(last.node, node, back)
                 self.printer.say(wording.of(target.name, line))
-        elif last.txn is None and last.turn and not by_hand:
-            older = self.journal.last(
-                target.name, delegation.SUCCEEDED, before=last.turn
+        elif not by_hand and (older := self._undone(last)):
+            line = wording.rolled_back(last, older.node)
+            self.printer.say(wording.of(target.name, line))
+
+    def _undone(
+        self, last: delegation.Delegation
+    ) -> delegation.Delegation | None:
+        '''what ``last``, the last success, has gone back from by hand'''
+        row: delegation.Delegation | None = last
+        # from the newest on, as far as the last that a push has brought
+        while row and row.txn is None and row.turn:
+            row = self.journal.last(
+                last.target, delegation.SUCCEEDED, before=row.turn
             )
-            if older and older.node != last.node:
-                self.history.learn(self.repo, last.node, older.node)
-                if self.history.is_ancestor(last.node, older.node):
-                    line = wording.rolled_back(last, older.node)
-                    self.printer.say(wording.of(target.name, line))
+            if row and row.node != last.node:
+                self.history.learn(self.repo, last.node, row.node)
+                if self.history.is_ancestor(last.node, row.node):
+                    return row
+        return None
 
     def _say_others(
         self, target: targetsmod.Target, node: str, entry: outbox.Entry

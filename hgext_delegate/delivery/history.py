@@ -54,6 +54,23 @@ class History:
             self._known[node, other] = known
         return self._known[node, other]
 
+    def lacking(self, nodes: set[str], other: str) -> set[str]:
+        '''those of ``nodes`` that are there for whoever pulls, and that are
+        neither ``other`` nor ancestors of it'''
+        left = {n for n in nodes if not self._known.get((n, other))}
+        if not left:
+            return left
+        with _OPENING:
+            repo = self._open()
+            for node in left:
+                self.learn(repo, node, other)
+            hasnode = repo.filtered(b'served').changelog.hasnode
+            return {
+                node
+                for node in left
+                if hasnode(bin(node)) and not self._known.get((node, other))
+            }
+
     def newest(self, target: targets.Target, entry: outbox.Entry) -> str | None:
         '''the newest changeset of a push for ``target`` that is still there'''
         with _OPENING, contextlib.suppress(*selection.REVSET_ERRORS):

@@ -33,14 +33,20 @@ class Launcher:
             dispatcher.repo, '_delegate_early_connections', {}
         )
 
-    def run(self, jobs: dispatchermod.Jobs) -> bool:
-        '''delegate in this process; True when all of it succeeded'''
+    def run(self, jobs: dispatchermod.Jobs, regardless: bool = False) -> bool:
+        '''delegate in this process; True when all of it succeeded
+
+        With ``regardless`` nothing waits for the target before its own.
+        '''
         news = threading.Event()
-        followers = self.start(jobs, news)
+        followers = self.start(jobs, news, regardless)
         return self._follow(followers, news) and len(followers) == len(jobs)
 
     def start(
-        self, jobs: dispatchermod.Jobs, news: threading.Event
+        self,
+        jobs: dispatchermod.Jobs,
+        news: threading.Event,
+        regardless: bool = False,
     ) -> list[followermod.Follower]:
         '''start a worker for each of ``jobs``; [] without paramiko'''
         if not jobs or not self._can_log_in():
@@ -49,6 +55,7 @@ class Launcher:
 
         dispatcher = self.dispatcher
         journal = dispatcher.journal
+        workers: dict[str, workermod.Worker] = {}
         for target, number in jobs:
             row = journal.get(number)
             last = journal.last(target.name, delegation.SUCCEEDED)
@@ -63,14 +70,18 @@ class Launcher:
                 journal,
                 dispatcher.history,
                 news,
+                regardless,
+                dispatcher.teller,
             )
             early = self._early.pop(target.name, None)
-            self.workers.append(workermod.Worker(task, early))
+            before = workers.get(target.after or '')
+            workers[target.name] = workermod.Worker(task, early, before)
+        self.workers += workers.values()
         followers = [
-            self._follower(target, number, worker.is_alive)
-            for (target, number), worker in zip(jobs, self.workers)
+            self._follower(target, number, workers[target.name].is_alive)
+            for target, number in jobs
         ]
-        for worker in self.workers:
+        for worker in workers.values():
             worker.start()
         return followers
 
@@ -122,6 +133,7 @@ class Launcher:
                     KeyboardInterrupt, error.SignalInterrupt
                 ):
                     worker.join()
+        self.dispatcher.tell()
         self.dispatcher.journal.close()
 
     def _can_log_in(self, here: bool = True) -> bool:

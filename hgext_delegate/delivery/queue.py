@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from typing import TYPE_CHECKING
 
 from ..config import targets
 from ..push import outbox
-from ..state import delegation, files, journal as journalmod
-from . import history as historymod
+from ..state import delegation, files, journal as journalmod, waiting
+from . import history as historymod, obstacles
+
+if TYPE_CHECKING:
+    from . import told
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
     '''the delegation ``number`` to ``target``, and what a worker needs for it
 
-    ``news`` is set when there is something new to read.
+    ``news`` is set when there is something new to read. With ``regardless``
+    the delegation does not wait for the target before its own.
     '''
 
     target: targets.Target
@@ -29,6 +34,17 @@ class Task:
     journal: journalmod.Journal
     history: historymod.History
     news: threading.Event
+    regardless: bool = False
+    teller: told.Teller | None = None
+
+
+def stop(task: Task) -> bool:
+    '''whether ``task`` has to wait, which is noted. Raises JournalError'''
+    why = obstacles.hold(task.paths, task.target.name)
+    row = None if why or task.regardless else task.journal.get(task.number)
+    if row:
+        why = obstacles.after(task.journal, task.history, task.target, row)
+    return bool(why) and waiting.defer(task.journal, task.number, **why)
 
 
 def claim(task: Task) -> delegation.Delegation | None:
@@ -41,23 +57,49 @@ def claim(task: Task) -> delegation.Delegation | None:
     if mine is None or mine.state != delegation.PENDING:
         return None
     last = journal.last(name, delegation.SUCCEEDED)
-    older = journal.pending(name)
+    rows = journal.pending(name)
+    older, others = _divided(task, rows)
     while older:
         row = _newest(task, older)
         older.remove(row)
         left = _what_is_left(task, row)
         if left is None:
             continue
+        if left.node != row.node and not _divided(task, [left])[0]:
+            continue
         known = task.history.is_ancestor
         if last and delegation.supersedes(last, left, known):
             end = delegation.SUPERSEDED
             journal.end(left.number, end, merged_into=last.number)
             continue
-        merged = [other.number for other in older]
+        before = rows[: [each.number for each in rows].index(row.number)]
+        merged = [each.number for each in before if each in others]
+        merged += [other.number for other in older]
         claimed = journal.claim(left, last.node if last else None, merged)
         if claimed:
             return claimed
     return None
+
+
+def _divided(
+    task: Task, rows: list[delegation.Delegation]
+) -> tuple[list[delegation.Delegation], list[delegation.Delegation]]:
+    '''those of ``rows`` that may run, and those that a newer one may take along
+
+    All may run, unless the target comes after another one.
+    '''
+    journal, target = task.journal, task.target
+    passed = obstacles.passed(journal, task.history, target, rows)
+    may = {row.number for row in passed}
+    if task.regardless:
+        may.add(task.number)
+    over = [
+        row
+        for row in rows
+        if row.number not in may
+        and obstacles.is_over_before(journal, target, row)
+    ]
+    return [row for row in rows if row.number in may], over
 
 
 def _newest(

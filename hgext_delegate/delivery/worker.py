@@ -15,26 +15,34 @@ import traceback
 
 from ..ssh import session
 from ..state import delegation, files, journal as journalmod, target_lock
-from . import attempt as attemptmod, connection, names, queue
+from . import attempt as attemptmod, connection, names, obstacles, queue
 
 # How long somebody may hold the lock of a target without a delegation that
 # runs, or that is tried again after a pause, in seconds.
 _PATIENCE = 30.0
+
+# how often it is looked whether this process is to end, in seconds
+_GLANCE = 0.2
 
 
 class Worker(threading.Thread):
     '''delegates what waits for the target of ``task``, until that is done
 
     ``early`` is a login that was begun early, which is ours now. The thread is
-    no daemon: a process that is told to end waits for it.
+    no daemon: a process that is told to end waits for it. ``before`` is the
+    worker of the target that this one comes after, if it is at work here.
     '''
 
     def __init__(
-        self, task: queue.Task, early: connection.EarlyConnection | None = None
+        self,
+        task: queue.Task,
+        early: connection.EarlyConnection | None = None,
+        before: Worker | None = None,
     ):
         super().__init__(name='delegate-' + task.target.name, daemon=False)
         self._task = task
         self._early = early
+        self._before = before
         self._leaving = threading.Event()
         row = task.journal.get(task.number)
         self._attempts_before = row.attempt if row else 0
@@ -58,6 +66,8 @@ class Worker(threading.Thread):
     def run(self) -> None:
         task = self._task
         try:
+            if not self._comes_after():
+                return
             # first the one that runs now, then the one that takes all others
             patience = 2 * task.target.timeout + 60
             with target_lock.turn(
@@ -77,14 +87,34 @@ class Worker(threading.Thread):
             self._drop_early()
             task.news.set()
 
+    def _comes_after(self) -> bool:
+        '''wait for the worker of the target before this one
+
+        False if this process is to end meanwhile.
+        '''
+        task = self._task
+        if self._before and self._before.is_alive():
+            self._drop_early()
+            queue.stop(task)
+        while self._before and self._before.is_alive():
+            if self._is_leaving():
+                return False
+            self._before.join(_GLANCE)
+        return True
+
+    def _is_leaving(self) -> bool:
+        return self._leaving.is_set() or not threading.main_thread().is_alive()
+
     def _is_waiting(self) -> bool:
         # the turn may come late, and no host should keep a login for us
         self._drop_early()
-        if self._leaving.is_set() or not threading.main_thread().is_alive():
+        if self._is_leaving():
             return False
         journal, name = self._task.journal, self._task.target.name
         row = journal.get(self._task.number)
         if row is None or row.state not in delegation.OPEN:
+            return False
+        if queue.stop(self._task):
             return False
         now = time.monotonic()
         if journal.at_work(name):
@@ -122,9 +152,14 @@ class Worker(threading.Thread):
         pause = 1.0
         left = task.target.retries - (mine.attempt - self._attempts_before)
         while left >= 0:
-            row = queue.claim(task)
+            row = None if queue.stop(task) else queue.claim(task)
             if row is None:
                 return
+            # Who has just held it looks next what runs. Now it is one of us
+            # who sees the other.
+            if why := obstacles.hold(task.paths, row.target):
+                task.journal.end(row.number, delegation.PENDING, **why)
+                continue
             attempt = attemptmod.Attempt(task, row)
             state, fields = attempt.run(self._connect)
             again = state == delegation.PENDING and attempt.may_retry
@@ -135,6 +170,8 @@ class Worker(threading.Thread):
                 names.note(task.paths, task.target.name, row.node)
             task.journal.end(row.number, state, **fields)
             task.news.set()
+            if task.teller:
+                task.teller.start(task.journal)
             if not again or self._leaving.wait(pause):
                 return
             pause *= 2

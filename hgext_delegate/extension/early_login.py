@@ -145,9 +145,16 @@ class EarlyLogin:
                 from ..config import policy, targets
                 from ..delivery import connection
                 from ..push import outbox
+                from ..state import files, holds
             refused = policy.refused(self._repo, outbox.roads(self._repo))
             usable, _errors = targets.read(self._repo.ui, refused)
-            for target in list(filter(self._is_wanted, usable))[:_MOST]:
+            paths = files.paths(self._repo)
+            wanted = [
+                target
+                for target in usable
+                if self._is_wanted(target) and not holds.of(paths, target.name)
+            ]
+            for target in wanted[:_MOST]:
                 begun = connection.EarlyConnection(target)
                 begun.start()
                 self._connections[target.name] = begun
@@ -162,7 +169,9 @@ class EarlyLogin:
 
     def _is_wanted(self, target) -> bool:
         '''whether somebody waits for it in this process'''
-        return self._with_gates if target.gate else target.wait
+        if target.gate:
+            return self._with_gates
+        return target.wait and not target.after
 
     def drop(self) -> None:
         '''end what no worker has taken, without waiting for that'''

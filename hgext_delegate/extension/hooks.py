@@ -48,10 +48,13 @@ def with_ours(orig: Callable, ui) -> list[tuple[bytes, Any]]:
 
 def has_targets(repo) -> bool:
     '''whether a push to ``repo`` may be delegated by our own hooks'''
+    return is_enabled(repo) and bool(repo.ui.configitems(b'delegate'))
+
+
+def is_enabled(repo) -> bool:
+    '''whether the extension is enabled for ``repo``, not only loaded'''
     hooks = dict(repo.ui.configitems(b'hooks'))
-    return hooks.get(b'changegroup.delegate') is deliver and bool(
-        repo.ui.configitems(b'delegate')
-    )
+    return hooks.get(b'changegroup.delegate') is deliver
 
 
 def _gate():

@@ -13,9 +13,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
+import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial import bundle2, exchange, extensions, hg, wireprotoserver
@@ -27,6 +29,9 @@ from ..state import files, journal
 # A proxy ends a reply that is silent for too long (nginx after a minute), and
 # only a failed write tells that the client is gone.
 HEARTBEAT = 10.0
+
+# A client that takes nothing for so long, in seconds, loses its connection.
+PATIENCE = 60
 
 
 @functools.cache
@@ -43,7 +48,26 @@ def _handle(orig, rctx, req, res, checkperm) -> Any:
         # nginx would buffer the reply, and other proxies would compress it
         res.headers[b'X-Accel-Buffering'] = b'no'
         res.headers[b'Cache-Control'] = b'no-transform'
+        _limit_patience(req.rawenv)
     return orig(rctx, req, res, checkperm)
+
+
+def _limit_patience(environ: Mapping[bytes, Any]) -> None:
+    '''let the kernel end the connection of a client that stops reading
+
+    Else it keeps a thread of the server and a log open, for ever with hg serve
+    and gunicorn's gthread. Other servers have a limit of their own.
+    '''
+    stream = environ.get(b'wsgi.input')
+    # hg serve may have it wrapped, for Expect: 100-continue
+    source = environ.get(b'gunicorn.socket', getattr(stream, 'f', stream))
+    try:
+        connection = socket.socket(fileno=os.dup(source.fileno()))
+    except (AttributeError, OSError):
+        return
+    with connection, contextlib.suppress(OSError):
+        level, option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+        connection.setsockopt(level, option, PATIENCE * 1000)
 
 
 def _unbundle(orig, repo, cg, heads, source, url) -> Any:

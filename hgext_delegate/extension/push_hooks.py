@@ -190,6 +190,8 @@ def _delegate(ui, repo, entry: outbox.Entry) -> None:
         jobs = dispatcher.jobs(entry)
         for target, _number in jobs:
             _remind(dispatcher, target.name)
+        jobs, waiting = dispatcher.free(jobs)
+        dispatcher.say_waiting(waiting)
         cause = entry.push.get('caused_by')
         own = [job for job in jobs if cause and _runs(dispatcher, job, cause)]
         _hand_over_own(launcher, own)

@@ -13,6 +13,12 @@ failure          why that failed, in our words
 hg_command       a command of Mercurial's in this process
 environment      what the script is told
 mask             which of that is never shown
+script           the start of the script
+box              what a script finds in its box
+boxed            a process in it
+box_failure      why there is none
+box_init         the box's process 1
+landlock         keeps it from abstract sockets
 process          a process, and the end of all that it starts
 authorized_keys  the file into which --install writes
 '''

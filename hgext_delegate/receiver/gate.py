@@ -27,6 +27,7 @@ from . import (
     mask,
     process,
     run,
+    script as scriptmod,
     supervisor,
 )
 
@@ -198,7 +199,15 @@ class Gate:
 
     def _run(self, tree: str, told: dict[str, str]) -> int:
         environ = environment.whole({**self._work.environ, **told})
-        script = supervisor.start(self._work.script, tree, environ)
+        work = self._work
+        try:
+            script = scriptmod.start(
+                work.script, tree, environ, work.box, told['DELEGATE_JSON']
+            )
+        except scriptmod.StartError as exc:
+            raise supervisor.EndedError(
+                exc.status, exc.reason, exc.remedy
+            ) from None
         masked = mask.Mask(self._work.environ, _write)
         try:
             status = script.wait(masked.feed, self._check)

@@ -102,7 +102,7 @@ class Runs:
                 os.mkdir(os.path.join(self.folder, kind), 0o700)
         self.journal = journalmod.open(self.file('journal').path)
         # a record is on disk before its script begins
-        self.journal.sync_each_write()
+        self.journal.db.sync_each_write()
 
     def file(self, name: str) -> files.File:
         return files.File(self.folder, name)

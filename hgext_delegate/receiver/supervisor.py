@@ -20,12 +20,14 @@ from typing import Any
 from .. import errors, protocol
 from ..state import delegation, files, journal
 from . import (
+    box as boxmod,
     child,
     clone as clonemod,
     environment,
     mask as maskmod,
     process,
     run,
+    script as scriptmod,
 )
 
 _PAUSE = 0.05
@@ -52,13 +54,15 @@ class EndedError(errors.DelegateError):
 class Work:
     '''what the deploy account wants done; ``timeout`` in seconds
 
-    ``environ`` is more of the script's environment.
+    ``environ`` is more of the script's environment. Without ``box`` the
+    script can do what the account can.
     '''
 
     clone: clonemod.Clone
     script: Sequence[str]
     timeout: float
     environ: Mapping[str, str]
+    box: boxmod.Box | None = None
 
 
 class Supervisor:
@@ -205,7 +209,6 @@ class Supervisor:
             ) from None
 
     def _run_script(self, row: delegation.Delegation) -> int:
-        script = self._work.script
         path = self._runs.object(row.id).path
         told = environment.variables(self._deploy, path)
         environ = environment.whole({**self._work.environ, **told})
@@ -219,34 +222,21 @@ class Supervisor:
             self._looked = 0.0
             self._check()
             raise _cancelled()
-        self._script = start(script, self._work.clone.path, environ)
+        work = self._work
+        try:
+            self._script = scriptmod.start(
+                work.script, work.clone.path, environ, work.box, path
+            )
+        except scriptmod.StartError as exc:
+            raise EndedError(exc.status, exc.reason, exc.remedy) from None
         mask = maskmod.Mask(self._work.environ, self._log.write)
         try:
             status = self._script.wait(mask.feed, self._check)
         finally:
             mask.close()
-        if self._script.is_kept_open:
-            run.say(
-                self._log,
-                'something that it has left running keeps its output open',
-                "start that with its output elsewhere: '>>FILE 2>&1 &'",
-            )
+        if left := scriptmod.left(self._script):
+            run.say(self._log, *left)
         return status
-
-
-def start(
-    script: Sequence[str], folder: str, environ: Mapping[str, str]
-) -> process.Process:
-    '''``script`` in ``folder``. Raises EndedError where it cannot be run'''
-    try:
-        return process.start(script, folder, environ)
-    except OSError as exc:
-        missing = isinstance(exc, FileNotFoundError)
-        raise EndedError(
-            run.EXIT_NOT_FOUND if missing else run.EXIT_NOT_RUN,
-            'cannot run %s: %s' % (script[0], exc.strerror),
-            _remedy(script[0], folder, exc),
-        ) from None
 
 
 def _cancelled() -> EndedError:
@@ -258,27 +248,3 @@ def _cancelled() -> EndedError:
 def signal_number(name: str) -> int:
     '''the reverse'''
     return int(name) if name.isdigit() else signal.Signals['SIG' + name].value
-
-
-def _remedy(program: str, folder: str, exc: OSError) -> str:
-    '''what to do where ``program`` cannot be run in ``folder``'''
-    path = os.path.join(folder, program)
-    if os.path.isdir(path):
-        return 'it is a folder; --run names a program'
-    if os.path.isfile(path):
-        if isinstance(exc, PermissionError):
-            return 'make it executable: chmod +x, commit and push'
-        if _ends_with_cr(path):
-            return 'its first line ends with CR: save it with LF at the ends'
-        if isinstance(exc, FileNotFoundError):
-            return 'what its first line names after #! is not there'
-    elif program.startswith('./'):
-        return 'it is not in this changeset'
-    return 'it must begin with #!; one that is committed is ./NAME'
-
-
-def _ends_with_cr(path: str) -> bool:
-    '''whether the first line does, as editors of Windows write it'''
-    with contextlib.suppress(OSError), open(path, 'rb') as file:
-        return file.readline(256).endswith(b'\r\n')
-    return False

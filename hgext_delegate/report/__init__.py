@@ -4,5 +4,6 @@
 wording    a delegation in words
 printer    whole lines to a pusher, until they are gone
 follower   a delegation, told while it runs
+mail       the mail about a delegation that goes wrong
 config_errors  what is wrong with the configuration, each told once
 '''

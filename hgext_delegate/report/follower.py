@@ -20,6 +20,7 @@ from ..state import (
     files,
     journal as journalmod,
     output_log,
+    statistics,
     target_lock,
 )
 from . import printer as printermod, wording
@@ -69,13 +70,17 @@ class Follower:
     def begin(self) -> None:
         '''show what Mercurial has said of the push, and a progress bar'''
         self.printer.flush()
-        topic = wording.waiting(self.target)
-        self._progress = self.printer.progress(topic)
+        usual = statistics.usual(self.journal, self.target)
+        topic = wording.waiting(self.target, usual)
+        self._progress = self.printer.progress(topic, usual)
 
     def wait(self) -> None:
         '''show in the progress bar how long nothing was printed yet'''
         if self._progress:
-            self._progress.update(int(time.monotonic() - self._began))
+            waited = int(time.monotonic() - self._began)
+            if waited > (self._progress.total or 0):
+                self._progress.total = None
+            self._progress.update(waited)
 
     def poll(self) -> bool:
         '''tell what is new; True after the end was told'''
@@ -162,10 +167,15 @@ class Follower:
         waited = time.monotonic() - self._began
         if again or waited < self._remind_at:
             return
+        if row.remedy.startswith(delegation.ONCE):
+            self._remind_at = next(self._reminders)
+            self.printer.say(self._of(wording.waiting_until(row, waited)))
+            return
         other = self.journal.at_work(self.target)
         if other or target_lock.is_held(self.paths.lock(self.target)):
             self._remind_at = next(self._reminders)
-            line = wording.waiting_for(other, self.target, waited)
+            usual = statistics.usual(self.journal, self.target)
+            line = wording.waiting_for(other, self.target, waited, usual)
             self.printer.say(line)
 
     def _conclude(

@@ -18,7 +18,7 @@ from mercurial.utils import stringutil
 
 from .. import errors, sanitizer
 from ..push import selection
-from ..state import delegation
+from ..state import delegation, holds
 
 Verdict = tuple[bytes, tuple[bytes, ...]]
 
@@ -83,7 +83,49 @@ def pending(
             b"it may have run; 'hg delegate --pending %s' asks the receiver"
         )
     line = _(b'pending: %s') % text(reason)
+    if remedy.startswith(delegation.ONCE):
+        return line, (text(remedy),)
     return line, (text(remedy), later % text(target))
+
+
+def held(hold: holds.Hold, target: str) -> tuple[str, str]:
+    '''why what is pushed to ``target`` waits, and until when'''
+    reason = 'held by %s' % hold.who
+    if hold.since is not None:
+        reason += ' since %s' % pycompat.sysstr(moment(hold.since))
+    if hold.reason:
+        reason += ': %s' % hold.reason
+    remedy = delegation.ONCE + "it is released: 'hg delegate-hold --release %s'"
+    return reason, remedy % target
+
+
+def after(
+    target: str, row: delegation.Delegation | None, excluded: bool
+) -> tuple[str, str]:
+    '''why what comes after ``target`` waits, and until when
+
+    ``row`` is the delegation of the same push to ``target``, if there is one;
+    with ``excluded`` its ``when`` has excluded the push.
+    '''
+    if row is None:
+        reason = 'it is not for %s' if excluded else '%s does not have it'
+    else:
+        reason = {
+            delegation.PENDING: '%s has not succeeded yet',
+            delegation.RUNNING: '%s has not succeeded yet',
+            delegation.FAILED: '%s failed',
+            delegation.LOST: '%s was lost',
+            delegation.CANCELLED: '%s was cancelled',
+            # something else by now, which does not contain it
+            delegation.SUCCEEDED: '%s does not have it any more',
+            delegation.SUPERSEDED: '%s has another one',
+        }[row.state]
+    return reason % target, once_after(target)
+
+
+def once_after(target: str) -> str:
+    '''the remedy of what waits for ``target``'''
+    return delegation.ONCE + 'it has succeeded at %s' % target
 
 
 def _again(row: delegation.Delegation) -> bytes:
@@ -110,8 +152,6 @@ def whom(row: delegation.Delegation) -> bytes:
 
 def recollection(row: delegation.Delegation) -> Verdict:
     '''that the last one went wrong, and where to see more'''
-    moment = time.gmtime(row.ended or row.created)
-    when = time.strftime('%Y-%m-%d %H:%M UTC', moment).encode('ascii')
     lost = row.state == delegation.LOST
     line = _(b'the last delegation, %d of %s, %s: %s')
     line %= (
@@ -121,7 +161,7 @@ def recollection(row: delegation.Delegation) -> Verdict:
         text(row.reason),
     )
     where = _(b"on %s; 'hg delegate-log %d' on the server shows more")
-    return line, (where % (when, row.number),)
+    return line, (where % (moment(row.ended or row.created), row.number),)
 
 
 def left_behind(old: str, new: str, back: bool) -> bytes:
@@ -167,7 +207,7 @@ NOT_ENABLED = (
 )
 OPTIONAL = _(b'this gate is optional: the push goes on without it')
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
-OWN = _(b'its own deploy has pushed this, which does not wait for itself')
+OWN = _(b'pushed by the deploy that runs now; it is deployed after that one')
 CIRCLE = (
     'its deploys push again and again',
     'let the script push only what is new; it is not run for this one now',
@@ -175,7 +215,7 @@ CIRCLE = (
 HANDED_OVER = _(b'handed over as delegation %d')
 RECORD_GONE = _(b'its record is gone')
 NO_PUSHVARS = (
-    _(b'DELEGATE is not heard: this server takes no variables from pushers'),
+    _(b'DELEGATE is ignored: this server takes no variables from pushers'),
     _(b"'push.pushvars.server = yes' in its hgrc takes them"),
 )
 SKIPPED = _(b'not delegated: DELEGATE=skip')
@@ -183,19 +223,41 @@ SKIPPED = _(b'not delegated: DELEGATE=skip')
 # while a pusher waits
 
 
-def waiting(target: str) -> bytes:
+def waiting(target: str, usual: float | None) -> bytes:
     '''the topic of the progress bar'''
-    return _(b'waiting for %s') % text(target)
+    if usual is None:
+        return _(b'waiting for %s') % text(target)
+    return _(b'waiting for %s, usually %s') % (text(target), duration(usual))
 
 
 def waiting_for(
-    row: delegation.Delegation | None, target: str, seconds: float
+    row: delegation.Delegation | None,
+    target: str,
+    seconds: float,
+    usual: float | None,
 ) -> bytes:
+    '''what a pusher waits for since so many ``seconds``'''
     if row is None:
         line = _(b'waiting for another process that has its lock, %d s so far')
         return line % seconds
-    line = _(b'waiting for delegation %d of %s to %s, %d s so far')
-    return line % (row.number, whom(row), text(target), seconds)
+    line = _(b'waiting for delegation %d of %s to %s, %s')
+    so_far = progress(row, usual) or _(b'%d s so far') % seconds
+    return line % (row.number, whom(row), text(target), so_far)
+
+
+def waiting_until(row: delegation.Delegation, seconds: float) -> bytes:
+    '''what a pusher waits for since so many ``seconds``, while ``row`` comes
+    after another target'''
+    return _(b'%s, %d s so far') % (text(row.reason), seconds)
+
+
+def progress(row: delegation.Delegation, usual: float | None) -> bytes:
+    '''how long ``row`` runs already, of what is ``usual``; b'' if nobody can
+    say'''
+    if row.state != delegation.RUNNING or not row.began or usual is None:
+        return b''
+    seconds = max(0, int(time.time() - row.began))
+    return _(b'%d s of usually %s') % (seconds, duration(usual))
 
 
 def takes_along(row: delegation.Delegation) -> bytes:
@@ -262,6 +324,18 @@ def bad_wish(wish: bytes, known: list[bytes]) -> tuple[bytes, bytes]:
 
 
 # how values are shown
+
+
+def duration(seconds: float | None) -> bytes:
+    if seconds is None:
+        return b'-'
+    return (_(b'%.1f s') if seconds < 9.95 else _(b'%.0f s')) % seconds
+
+
+def moment(seconds: float) -> bytes:
+    '''``seconds`` since the epoch'''
+    text = time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime(seconds))
+    return text.encode('ascii')
 
 
 def short(node: str) -> bytes:

@@ -45,7 +45,7 @@ def _words(error: Exception, step: str, host: str) -> tuple[str, str]:
         remedy = 'sshd there must allow it: see MaxSessions'
         return f'session refused by {host}', remedy
     if isinstance(error, library.paramiko.ssh_exception.IncompatiblePeer):
-        return f'{host} speaks an old version of SSH alone', 'it needs SSH 2.0'
+        return f'{host} speaks only an old version of SSH', 'it needs SSH 2.0'
     if isinstance(error, channel_receiver.ViolationError):
         return f'{host} broke the SSH protocol by {error}', ''
     if step == errors.ASKING:

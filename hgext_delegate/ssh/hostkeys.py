@@ -111,7 +111,7 @@ class HostKeyPolicy:
         if entry is None and authority:
             path = authority[0].path
             return errors.ConfigurationError(
-                f'host key of {host} is known by a certificate alone',
+                f'host key of {host} is known only by a certificate',
                 f'it shows {key.short}; {path}:{authority[0].line} is not used '
                 f'here: if the key is right, pin it: {self._pinned(key)}',
                 path=path,

@@ -26,6 +26,10 @@ _ELSEWHERE = re.compile(
     rb'(?im)^\s*(AuthorizedKeysFile(?!.*\.ssh/authorized_keys)'
     rb'|AuthorizedKeysCommand\b(?!.*none))'
 )
+# YYYYMMDD[HHMM[SS]][Z]
+_ENDS = re.compile(
+    r'\bexpiry-time="(\d{8}(?:\d{4}(?:\d\d)?)?)(Z?)"', re.ASCII | re.IGNORECASE
+)
 
 
 def refused(
@@ -116,6 +120,9 @@ def _rights(
     '''what StrictModes has against ``path``, and what it is below'''
     name = who.pw_name
     for place in (who.pw_dir, os.path.dirname(path), path):
+        if place != who.pw_dir and os.path.islink(place):
+            # a remedy would change what the account has it lead to
+            return
         quoted = shlex.quote(place)
         try:
             status = os.stat(place)
@@ -142,7 +149,7 @@ def _line(
         return 'its authorized_keys has no line with this key'
     for options in found:
         allowed = re.search(r'\bfrom="([^"]*)"', options, re.IGNORECASE)
-        ends = re.search(r'\bexpiry-time="(\d+)(Z?)', options, re.IGNORECASE)
+        ends = _ENDS.search(options)
         if allowed and not any(_allows(allowed[1], each) for each in sources):
             where = ' or '.join(sources)
             return f'from= of its line in authorized_keys must allow {where}'

@@ -28,9 +28,13 @@ TRYING_AGAIN = '; trying again in %d s'
 # what that begins with; the pause follows
 AGAIN = TRYING_AGAIN.partition('%')[0]
 
+# what the remedy of one begins with that waits for something else than an
+# attempt; what it waits for follows
+ONCE = 'delegated once '
+
 # the remedy where a command has ended, and not all that it has started
 KEPT_OPEN = (
-    'what it has left running keeps its output open; start that with its '
+    'what it has left running keeps its output open; start it with its '
     "output elsewhere: '>>FILE 2>&1 &'"
 )
 # the remedy of one that was cancelled while the receiver was out of reach
@@ -90,7 +94,7 @@ class Delegation:
 # know one takes its row for damage: MIGRATIONS has the journal's version.
 _STATES = {*OPEN, *RUN, SUPERSEDED, PASSED, REFUSED}
 # the year 9999: a date beyond it cannot be shown, and infinity is none
-_LATEST = 253402300800.0
+LATEST = 253402300800.0
 _KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
 _TYPES = [
     tuple(_KINDS[kind] for kind in field.type.split(' | '))
@@ -112,7 +116,7 @@ def is_sound(*row: Any) -> bool:
         and is_id(found.number, found.id)
         and is_target(found.target)
         and all(map(protocol.NODE.fullmatch, nodes))
-        and all(abs(x) < _LATEST for x in row if isinstance(x, float))
+        and all(abs(x) < LATEST for x in row if isinstance(x, float))
     )
 
 

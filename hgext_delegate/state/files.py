@@ -2,7 +2,7 @@
 '''the files of one repository that are ours, and their folder
 
 Who may write in the repository may write in the folder as well, and so can put
-a link, a pipe or a file of his own there. So no link is followed, the last
+a link, a pipe or a file of their own there. So no link is followed, the last
 folder's included, and only regular files are opened. Nobody else can reach
 them: who can open a file can lock it.
 '''
@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 
@@ -89,6 +90,26 @@ class File:
         with open(self.make(os.O_WRONLY | os.O_TRUNC), 'wb') as file:
             file.write(data)
 
+    def replace(self, data: bytes) -> None:
+        '''the same, all at once: whoever reads it finds the old or the new
+
+        Its folder says who can reach it, whichever account has written it.
+        '''
+        with self._inside() as (parent, name):
+            new = '%s.%s' % (name, secrets.token_hex(8))
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            fd = os.open(new, flags, 0o600, dir_fd=parent)
+            try:
+                with open(fd, 'wb') as file:
+                    os.fchmod(fd, 0o644)
+                    file.write(data)
+                    file.flush()
+                    os.fsync(fd)
+                os.rename(new, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except BaseException:
+                os.unlink(new, dir_fd=parent)
+                raise
+
     def status(self) -> os.stat_result:
         '''of a regular file; it is not opened'''
         with self._inside() as (parent, name):
@@ -159,12 +180,21 @@ class Paths:
     def traceback(self) -> File:
         return File(self.folder, 'traceback')
 
+    @property
+    def untold(self) -> File:
+        '''what went wrong with telling the last end'''
+        return File(self.folder, 'untold')
+
     def lock(self, target: str) -> File:
         return File(self.folder, target + '.lock')
 
     def next(self, target: str) -> File:
         '''the lock of a process that will delegate all that waits'''
         return File(self.folder, target + '.next')
+
+    def hold(self, target: str) -> File:
+        '''what keeps the pushes to ``target`` waiting, while it is there'''
+        return File(self.folder, target + '.hold')
 
     def log(self, id: str) -> File:
         return File(self.folder, 'log/' + id)

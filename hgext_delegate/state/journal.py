@@ -71,9 +71,8 @@ class Journal:
     def _report(self, exc: JournalError) -> None:
         self.last_error = exc
 
-    def sync_each_write(self) -> None:
-        '''let what is written outlive a power failure as well'''
-        self.db.sync_each_write()
+    def keep_notices(self) -> None:
+        self._unsaved.with_notices = True  # of each end, from now on
 
     def close(self) -> None:
         try:
@@ -115,11 +114,12 @@ class Journal:
         return rows[0].number if rows else None
 
     def newest(
-        self, target: str | None, limit: int
+        self, target: str | None, limit: int, before: int = 2**62
     ) -> list[delegation.Delegation]:
-        '''at most ``limit``, of one target or of all'''
-        where = 'target = coalesce(?, target) ORDER BY number DESC LIMIT ?'
-        return self._select(where, target, limit)
+        '''at most ``limit`` with a number ``before``, of one target or all'''
+        where = 'number < ? AND target = coalesce(?, target) '
+        where += 'ORDER BY number DESC LIMIT ?'
+        return self._select(where, before, target, limit)
 
     def pending(self, target: str) -> list[delegation.Delegation]:
         '''what waits for ``target``: pushes in push order, with what ``hg
@@ -287,6 +287,7 @@ class Journal:
                 "AND state IN ('running', 'cancelled')",
                 (cancelled_by, number),
             )
+            self._unsaved.note_ended(db, number)
         return bool(done)
 
     def close_abandoned(

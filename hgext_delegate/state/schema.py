@@ -49,6 +49,15 @@ MIGRATIONS = (
     ALTER TABLE delegation RENAME COLUMN asked TO exec_sent_at;
     ALTER TABLE delegation RENAME COLUMN stopper TO cancelled_by
     ''',
+    '''
+    CREATE TABLE notice (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        number INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        told INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (number, state)
+    )
+    ''',
     # more states: passed, refused
     'SELECT 1',
 )

@@ -30,6 +30,8 @@ class Unsaved:
     ):
         self._db = db
         self._report = report
+        # whether somebody should know of each end: see notices
+        self.with_notices = False
         self._seen: dict[int, delegation.Delegation] = {}
         self._lock = threading.RLock()
         self._changes: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
@@ -74,7 +76,7 @@ class Unsaved:
             db.execute(insert, dataclasses.astuple(self.applied(row)))
             if not db.execute(ours, (row.number, row.id)).fetchone():
                 raise sqlite_file.JournalError(
-                    'the journal is another one meanwhile', '', damaged=True
+                    'the journal was replaced meanwhile', '', damaged=True
                 )
 
     def change(
@@ -92,7 +94,21 @@ class Unsaved:
             with self.writing() as db:
                 update(db, 'number = ?', number, changes[0])
                 update(db, where, number, changes[1])
+                self.note_ended(db, number)
             del self._changes[number]
+
+    def note_ended(self, db, number: int) -> None:
+        '''let it be told, once, in what ``number`` and what is merged into it
+        have ended, or that they stay pending'''
+        if self.with_notices:
+            db.execute(
+                'INSERT OR IGNORE INTO notice (number, state) '
+                'SELECT number, state FROM delegation '
+                "WHERE (number = ? OR merged_into = ?) AND state <> 'running' "
+                "AND (state <> 'pending' OR reason <> '' "
+                'AND NOT instr(reason, ?) AND NOT instr(remedy, ?))',
+                (number, number, delegation.AGAIN, delegation.ONCE),
+            )
 
     def save(self) -> None:
         '''write what is left. Raises JournalError'''

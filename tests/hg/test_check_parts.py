@@ -439,7 +439,7 @@ def test_pushes_that_wait_are_counted(repo: Any, record: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (good,) = [f for f in of_journal(repo) if f.target]
         assert (
-            good.message == b'no delegation is abandoned, pushes that wait: 2'
+            good.message == b'no delegation is abandoned, 2 pushes are waiting'
         )
     journal.close()
 

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from world import Deploy, World
 
+# a forced command that waits for the files go1, go2 and go3
+STEPS = """\
+. ./record
+for i in 1 2 3; do
+  echo "step $i"
+  until [ -e "go$i" ]; do sleep 0.02; done
+done
+"""
+
 
 def nodes(world: World) -> list[str]:
     """What was deployed, oldest first."""

@@ -32,14 +32,21 @@ PACKAGES = {
     'ssh': 'openssh-client',
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
+    'bwrap': 'bubblewrap',
 }
-# On a Debian system: what builds contrib/debian, a web server, PuTTY's keys.
+# On a Debian system: what builds contrib/debian, web servers, a browser,
+# PuTTY's keys, engines, and what a script might keep the account with.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
+    'chromium': 'chromium',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
+    'nginx': 'nginx-light',
     'puttygen': 'putty-tools',
+    'crontab': 'cron',
+    'curl': 'curl',
+    'at': 'at',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}

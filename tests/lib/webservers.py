@@ -84,6 +84,28 @@ LoadModule headers_module {modules}/mod_headers.so
 RequestHeader set X-Forwarded-User alice
 ProxyPass / {inner}/
 """
+NGINX = """\
+daemon off;
+master_process off;
+pid {home}/nginx.pid;
+error_log {home}/nginx.log;
+events {{}}
+http {{
+    access_log off;
+    gzip on;
+    gzip_types text/plain;
+    gzip_min_length 1;
+    client_body_temp_path {home}/nginx-body;
+    proxy_temp_path {home}/nginx-proxy;
+    fastcgi_temp_path {home}/nginx-fastcgi;
+    uwsgi_temp_path {home}/nginx-uwsgi;
+    scgi_temp_path {home}/nginx-scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location /hg/ {{ proxy_pass {inner}/hg/; }}
+    }}
+}}
+"""
 MODULES = '/usr/lib/apache2/modules'
 
 
@@ -202,3 +224,20 @@ def proxy(world: World, repository: Repository) -> Iterator[str]:
         text = PROXY.format(modules=MODULES, inner=inner)
         with started_apache(world, text) as outer:
             yield f'{outer}/{name}'
+
+
+@contextlib.contextmanager
+def nginx(world: World, repository: Repository) -> Iterator[str]:
+    """nginx as a proxy in front of hg serve, both with the prefix /hg."""
+    program = '/usr/sbin/nginx'
+    if not shutil.which(program):
+        pytest.skip('there is no nginx here')
+    web, inner = world.web_conf([repository]), servers.free_port()
+    command = [*world.hg, 'serve', '--web-conf', str(web), '--prefix', 'hg']
+    command += ['--address', '127.0.0.1', '--port', str(inner)]
+    home, port = world.server.home, servers.free_port()
+    with world.http(command, inner) as url:
+        text = NGINX.format(home=home, port=port, inner=url)
+        conf = world.server.write('nginx.conf', text)
+        with world.http([program, '-c', str(conf)], port) as outer:
+            yield f'{outer}/hg/{repository.path.name}'

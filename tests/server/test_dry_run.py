@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from by_hand import refused
 from deploys import commands
 from hgrc import KILLED, targets, unreachable
@@ -44,11 +45,13 @@ def test_a_dry_run_shows_what_would_be_sent_and_does_nothing(
     said = repository.hg('delegate', '-n').stdout.decode().splitlines()
     assert seen(world, repository) == before
     where = f'ssh://{world.deploy.name}@localhost:{world.port}'
-    assert said[:2] == [
+    assert said[:4] == [
         f'blog: would delegate {first[:12]} to {where}',
+        'changesets that would go live: 1',
+        f'  {first[:12]}  a change',
         'command: $(make) it',
     ]
-    assert len(said) == 3
+    assert len(said) == 5
     repository.hgrc(targets(world))
     second = clone.commit()
     clone.push()
@@ -123,3 +126,58 @@ def test_what_is_pending_is_tried_for_the_targets_named(
     assert commands(world)[1:] == [f'hg-delegate 1 a {node}']
     assert repository.hg('delegate', '--pending').stdout == b''
     assert len(world.deploys()) == 2
+
+
+@pytest.mark.once
+def test_a_dry_run_lists_what_would_go_live_and_what_would_be_taken_away(
+    world: World, repository: Repository, pushed: Clone
+) -> None:
+    def listed(*args: str) -> list[str]:
+        said = repository.hg('delegate', '-n', *args).stdout.decode()
+        lines = said.split('\ncommand: ')[0].splitlines()
+        while ': would delegate ' not in lines.pop(0):
+            pass
+        return lines
+
+    first = pushed.tip()
+    assert listed() == ['changesets that would go live: 0']
+    second = pushed.commit(message='two\nlines \u202e of \x1b[31m text')
+    third = pushed.commit(message='\x1b[31mred\u202e ' + 'x' * 100)
+    pushed.deliver()
+    assert listed() == [
+        'changesets that would go live: 2',
+        f'  {third[:12]}  ?[31mred? {"x" * 50}',
+        f'  {second[:12]}  two',
+    ]
+    repository.hg('delegate')
+    assert listed('-r', first) == [
+        'changesets that would go live: 0',
+        'changesets that would be taken away: 2',
+        f'  {third[:12]}  ?[31mred? {"x" * 50}',
+        f'  {second[:12]}  two',
+    ]
+    for _ in range(30):
+        pushed.commit()
+    pushed.deliver()
+    assert listed()[0] == 'changesets that would go live: 30'
+    assert len(listed()) == 22
+    assert listed()[-1] == '  and 10 more, which -v lists'
+    assert len(listed('-v')) == 31
+    # another head: what comes and what goes
+    pushed.hg('update', '-q', first)
+    other = pushed.commit(files={'other': '1'})
+    pushed.deliver()
+    assert listed('-r', other) == [
+        'changesets that would go live: 1',
+        f'  {other[:12]}  a change',
+        'changesets that would be taken away: 2',
+        f'  {third[:12]}  ?[31mred? {"x" * 50}',
+        f'  {second[:12]}  two',
+    ]
+    # what is deployed was stripped
+    pushed.hg('update', '-q', other)
+    strip = ('--config', 'extensions.strip=', 'strip', '--no-backup')
+    repository.hg(*strip, '-r', f'{second}::')
+    assert listed('-r', other) == [
+        f'what is deployed, {third[:12]}, is not in the repository any more'
+    ]

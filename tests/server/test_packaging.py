@@ -144,9 +144,10 @@ def test_the_wheel_has_the_package_and_nothing_else(
     files = {
         str(path.relative_to(CHECKOUT))
         for path in package.rglob('*')
-        if path.suffix in ('.py', '.txt')
+        if path.suffix in ('.py', '.txt', '.css')
     }
     names = set(zipfile.ZipFile(packages[1]).namelist())
+    files |= {f'hg_delegate-{VERSION}.data/data/share/man/man1/hg-delegate.1'}
     info = f'hg_delegate-{VERSION}.dist-info/'
     assert {name for name in names if not name.startswith(info)} == files
     assert f'{info}licenses/COPYING' in names
@@ -173,10 +174,13 @@ def test_it_is_installed_upgraded_and_removed_beside_mercurial(
             rf'{re.escape(version)} \(paramiko \d+\.\d+\.\d+\)', shown(python)
         )
     assert not list(python.parents[1].rglob('gone.py'))
+    page = python.parents[1] / 'share' / 'man' / 'man1' / 'hg-delegate.1'
+    assert page.exists()
     assert 'NAME:when' in hg(python, 'help', 'delegate.config')
     hg(python, 'init', 'r')
     assert hg(python, '-R', 'r', 'delegate-log') == ''
     pip(python, 'uninstall', '-y', 'hg-delegate')
+    assert not page.exists()
     assert not list(python.parents[1].rglob('hgext_delegate'))
 
 
@@ -202,6 +206,10 @@ def debian_package(source: Path, tmp_path: Path) -> Path:
     skip = shutil.ignore_patterns('dist', 'build', '*.egg-info')
     folder = Path(shutil.copytree(source, tmp_path / 'source', ignore=skip))
     shutil.copytree(folder / 'contrib' / 'debian', folder / 'debian')
+    if ROOT:
+        # as the manual says; all of it is there already
+        said = run(folder, 'apt', 'build-dep', '-s', './')
+        assert '0 newly installed' in said
     # the second finds what the first has left
     for _ in range(2):
         run(folder, 'dpkg-buildpackage', '-us', '-uc')
@@ -215,6 +223,8 @@ def debian_package(source: Path, tmp_path: Path) -> Path:
 def test_the_debian_package_works_with_debians_mercurial(package: Path) -> None:
     name, release, _ = package.name.split('_')
     assert (name, release) == ('hg-delegate', VERSION)
+    packed = run(package.parent, 'dpkg-deb', '-c', package)
+    assert './usr/share/man/man1/hg-delegate.1.gz' in packed
     depends = run(package.parent, 'dpkg-deb', '-f', package, 'Depends')
     for other in ('mercurial (>= 6.3)', 'python3-paramiko (>= 2.12)'):
         assert other in depends

@@ -218,6 +218,36 @@ def test_only_by_hand_it_goes_back(
 
 
 @pytest.mark.once
+def test_a_push_says_that_its_target_was_rolled_back(
+    world: World, repository: Repository, pushed: Clone
+) -> None:
+    nodes = [pushed.tip(), pushed.commit(), pushed.commit()]
+    pushed.push()
+
+    def recalled() -> list[str]:
+        pushed.commit()
+        mark = ' had gone back from '
+        lines = [line.decode() for line in pushed.push().remote]
+        return [line for line in lines if mark in line]
+
+    assert recalled() == []
+    top = pushed.tip()
+    # further back, there once more, and forward again, but not all the way
+    for node in (nodes[0], nodes[0], nodes[1]):
+        repository.hg('delegate', 'blog', '-r', node)
+    (line,) = recalled()
+    assert line == (
+        f'delegate: blog: {world.server.name} had gone back from {top[:12]} '
+        f'to {nodes[1][:12]} since the last push'
+    )
+    assert recalled() == []
+    # back and all the way forward
+    for node in (nodes[0], pushed.tip()):
+        repository.hg('delegate', 'blog', '-r', node)
+    assert recalled() == []
+
+
+@pytest.mark.once
 def test_the_next_push_recalls_a_failure(
     world: World, repository: Repository, ready: Clone
 ) -> None:

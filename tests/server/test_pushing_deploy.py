@@ -49,7 +49,9 @@ def pushing(
 
 
 def own(push: Push) -> bool:
-    return any(b'its own deploy has pushed' in line for line in push.remote)
+    return any(
+        b'pushed by the deploy that runs now' in line for line in push.remote
+    )
 
 
 # as the manual has it
@@ -68,7 +70,7 @@ def test_what_a_deploy_pushes_is_deployed_after_it(
     node = clone.commit()
     push = clone.push()
     assert verdict.deployed(node) in verdict.among(push.remote)
-    said = b'blog| remote: [delegate]: blog: its own deploy has pushed this'
+    said = b'blog| remote: [delegate]: blog: pushed by the deploy that runs now'
     assert any(line.startswith(said) for line in push.remote)
     until(lambda: states(repository) == ['succeeded', 'succeeded'])
     first, second = world.deploys()
@@ -114,7 +116,7 @@ def test_a_variable_tells_it_from_any_host_and_over_http(
         node = clone.commit()
         push = clone.push()
         assert verdict.deployed(node) in verdict.among(push.remote)
-        assert b'its own deploy has pushed' in b'\n'.join(push.remote)
+        assert b'pushed by the deploy that runs now' in b'\n'.join(push.remote)
         until(lambda: states(repository) == ['succeeded', 'succeeded'])
 
 

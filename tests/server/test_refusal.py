@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -157,6 +158,29 @@ def test_an_option_that_matches_is_not_the_cause(
     line = account.read('.ssh/authorized_keys')
     key = session.public_key(str(world.server.home / '.ssh/id_ed25519'))
     assert not refusal._line(line, [key], ['127.0.0.1', '::1'])
+
+
+@pytest.mark.once
+def test_what_stands_in_a_home_is_read_with_care(
+    world: World, account: Account
+) -> None:
+    """The deploy account writes it, and a process of the server reads it."""
+    # nothing of a long word is repeated
+    line = 'expiry-time="' + '1' * 100_000 + f'" {world.key(world.server)}\n'
+    account.write('.ssh/authorized_keys', line, 0o600)
+    assert len(failure(world, account.name).remedy) < 200
+    # nor is a pipe waited for, or what has no end read
+    keys = account.home / '.ssh/authorized_keys'
+    keys.unlink()
+    run(f'mkfifo -m 600 {keys}; chown {account.name} {keys}')
+    assert GENERIC in failure(world, account.name).remedy
+    # nor is root told to give away what a link leads to
+    for there in ('/dev/zero', world.server.home / '.bashrc'):
+        world.server.write('.bashrc', '', 0o666)
+        keys.unlink()
+        keys.symlink_to(there)
+        assert not re.search('chown|chmod', failure(world, account.name).remedy)
+    keys.unlink()
 
 
 def test_another_key_is_said(world: World, account: Account) -> None:

@@ -401,7 +401,7 @@ def test_a_line_that_trusts_certificates_is_told(
     line = f'@cert-authority {sshd.name} {loopback.public(sshd.identity)}\n'
     (home / '.ssh' / 'known_hosts').write_text(line, 'ascii')
     error = sshhome.failure('alias')
-    assert error.reason.endswith(' is known by a certificate alone')
+    assert error.reason.endswith(' is known only by a certificate')
     assert '; known_hosts:1 is not used here: if the key is' in error.remedy
     assert error.remedy.endswith(f'NAME:hostkey = {sshd.hostkey()}')
 

@@ -85,6 +85,13 @@ def test_a_ci_job_fails_when_the_deploy_did(
     assert done.returncode == (1 if status else 0)
     assert b'added 1 changesets' in done.stdout
     assert len(world.deploys()) == 1
+    # by the name of what the target has
+    script = block('hg id -i').replace('hg push', f'{hg} push')
+    script = script.replace('hg id', f'{hg} id')
+    ready.commit()
+    done = world.pusher.run(['sh', '-c', script], cwd=ready.path, check=False)
+    assert done.returncode == (1 if status else 0)
+    assert done.stdout == b''
 
 
 def test_a_host_behind_a_gate_is_reached_with_a_certificate(

@@ -10,19 +10,12 @@ from collections.abc import Callable
 import pytest
 import verdict
 from delegations import log
+from deploys import STEPS
 from hgrc import targets
 from repositories import Clone, Repository
 from waiting import until
 from webservers import apache, cgi, gunicorn, hg_serve, proxy, uwsgi, waitress
 from world import World
-
-STEPS = """\
-. ./record
-for i in 1 2 3; do
-  echo "step $i"
-  until [ -e "go$i" ]; do sleep 0.02; done
-done
-"""
 
 
 @pytest.mark.parametrize(
@@ -83,6 +76,55 @@ def test_a_pusher_who_goes_away_stops_nothing(
         for step in (1, 2, 3):
             world.deploy.write(f'go{step}', '')
         until(lambda: log(repository)[0]['state'] == 'succeeded')
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ('server', 'options'),
+    [(hg_serve, ''), (gunicorn, '--worker-class gthread')],
+)
+def test_a_pusher_who_stops_reading_is_let_go(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    server: Callable[..., contextlib.AbstractContextManager[str]],
+    options: str,
+) -> None:
+    """After 2 s, so that the test does not take a minute."""
+    impatient = world.server.write(
+        'impatient.py',
+        'import importlib\n'
+        'from mercurial import extensions\n'
+        'def extsetup(ui):\n'
+        '    name = extensions.find(b"hgext_delegate").__name__\n'
+        '    name += ".extension.http_reply"\n'
+        '    importlib.import_module(name).PATIENCE = 2\n',
+    )
+    enabled = f'[extensions]\nimpatient = {impatient}\n'
+    repository.hgrc(targets(world) + enabled)
+    # more than the buffers of both ends take
+    world.forced_command('echo begin; cat >object; seq -f %01000.0f 20000')
+    ready.commit()
+
+    def readers() -> list[str]:
+        logs = f'{repository.path}/.hg/delegate/log/'
+        found = []
+        for pid, command in world.living().items():
+            with contextlib.suppress(OSError):
+                if 'delegate --pending' not in command.replace("'", ''):
+                    names = os.listdir(f'/proc/{pid}/fd')
+                    ends = [os.readlink(f'/proc/{pid}/fd/{n}') for n in names]
+                    found += [end for end in ends if end.startswith(logs)]
+        return found
+
+    with server(world, repository, *options.split()) as url:
+        push = ready.start_push(url)
+        push.wait_for(b'blog| begin')
+        assert readers()
+        os.kill(push.process.pid, signal.SIGSTOP)
+        until(lambda: not readers())
+        until(lambda: log(repository)[0]['state'] == 'succeeded')
+        push.kill()
 
 
 @pytest.mark.parametrize('server', [gunicorn, uwsgi, apache])

@@ -50,6 +50,7 @@ def _findings(
     yield from config.general(ui, repo)
     yield from serving.check(ui, repo)
     yield from config.of_roads(repo)
+    yield from config.hooks(ui)
     usable = {pycompat.sysbytes(target.name): target for target in targets}
     can_log_in = bool(usable)
     if usable:
@@ -68,6 +69,7 @@ def _findings(
                 yield from server.check(ui, repo, usable[name])
     yield from records.check(repo, [name for name in chosen if name in usable])
     yield config.http(ui)
+    yield from config.web(repo)
 
 
 def _show(ui, fm, found: finding.Finding) -> None:

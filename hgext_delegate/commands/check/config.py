@@ -7,11 +7,19 @@ import os
 import re
 from collections.abc import Iterator
 
-from mercurial import encoding, pycompat, revsetlang, ui as uimod, util
+from mercurial import (
+    encoding,
+    error,
+    mail,
+    pycompat,
+    revsetlang,
+    ui as uimod,
+    util,
+)
 from mercurial.i18n import _
 
 from ...config import policy, targets
-from ...delivery import evaluation
+from ...delivery import evaluation, told
 from ...push import outbox, selection
 from ...report import wording
 from . import finding, rights, serving
@@ -100,6 +108,17 @@ def http(ui) -> finding.Finding:
     )
 
 
+def web(repo) -> Iterator[finding.Finding]:
+    '''what hgweb shows of delegations'''
+    about = finding.About(b'', b'http')
+    shown = policy.published(repo)
+    if shown == b'state':
+        yield about.ok(_(b"hgweb's pages show the state of delegations"))
+    if shown == b'output':
+        line = _(b"hgweb's pages show state, output and pusher of delegations")
+        yield about.ok(line)
+
+
 def untrusted(ui) -> list[finding.Finding]:
     '''what is ignored, since Mercurial does not trust the file that says it
 
@@ -136,10 +155,10 @@ def _trust(owner: bytes) -> bytes:
     return remedy % (owner, where)
 
 
-def of_error(error: targets.ConfigError) -> finding.Finding:
+def of_error(wrong: targets.ConfigError) -> finding.Finding:
     '''what is wrong with an item, or what the policy has against it'''
-    line = b'%s in %s: %s' % (error.item, error.source, error.problem)
-    return _about(error.item).error(line, error.remedy)
+    line = b'%s in %s: %s' % (wrong.item, wrong.source, wrong.problem)
+    return _about(wrong.item).error(line, wrong.remedy)
 
 
 def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
@@ -152,6 +171,11 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     )
     url = pycompat.sysbytes(target.url)
     yield about.ok(_(b'%s, set by %s') % (url, b', '.join(files)))
+    if target.notify:
+        yield _mailed(ui, about, target)
+    if target.after:
+        line = _(b'it gets what has succeeded at %s')
+        yield about.ok(line % pycompat.sysbytes(target.after))
     if target.gate:
         yield from _of_gate(ui, about, target)
     try:
@@ -174,6 +198,28 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
             _(b"no changeset is in the revset of 'when': %s") % target.when,
             _(b'that is fine if there is to be one'),
         )
+
+
+def _mailed(
+    ui, about: finding.About, target: targets.Target
+) -> finding.Finding:
+    who = wording.text(', '.join(target.notify))
+    try:
+        mail.validateconfig(ui)
+    except error.Abort as exc:
+        line = _(b'%s cannot be told by mail: %s')
+        return about.warning(
+            line % (who, exc.message),
+            _(b"see [email] and [smtp] in 'hg help config'"),
+        )
+    return about.ok(_(b'%s is told by mail when it goes wrong') % who)
+
+
+def hooks(ui) -> Iterator[finding.Finding]:
+    '''which hooks are told of each end'''
+    if names := told.hooks(ui):
+        line = _(b'these hooks are told of each end: %s')
+        yield finding.About(b'', _TOPIC).ok(line % b', '.join(names))
 
 
 def _of_gate(

@@ -15,6 +15,7 @@ from ...report import wording
 from ...state import (
     delegation,
     files,
+    holds,
     journal as journalmod,
     schema,
     target_lock,
@@ -64,6 +65,21 @@ def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
             _(b"they are left alone; 'hg delegate' delegates by hand"),
         )
     yield from _journal(paths, box, names, bool(unwritable))
+    yield from _untold(paths)
+
+
+def _untold(paths: files.Paths) -> Iterator[finding.Finding]:
+    '''what went wrong the last time that somebody was to be told of an end'''
+    with contextlib.suppress(OSError):
+        with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
+            lines = file.read().splitlines()[1:]
+        for line in lines:
+            number, _space, said = line.partition(b' ')
+            yield _ABOUT.warning(
+                _(b'delegation %s: %s')
+                % tuple(wording.text(each.decode()) for each in (number, said)),
+                _(b'it goes away once telling of an end succeeds'),
+            )
 
 
 def _journal(
@@ -117,8 +133,20 @@ def _of_target(
         line = _(b'delegation %d is abandoned: its process has ended')
         remedy = _(b"see 'hg delegate-log'; 'hg delegate %s' delegates again")
         yield about.warning(line % running.number, remedy % name)
-    if waiting and not held:
-        rows = journal.pending(target)
+    hold = holds.of(paths, target)
+    rows, once = journal.pending(target), delegation.ONCE
+    if hold:
+        reason = wording.text(wording.held(hold, target)[0])
+        line = _(b'%s; pushes that wait: %d')
+        remedy = _(b"'hg delegate-hold --release %s' delegates what waits")
+        yield about.warning(line % (reason, waiting), remedy % name)
+    elif waiting and not held and rows and rows[-1].remedy.startswith(once):
+        line = _(b'%s; pushes that wait: %d') % (
+            wording.text(rows[-1].reason),
+            waiting,
+        )
+        yield about.warning(line, wording.text(rows[-1].remedy))
+    elif waiting and not held:
         if rows and rows[-1].is_undecided:
             line = _(b'delegation %d may have run: its receiver is to be asked')
             remedy = _(b"'hg delegate --pending %s' asks it")
@@ -129,7 +157,7 @@ def _of_target(
         line = _(b'pushes that wait for it: %d')
         yield about.warning(line % waiting, remedy % name)
     elif not abandoned:
-        line = _(b'no delegation is abandoned, pushes that wait: %d')
+        line = _(b'no delegation is abandoned, %d pushes are waiting')
         yield about.ok(line % waiting)
     last = journal.last(target, *delegation.RUN)
     if last and last.state != delegation.SUCCEEDED:

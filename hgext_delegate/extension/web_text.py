@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+'''what others have written, as HTML and as text
+
+The sanitizer has been over all output before it was kept. Here nothing relies
+upon that.
+'''
+
+from __future__ import annotations
+
+import html
+import re
+
+from .. import sanitizer
+
+_SGR = re.compile('\x1b\\[([0-9;:]*)m')
+# SGR code -> classes that it adds
+_CLASSES = {
+    '1': {'bold'},
+    '4': {'underline'},
+    **{str(30 + n): {f'c{n}'} for n in range(8)},
+    **{str(90 + n): {f'c{n}', 'bright'} for n in range(8)},
+}
+
+
+def escaped(text: str) -> str:
+    '''``text`` without what could steer a terminal or turn the line around'''
+    text = html.escape(_harmless(text))
+    return text.encode('ascii', 'xmlcharrefreplace').decode('ascii')
+
+
+def _harmless(text: str) -> str:
+    if text.isprintable():
+        return text
+    text = sanitizer.without_stray_joiners(text)
+    known = sanitizer.JOINERS
+    return ''.join(
+        c if c.isprintable() or c in known else '\ufffd' for c in text
+    )
+
+
+def text_line(data: bytes) -> bytes:
+    '''one line of output as UTF-8 text, without colours'''
+    text = _SGR.sub('', data.decode('utf-8', 'replace')).expandtabs()
+    return _harmless(text).encode('utf-8') + b'\n'
+
+
+def line(data: bytes) -> str:
+    '''one line of output, its colours as classes'''
+    pieces = []
+    classes: set[str] = set()
+    parts = _SGR.split(data.decode('utf-8', 'replace').expandtabs())
+    for number, part in enumerate(parts):
+        if number % 2:
+            classes = _after(classes, part)
+        elif part and classes:
+            names = ' '.join(sorted(classes))
+            pieces.append(f'<span class="{names}">{escaped(part)}</span>')
+        else:
+            pieces.append(escaped(part))
+    return ''.join(pieces) + '\n'
+
+
+def _after(classes: set[str], codes: str) -> set[str]:
+    '''the classes after the SGR sequence ``codes``; what is unknown, such as
+    one of 256 colours, changes none'''
+    words = codes.split(';')
+    if not set(words).isdisjoint({'38', '48'}):
+        return classes
+    for code in words:
+        if code in ('', '0'):
+            classes = set()
+        elif code in ('39', *_CLASSES) and code not in ('1', '4'):
+            classes = {n for n in classes if n in ('bold', 'underline')}
+        classes = classes | _CLASSES.get(code, set())
+    return classes
