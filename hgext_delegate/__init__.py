@@ -500,7 +500,12 @@ def delegate_receive(ui, **opts):
             _(b'the forced command (default: hg delegate-receive)'),
             _(b'COMMAND'),
         ),
-        (b'', b'gate', None, _(b'TARGET is to be asked before each push')),
+        (
+            b'',
+            b'gate',
+            None,
+            _(b'make it a gate, which is asked before each push'),
+        ),
         *hgcommands.formatteropts,
     ],
     _(

@@ -251,8 +251,7 @@ def _check_after(
         gate = items.get(chain[-1] + b':gate', items.get(b'*:gate'))
         if gate and parsers.gate(gate):
             raise parsers.InvalidValue(
-                _(b"'%s' is a gate, to which nothing is delegated")
-                % chain[-1],
+                _(b"'%s' is a gate, to which nothing is delegated") % chain[-1],
                 _(b'let it come after another target'),
             )
         if chain[-1] in chain[:-1]:

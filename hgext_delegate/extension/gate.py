@@ -10,8 +10,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import secrets
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from mercurial import error
+from mercurial.i18n import _
 
 from .. import imports
 from ..config import gates as gatesmod, parsers, policy, targets as targetsmod
@@ -37,7 +41,21 @@ def refuses(ui, repo, hookargs: dict[str, Any]) -> bool:
         printer.warn(*wording.no_gate(*wording.of_import(exc)))
     except OSError as exc:
         line = wording.text(exc.strerror or type(exc).__name__)
-        printer.warn(*wording.no_gate(line, b''))
+        printer.warn(*wording.no_gate(line))
+    except error.Abort:
+        raise
+    except Exception as exc:  # noqa: BLE001
+        # Mercurial would send the traceback to the pusher.
+        with contextlib.suppress(OSError):
+            text = traceback.format_exc().encode('utf-8', 'replace')
+            files.make(repo).traceback.write(files.FIRST_LINE + text)
+        name = wording.text(type(exc).__name__)
+        printer.warn(
+            *wording.no_gate(
+                _(b'internal error: %s') % name,
+                _(b'please report it, with .hg/delegate/traceback'),
+            )
+        )
     return True
 
 

@@ -7,7 +7,7 @@ import mmap
 import tempfile
 from typing import Any
 
-from mercurial import bundle2, discovery
+from mercurial import bundle2, changegroup, discovery
 
 # HG20 without a part: a push that brings no changesets
 EMPTY = b'HG20' + bytes(8)
@@ -25,25 +25,29 @@ def make(repo, first: int, last: int, limit: int, folder: str) -> Any:
     '''
     if first > last:
         return EMPTY
-    repo = repo.unfiltered()
     with tempfile.TemporaryFile(dir=folder) as file:
-        bundle2.writenewbundle(
-            repo.ui,
-            repo,
-            b'gate',
-            b'bundle',
-            b'HG20',
-            _outgoing(repo, first, last),
-            {
-                b'obsolescence': True,
-                b'obsolescence-mandatory': False,
-                b'tagsfnodescache': False,
-                b'revbranchcache': False,
-            },
-            vfs=_Bounded(file, limit),
-        )
+        for chunk in _bundler(repo.unfiltered(), first, last).getchunks():
+            limit -= len(chunk)
+            if limit < 0:
+                raise TooLargeError
+            file.write(chunk)
         file.flush()
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _bundler(repo, first: int, last: int) -> bundle2.bundle20:
+    # Not by writenewbundle(): lfs makes that upload what it has just got.
+    outgoing = _outgoing(repo, first, last)
+    bundler = bundle2.bundle20(repo.ui, {b'obsmarkers': (b'V1',)})
+    version = changegroup.safeversion(repo)
+    group = changegroup.makechangegroup(repo, outgoing, version, b'gate')
+    part = bundler.newpart(b'changegroup', data=group.getchunks())
+    part.addparam(b'version', version)
+    if b'side-data' in repo.features:
+        part.addparam(b'exp-sidedata', b'1')
+    markers = repo.obsstore.relevantmarkers(outgoing.missing)
+    bundle2.buildobsmarkerspart(bundler, markers, mandatory=False)
+    return bundler
 
 
 def _outgoing(repo, first: int, last: int) -> discovery.outgoing:
@@ -60,26 +64,3 @@ def _outgoing(repo, first: int, last: int) -> discovery.outgoing:
         or [repo.nullid],
         ancestorsof=[changelog.node(rev) for rev in sorted(new - inner)],
     )
-
-
-class _Bounded:
-    '''the one file of a vfs, as Mercurial writes a bundle, up to ``limit``'''
-
-    def __init__(self, file: Any, limit: int):
-        self._file = file
-        self._left = limit
-
-    def open(self, name: bytes, mode: bytes) -> _Bounded:
-        return self
-
-    def write(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
-            raise TooLargeError
-        self._file.write(data)
-
-    def close(self) -> None:
-        '''it is needed yet'''
-
-    def unlink(self, name: bytes) -> None:
-        '''it has no name'''

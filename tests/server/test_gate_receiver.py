@@ -145,3 +145,59 @@ def test_why_nothing_could_be_laid_out_is_said(
         assert words in b'\n'.join(push.remote), push.remote
         assert b'Traceback' not in b'\n'.join(push.remote)
         assert gates(receiver) == []
+
+
+def test_what_is_based_on_what_is_hidden_is_laid_out(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    receiver = Receiver(world, repository)
+    evolution = '[experimental]\nevolution = all\n[phases]\npublish = no\n'
+    lay(world, receiver, more=evolution)
+    world.pusher.write(
+        '.hgrc',
+        (world.pusher.home / '.hgrc').read_text()
+        + '[experimental]\nevolution = all\n',
+    )
+    base = clone.commit(files={'a': '1\n'})
+    clone.push()
+    # amended there, and somebody else goes on with the old one
+    repository.hg('debugobsolete', base)
+    assert in_served(repository) == []
+    child = clone.commit(files={'b': '2\n'})
+    push = clone.push('--force', check=False)
+    assert verdict.passed() in verdict.among(push.remote), push.remote
+    assert world.deploy.read('files').split() == ['a', 'b']
+    assert world.deploy.read('new').split()[-1] == child
+    assert in_served(repository) == [base, child]
+
+
+def in_served(repository: Repository) -> list[str]:
+    said = repository.hg('log', '-r', 'all()', '-T', '{node}\n').stdout
+    return said.decode().split()
+
+
+@pytest.mark.parametrize('kind', ['largefiles', 'lfs'])
+def test_large_files_are_there(
+    world: World, repository: Repository, clone: Clone, kind: str
+) -> None:
+    receiver = Receiver(world, repository)
+    enable = f'[extensions]\n{kind} =\n[lfs]\ntrack = size(">10")\n'
+    lay(world, receiver, more=enable)
+    # at a local source lfs does not look by itself
+    blobs = repository.path / '.hg' / 'store' / 'lfs' / 'objects'
+    world.deploy.write('.hgrc', f'{enable}url = file://{blobs}\n')
+    world.pusher.write(
+        '.hgrc', (world.pusher.home / '.hgrc').read_text() + enable
+    )
+    clone.owner.write(clone.path / 'big', 'x' * 100)
+    args = ['add', '--large', 'big'] if kind == 'largefiles' else ['add', 'big']
+    run = world.pusher.run
+    program = [*world.hg, '-R', str(clone.path), '--cwd', str(clone.path)]
+    run([*program, *args])
+    run([*program, 'commit', '-m', 'big'])
+    receiver.todo('wc -c <big')
+    with world.hgweb([repository]) as url:
+        place = f'{url}/{repository.path.name}'
+        push = clone.push(place, check=False)
+    said = b'\n'.join([*push.remote, *push.stderr.splitlines()])
+    assert b'checks| 100' in said, said
