@@ -65,11 +65,16 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class Inside:
-    '''what is in the box for one run: paths, '' for none'''
+    '''what is in the box for one run: paths, '' for none
+
+    With ``tree``, what a gate has laid out, that is writable, and the clone and
+    the bundle beside ``tree`` can be read.
+    '''
 
     program: str
     clone: str = ''
     object: str = ''
+    tree: str = ''
 
 
 class Plan:
@@ -83,6 +88,7 @@ class Plan:
         self._box = box
         self._writable: list[str] = []
         self._clone = os.path.realpath(inside.clone) if inside.clone else ''
+        self._tree = os.path.realpath(inside.tree) if inside.tree else ''
         self._empty = list(_empty(box.state))
         try:
             self.options = [*_first(box.network), *self._places(inside)]
@@ -109,8 +115,13 @@ class Plan:
             if is_hidden and os.path.isabs(path) and os.path.exists(real):
                 shown = real if path == _RESOLVER else os.path.abspath(path)
                 yield from ('--ro-bind', real, shown)
-        for path in filter(None, [self._clone, *self._box.writable]):
+        own = self._clone if not self._tree else ''
+        for path in filter(None, [own, *self._box.writable]):
             yield from self._bind(path)
+        if self._tree:
+            for path in (self._clone, os.path.dirname(self._tree)):
+                yield from ('--ro-bind', path, path)
+            yield from ('--bind', self._tree, self._tree)
         if self._clone:
             yield from self._repository()
         for path in _sockets():
@@ -123,8 +134,8 @@ class Plan:
         # What a script writes there would be gone: it shall hear of that.
         for home in homes():
             yield from ('--remount-ro', home)
-        if self._clone:
-            yield from ('--chdir', self._clone)
+        if self._tree or self._clone:
+            yield from ('--chdir', self._tree or self._clone)
 
     def _bind(self, path: str) -> Iterator[str]:
         '''``path``, as it is at this moment, whatever is a link in it'''

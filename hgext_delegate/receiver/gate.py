@@ -202,7 +202,12 @@ class Gate:
         work = self._work
         try:
             script = scriptmod.start(
-                work.script, tree, environ, work.box, told['DELEGATE_JSON']
+                work.script,
+                tree,
+                environ,
+                work.box,
+                told['DELEGATE_JSON'],
+                work.clone.path,
             )
         except scriptmod.StartError as exc:
             raise supervisor.EndedError(
@@ -214,7 +219,7 @@ class Gate:
         finally:
             masked.close()
             # nothing of it goes on
-            process.end_session(script.session, lambda: time.sleep(_PAUSE))
+            script.end(lambda: time.sleep(_PAUSE))
             script.close()
         if status < 0:
             name = process.signal_name(-status)

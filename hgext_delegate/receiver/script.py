@@ -25,15 +25,19 @@ def start(
     environ: Mapping[str, str],
     box: boxmod.Box | None,
     object: str,
+    clone: str = '',
 ) -> process.Process:
-    '''``argv`` in the clone ``folder``; it may read the file ``object``
+    '''``argv`` in ``folder``, the clone or what was laid out of ``clone``
 
+    It may read the file ``object``.
     Never without the box if there is to be one. Raises StartError.
     '''
     try:
         if box is None:
             return process.start(argv, folder, environ)
         inside = boxmod.Inside(argv[0], folder, object)
+        if clone:
+            inside = boxmod.Inside(argv[0], clone, object, folder)
         return boxed.start(box, inside, argv, environ)
     except boxmod.BoxError as exc:
         raise StartError(run.EXIT_NOT_RUN, exc.reason, exc.remedy) from None

@@ -201,3 +201,38 @@ def test_large_files_are_there(
         push = clone.push(place, check=False)
     said = b'\n'.join([*push.remote, *push.stderr.splitlines()])
     assert b'checks| 100' in said, said
+
+
+# What it finds in a box, and what it tries.
+BOXED = """\
+#!/bin/sh
+echo "new: $(/usr/bin/hg -R "$DELEGATE_REPOSITORY" log -r "$DELEGATE_NEW" \\
+    -T '{node}')"
+echo "told: $(wc -l <"$DELEGATE_JSON")"
+echo built >out && cat out a
+for place in CLONE/x CLONE/.hg/x HOME/.ssh/x HOME/x ../x; do
+    (echo kept >"$place") 2>/dev/null && echo "kept: $place"
+done
+cat CLONE/.hg/hgrc HOME/.ssh/authorized_keys 2>/dev/null
+exit 4
+"""
+
+
+@pytest.mark.once
+def test_a_check_in_a_box_finds_what_is_pushed_and_can_keep_nothing(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    receiver = Receiver(world, repository)
+    lay(world, receiver, last='--box')
+    first = clone.commit(files={'a': 'one\n'})
+    text = BOXED.replace('CLONE', str(receiver.clone))
+    text = text.replace('HOME', str(receiver.account.home))
+    world.deploy.write('script', text, 0o755)
+    push = clone.push(check=False)
+    shown = [x for x in push.remote if x.startswith(b'checks| ')]
+    assert shown == [
+        b'checks| new: %s' % first.encode(), b'checks| told: 1',
+        b'checks| built', b'checks| one',
+    ], push.remote  # fmt: skip
+    assert verdict.refused('exit status 4') in verdict.among(push.remote)
+    assert in_clone(receiver) == [] and gates(receiver) == []
