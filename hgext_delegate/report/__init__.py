@@ -2,6 +2,7 @@
 '''what people read
 
 wording    a delegation in words
+progress   the same, while it waits or runs
 printer    whole lines to a pusher, until they are gone
 follower   a delegation, told while it runs
 mail       the mail about a delegation that goes wrong
