@@ -58,6 +58,7 @@ class Target:
     notify: tuple[str, ...] = _option(parsers.addresses, ())
     allow_root: bool = _option(parsers.boolean, False)
     after: str | None = _option(parsers.other_target)
+    remote: str = _option(parsers.remote, 'no')
 
     @property
     def url(self) -> str:

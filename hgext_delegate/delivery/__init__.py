@@ -10,6 +10,7 @@ queue          what waits for a target, and which of it runs now
 obstacles      what keeps waiting what could begin
 attempt        one session, and what came of it
 abandoned      delegations whose process is gone
+ending         what runs or waits is cancelled, on both sides
 names          the deployed names, written at each success
 told           hooks and mail about an end, in a process of its own
 history        what a worker may ask of the repository's history

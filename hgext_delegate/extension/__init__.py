@@ -5,6 +5,8 @@ hooks         the hooks, and where they are installed
 names         deployed/TARGET, wherever a revision is asked for
 push_hooks    what they do: the outbox entry of a push, and its delegation
 early_login   the login that begins while the push is still received
+push_channel  the pushkey namespace for clients without a shell on the server
+channel_requests  what they ask for: list, delegate, cancel
 http_reply    the output in the parts of the reply to a push over HTTP
 web           the pages about delegations: what is added to hgweb for them
 web_commands  what hgweb answers for them

@@ -2,6 +2,7 @@
 '''what people read
 
 wording    a delegation in words
+refusals   why the push channel does not do what it was asked for
 printer    whole lines to a pusher, until they are gone
 follower   a delegation, told while it runs
 mail       the mail about a delegation that goes wrong

@@ -25,6 +25,7 @@ SPEAKERS = [
     'extension.push_hooks',
     'report.config_errors',
     'report.follower',
+    'report.refusals',
     'report.wording',
 ]
 # Whose first argument is a reason, and whose second is a remedy.
