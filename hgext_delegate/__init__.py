@@ -150,10 +150,11 @@ _installing = threading.Lock()
 
 def _begin_early(over_http: bool) -> None:
     with imports.complete():
-        from .extension import early_login
+        from .extension import early_login, push_channel
     with _installing:
         early_login.install()
         names.install_pushkey()
+        push_channel.install()
     if over_http:
         with imports.complete():
             from .extension import http_reply, web

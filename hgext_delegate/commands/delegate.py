@@ -13,6 +13,7 @@ from ..config import targets as targetsmod
 from ..delivery import (
     detached,
     dispatcher as dispatchermod,
+    ending,
     evaluation,
     launcher as launchermod,
 )
@@ -250,8 +251,9 @@ def _run(
         dispatcher = launcher.dispatcher
         rows = [dispatcher.journal.get(number) for _target, number in jobs]
         running = delegation.RUNNING
-        cancel.end(
+        ending.end(
             dispatcher,
             [r for r in rows if r and (r.state == running or not r.txn)],
+            cancel.who(),
         )
         raise

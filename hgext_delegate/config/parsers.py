@@ -20,6 +20,8 @@ from ..ssh import knownhosts
 TRIGGERS = ('changegroup', 'bookmark', 'tag', 'phase')
 # what the web pages show, the least first
 PUBLISHED = (b'no', b'state', b'output')
+# what the push channel may do, the least first
+REMOTE = ('no', 'list', 'push')
 
 # Host and user become part of ProxyCommand, by ssh_config's tokens: a leading
 # dash would be an option there, and a space or a quote would end the word.
@@ -148,6 +150,16 @@ def triggers(value: bytes) -> tuple[str, ...]:
         raise InvalidValue(
             _(b"'%s' is not a list of triggers") % value,
             _(b'choose from: %s') % ', '.join(TRIGGERS).encode('ascii'),
+        )
+    return found
+
+
+def remote(value: bytes) -> str:
+    found = pycompat.sysstr(value)
+    if found not in REMOTE:
+        raise InvalidValue(
+            _(b"'%s' does not say what the push channel may do") % value,
+            _(b'write no, list or push'),
         )
     return found
 

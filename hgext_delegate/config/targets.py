@@ -63,6 +63,7 @@ class Target:
     gate_limit: int = _option(parsers.size, 100 * 1024 * 1024)
     allow_root: bool = _option(parsers.boolean, False)
     after: str | None = _option(parsers.other_target)
+    remote: str = _option(parsers.remote, 'no')
 
     @property
     def url(self) -> str:

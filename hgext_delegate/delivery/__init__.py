@@ -12,6 +12,7 @@ attempt        one session, and what came of it
 gate           one session with a gate, which is asked about a push
 output         what a session prints, into its log
 abandoned      delegations whose process is gone
+ending         what runs or waits is cancelled, on both sides
 names          the deployed names, written at each success
 told           hooks and mail about an end, in a process of its own
 history        what a worker may ask of the repository's history

@@ -141,6 +141,14 @@ class Dispatcher:
         revs = selection.eligible(self.repo, target.trigger)
         return self._newest(target, revs)
 
+    def is_for(self, target: targetsmod.Target, rev: int) -> bool | None:
+        '''whether the revset of ``target`` has ``rev``, which can be pulled
+
+        None if its revset is wrong, which is said.
+        '''
+        found = self._newest(target, [rev])
+        return None if found == '' else found is not None
+
     def _newest(
         self, target: targetsmod.Target, revs: Iterable[int] | None
     ) -> str | None:

@@ -7,6 +7,8 @@ gate          the gates, which are asked before a push is accepted
 gate_desk     what the pusher is told meanwhile
 push_hooks    what they do: the outbox entry of a push, and its delegation
 early_login   the login that begins while the push is still received
+push_channel  the pushkey namespace for clients without a shell on the server
+channel_requests  what they ask for: list, delegate, cancel
 http_reply    the output in the parts of the reply to a push over HTTP
 web           the pages about delegations: what is added to hgweb for them
 web_commands  what hgweb answers for them

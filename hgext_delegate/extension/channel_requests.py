@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+'''what a client asks by the push channel: list, delegate, cancel
+
+NAME        what the target NAME has, 40 hex digits, or as many zeros; setting
+            it delegates
+cancel/ID   the name of the target that the delegation ID is for, while it runs
+            or waits; setting it to nothing cancels
+'''
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+
+from mercurial import pycompat
+from mercurial.node import bin
+
+from .. import protocol
+from ..config import parsers, policy, targets as targetsmod
+from ..delivery import (
+    abandoned,
+    dispatcher as dispatchermod,
+    ending,
+    launcher as launchermod,
+)
+from ..push import outbox, push
+from ..report import printer as printermod, refusals, wording
+from ..state import delegation, files, holds, journal as journalmod, target_lock
+from . import names
+
+_CANCEL = b'cancel/'
+_NOTHING = b'0' * 40
+# sqlite takes no longer numbers
+_NUMBER = re.compile(rb'[0-9]{1,18}')
+
+# How long after it was recorded a delegation has nobody yet who works on it,
+# in seconds: a process starts, and imports paramiko.
+_START = 60.0
+
+
+class Refused(Exception):
+    '''it is not done; the arguments are the line and the hint'''
+
+
+def listed(repo) -> dict[bytes, bytes]:
+    '''what the namespace has for a client who may read the repository'''
+    usable, _errors = policy.read(repo, outbox.roads(repo))
+    has = names.nodes(repo)
+    found = {}
+    for target in usable:
+        if target.remote != 'no':
+            name = pycompat.sysbytes(target.name)
+            node = has.get(name)
+            found[name] = node.hex().encode('ascii') if node else _NOTHING
+    may_push = [target.name for target in usable if target.remote == 'push']
+    return {**found, **_cancellable(repo, may_push)}
+
+
+def _cancellable(repo, may_push: list[str]) -> dict[bytes, bytes]:
+    path = files.paths(repo).journal
+    found: dict[bytes, bytes] = {}
+    # an account that may only read the repository sees none
+    unread = contextlib.suppress(journalmod.JournalError, OSError)
+    if may_push and os.access(path, os.R_OK):
+        with unread, contextlib.closing(journalmod.peek(path)) as opened:
+            for name in may_push:
+                rows = [*opened.pending(name), opened.running(name)]
+                for row in filter(None, rows):
+                    if row.merged_into is None:
+                        key = b'%s%d' % (_CANCEL, row.number)
+                        found[key] = pycompat.sysbytes(name)
+    return found
+
+
+def answer(repo, client: bytes, key: bytes, old: bytes, new: bytes) -> bool:
+    '''do what ``client`` (``remote:ssh:...``) asks for; whether it succeeded
+
+    All that is said goes to the client.
+    '''
+    printer = printermod.Printer(repo.ui)
+    try:
+        with launchermod.open(repo.ui, repo) as launcher:
+            abandoned.close_all(launcher.dispatcher)
+            who = _who(repo, client)
+            if key.startswith(_CANCEL):
+                number = key[len(_CANCEL) :]
+                return _cancel(launcher.dispatcher, number, old, new, who)
+            over_http = client.startswith(b'remote:http')
+            return _delegate(launcher, over_http, key, old, new, who)
+    except Refused as exc:
+        printer.warn(*exc.args)
+    except (files.FolderError, journalmod.JournalError, OSError) as exc:
+        printer.warn(*wording.of_error(exc))
+    return False
+
+
+def _who(repo, client: bytes) -> str | None:
+    variables = policy.setting(repo, b'user-variables', outbox.roads(repo))
+    named = parsers.words(variables or b'')
+    return push.pusher(repo.ui, client, b'serve', named)
+
+
+def _target(
+    dispatcher: dispatchermod.Dispatcher, name: bytes
+) -> targetsmod.Target:
+    '''the target ``name``, to which the push channel may delegate'''
+    for target in dispatcher.targets:
+        if pycompat.sysbytes(target.name) == name:
+            if target.remote == 'push':
+                return target
+            raise Refused(*refusals.not_allowed(target.name))
+    if name in targetsmod.names(dispatcher.repo.ui):
+        raise Refused(*refusals.unusable(pycompat.sysstr(name)))
+    raise Refused(*refusals.unknown_target(name))
+
+
+def _delegate(
+    launcher: launchermod.Launcher,
+    over_http: bool,
+    key: bytes,
+    old: bytes,
+    new: bytes,
+    who: str | None,
+) -> bool:
+    dispatcher = launcher.dispatcher
+    target = _target(dispatcher, key)
+    hold = holds.of(dispatcher.paths, target.name)
+    if hold:
+        raise Refused(*refusals.held(hold, target.name))
+    node = _node(dispatcher, target, new)
+    # Of two clients who ask at once, the second sees what the first has
+    # recorded.
+    with dispatcher.repo.lock():
+        dispatcher.record_all()
+        _compare(dispatcher, target, old)
+        number = dispatcher.journal.record(target.name, node, who)
+    dispatcher.say_left_behind(target, node, by_hand=True)
+    jobs, waiting = dispatcher.free([(target, number)])
+    dispatcher.say_waiting(waiting)
+    if jobs and not target.wait:
+        launcher.hand_over(jobs)
+        return True
+    # a web server may end this process
+    run = launcher.run_detached if over_http else launcher.run
+    good = run(jobs) and not waiting
+    abandoned.settle(dispatcher, [target])
+    dispatcher.prune()
+    return good
+
+
+def _node(
+    dispatcher: dispatchermod.Dispatcher, target: targetsmod.Target, new: bytes
+) -> str:
+    '''the changeset ``new``, which can be pulled and is for ``target``'''
+    node = new.decode('ascii', 'replace')
+    if not protocol.NODE.fullmatch(node):
+        raise Refused(*refusals.no_node(target.name, new))
+    changelog = dispatcher.repo.filtered(b'served').changelog
+    if not changelog.hasnode(bin(new)):
+        raise Refused(*refusals.not_there(target.name, node))
+    is_for = dispatcher.is_for(target, changelog.rev(bin(new)))
+    if is_for is None:
+        raise Refused(*refusals.unusable(target.name))
+    if not is_for:
+        raise Refused(*refusals.not_in_when(target.name, node))
+    return node
+
+
+def _compare(
+    dispatcher: dispatchermod.Dispatcher, target: targetsmod.Target, old: bytes
+) -> None:
+    '''raise Refused unless ``target`` has ``old``, and is about to keep it'''
+    journal = dispatcher.journal
+    is_held = target_lock.is_held(dispatcher.paths.lock(target.name))
+    since = time.time() - _START
+    fresh = [
+        row
+        for row in journal.pending(target.name)
+        if not row.reason and row.created > since
+    ]
+    if is_held or fresh or journal.running(target.name):
+        row = journal.at_work(target.name) or (fresh[-1] if fresh else None)
+        raise Refused(*refusals.busy(target.name, row))
+    last = journal.last(target.name, delegation.SUCCEEDED)
+    has = last.node if last else None
+    served = dispatcher.repo.filtered(b'served').changelog
+    if has and not served.hasnode(bin(has)):
+        has = None  # which is what was listed
+    if pycompat.sysbytes(has or '') != (b'' if old == _NOTHING else old):
+        raise Refused(*refusals.moved(target.name, has))
+
+
+def _cancel(
+    dispatcher: dispatchermod.Dispatcher,
+    id: bytes,
+    old: bytes,
+    new: bytes,
+    who: str | None,
+) -> bool:
+    '''cancel the delegation ``id``, which is for the target ``old``'''
+    row = None
+    if _NUMBER.fullmatch(id):
+        row = dispatcher.journal.get(int(id))
+    if row is None or new:
+        raise Refused(*refusals.no_delegation(id))
+    _target(dispatcher, pycompat.sysbytes(row.target))
+    if pycompat.sysbytes(row.target) != old:
+        raise Refused(*refusals.of_another(row))
+    is_open = abandoned.is_open(dispatcher, row.number)
+    row = dispatcher.journal.get(row.number) or row
+    if is_open and row.merged_into:
+        raise Refused(*refusals.goes_along(row))
+    if not is_open and row.remedy != delegation.NOT_ENDED:
+        raise Refused(*refusals.not_open(row))
+    by = who or 'an unknown pusher'
+    return ending.end(dispatcher, [row], by) == 0

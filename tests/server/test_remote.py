@@ -1,0 +1,285 @@
+"""The push channel: a stock client delegates, goes back and cancels."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import verdict
+from delegations import log, states
+from hgrc import targets, unreachable
+from mercurial import dispatch
+from push_channel import NOTHING, ask, listed, start
+from repositories import Clone, Push, Repository
+from world import BEGUN, HELD, World
+
+PUSH = 'blog:remote = push\n'
+
+
+def said(push: Push) -> str:
+    return b'\n'.join(push.remote).decode()
+
+
+def test_a_stock_client_lists_goes_back_and_forth_over_ssh_and_http(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, 'blog', 'docs', more=PUSH))
+    old = clone.commit()
+    with world.hgweb([repository]) as http:
+        for url in (repository.url, f'{http}/{repository.path.name}'):
+            if url == repository.url:
+                assert listed(clone, url) == {'blog': NOTHING}
+                clone.push()
+            new = clone.commit()
+            clone.push()
+            # not docs
+            assert listed(clone, url) == {'blog': new}
+            back = ask(clone, url, 'blog', new, old)
+            assert b'blog| deployed' in back.remote
+            assert verdict.last(back) == verdict.deployed(old)
+            line = f'going back from {new[:12]} to {old[:12]}'
+            assert line in said(back)
+            assert listed(clone, url) == {'blog': old}
+            # what it had is not what it has
+            late = ask(clone, url, 'blog', new, new, good=False)
+            assert f'blog: it does not have that: it has {old[:12]}' in said(
+                late
+            )
+            assert f'OLD = {old}' in said(late)
+            ask(clone, url, 'blog', old, new)
+            assert listed(clone, url) == {'blog': new}
+            old = new
+    assert {row['state'] for row in log(repository)} == {'succeeded'}
+    # once more, and with nothing there
+    assert (
+        f'blog\t{new}\n'
+        in clone.hg('debugpushkey', repository.url, 'deployed').stdout.decode()
+    )
+
+
+@pytest.mark.once
+def test_it_is_live_and_recorded_with_its_pusher_and_a_second_loses(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more=PUSH))
+    # who pushes is named by what lets them in
+    world.server.authorize(
+        world.key(world.pusher), f'HGUSER=alice {world.server.home}/serve'
+    )
+    node = clone.commit()
+    clone.push()
+    repository.hgrc(targets(world, more=PUSH + 'user-variables = HGUSER\n'))
+    world.forced_command(HELD)
+    first = start(
+        clone, 'debugpushkey', repository.url, 'delegate', 'blog', node, node
+    )
+    first.wait_for(b'blog| begun')
+    second = ask(clone, repository.url, 'blog', node, node, good=False)
+    assert 'delegation 2 of alice is under way' in said(second)
+    world.deploy.write('go', '')
+    done = first.finish()
+    assert done.stdout.endswith(b'True\n')
+    assert verdict.last(done) == verdict.deployed(node)
+    assert [row['pusher'] for row in log(repository)] == ['alice', None]
+    assert len(world.deploys()) == 2
+
+
+@pytest.mark.once
+def test_of_two_with_the_same_old_one_wins(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more=PUSH))
+    old, new = clone.commit(), clone.commit()
+    clone.push()
+    with world.hgweb([repository]) as http:
+        for url in (repository.url, f'{http}/{repository.path.name}'):
+            args = ('debugpushkey', url, 'delegate', 'blog', new)
+            both = [start(clone, *args, node) for node in (old, new)]
+            ends = [each.finish(check=False) for each in both]
+            assert sorted(end.returncode for end in ends) == [0, 1]
+            (has,) = listed(clone, url).values()
+            won = [end.returncode for end in ends].index(0)
+            assert has == (old, new)[won]
+            if has == old:
+                ask(clone, url, 'blog', old, new)
+    assert set(states(repository)) == {'succeeded'}
+
+
+@pytest.mark.once
+def test_what_is_not_for_a_pusher_is_refused_with_a_word(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    more = (
+        '*:remote = push\ndocs:remote = list\n'
+        'blog:when = present(branch(default))\nshop:remote = no\n'
+    )
+    repository.hgrc(targets(world, 'blog', 'docs', 'shop', more=more))
+    url = repository.url
+    node = clone.commit()
+    clone.push()
+    clone.hg('branch', 'other')
+    other = clone.commit()
+    clone.push('--new-branch')
+    assert listed(clone, url) == {'blog': node, 'docs': other}
+    deploys = len(world.deploys())
+
+    def refused(key: str, old: str, new: str, *words: str) -> None:
+        push = ask(clone, url, key, old, new, good=False)
+        for word in words:
+            assert word in said(push)
+
+    refused('docs', other, node, 'docs: the push channel may not', 'remote =')
+    refused('shop', other, node, 'shop: the push channel may not')
+    refused('nix', '', node, "there is no target 'nix'")
+    refused('a\x1b[31m', '', node, "there is no target 'a\\x1b[31m'")
+    refused('blog', node, other, f'blog: {other[:12]} is not for it', ':when')
+    refused('blog', node, '1' * 40, f'nobody can pull a changeset {"1" * 12}')
+    refused('blog', node, NOTHING, 'is not a whole changeset ID')
+    refused('blog', node, node[:12], f"'{node[:12]}' is not a whole changeset")
+    refused('blog', node, 'tip', "blog: 'tip' is not a whole changeset ID")
+    refused('blog', '', node, f'it has {node[:12]}', f'OLD = {node}')
+    refused('blog', 'tip', node, f'it has {node[:12]}')
+    repository.hg('delegate-hold', 'blog', '-m', 'of one hour')
+    refused('blog', node, node, 'blog: not delegated: held by ', 'of one hour',
+            "'hg delegate-hold --release blog' on the server")  # fmt: skip
+    repository.hg('delegate-hold', '--release', 'blog')
+    # what is there and secret, or hidden
+    repository.hg('phase', '--force', '--secret', '-r', other)
+    refused('docs', other, other, 'docs: the push channel')
+    refused('blog', node, other, f'nobody can pull a changeset {other[:12]}')
+    assert listed(clone, url)['docs'] == NOTHING
+    repository.hg('phase', '--force', '--draft', '-r', other)
+    repository.hg('update', '-q', 'null')
+    evolution = ('--config', 'experimental.evolution=all')
+    repository.hg('debugobsolete', other, *evolution)
+    refused('blog', node, other, f'nobody can pull a changeset {other[:12]}')
+    assert len(world.deploys()) == deploys
+    repository.hgrc(targets(world, more='blog:remote = pull\n'))
+    refused('blog', node, node, 'blog: it cannot be used as it is configured',
+            "'pull' does not say what the push channel may do")  # fmt: skip
+
+
+@pytest.mark.once
+def test_the_rules_of_a_push_hold(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more=PUSH))
+    node = clone.commit()
+    clone.push()
+    deploys = len(world.deploys())
+    args = ('debugpushkey', '--', repository.url, 'delegate', 'blog')
+    with world.hgweb([repository], 'web.allow-push=alice') as http:
+        url = f'{http}/{repository.path.name}'
+        assert listed(clone, url) == {'blog': node}
+        http_args = ('debugpushkey', url, *args[3:])
+        denied = clone.hg(*http_args, node, node, check=False)
+        assert denied.returncode == 255
+        assert b'authorization failed' in denied.stderr
+    hook = world.server.write('hook', '#!/bin/sh\nenv >hooked; exit 1\n', 0o755)
+    repository.hgrc(targets(world, more=PUSH) + f'[hooks]\nprepushkey={hook}\n')
+    push = ask(clone, repository.url, 'blog', node, node, good=False)
+    assert 'pushkey-abort: prepushkey hook exited with status 1' in said(push)
+    hooked = world.server.read(str(repository.path / 'hooked'))
+    assert f'HG_KEY=blog\nHG_NAMESPACE=delegate\nHG_NEW={node}' in '\n'.join(
+        sorted(hooked.split('\n'))
+    ).replace('HG_HOOKNAME=prepushkey\n', '').replace(
+        'HG_HOOKTYPE=prepushkey\n', ''
+    )
+    repository.hgrc(targets(world, more=PUSH))
+    read_only = hg_ssh(world, '--read-only')
+    line = f'cd repos && {read_only} *'
+    world.server.authorize(world.key(world.pusher), line)
+    url = repository.url.replace('/repos/', '/')
+    push = ask(clone, url, 'blog', node, node, good=False)
+    assert 'Permission denied' in said(push)
+    assert listed(clone, url) == {'blog': node}
+    assert len(world.deploys()) == deploys
+    world.server.authorize(
+        world.key(world.pusher), line.replace(' --read-only', '')
+    )
+    ask(clone, url, 'blog', node, node)
+    assert len(world.deploys()) == deploys + 1
+
+
+def hg_ssh(world: World, *options: str) -> str:
+    """A command that serves as Mercurial's contrib/hg-ssh does."""
+    program = shutil.which('hg-ssh')
+    assert program, "Mercurial's contrib/hg-ssh must be on PATH"
+    text = Path(program).read_text('utf-8')
+    if not hasattr(dispatch, 'request'):
+        text = text.replace('dispatch.request(', 'main_script.request(')
+        text = text.replace('    dispatch,\n', '    dispatch, main_script,\n')
+    script = world.server.write('bin/hg-ssh', text)
+    return shlex.join([world.python, str(script), *options])
+
+
+@pytest.mark.once
+def test_a_part_of_a_push_delegates_nothing(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    # a client that sends the key as a part of its bundle
+    repository.hgrc(targets(world, more=PUSH))
+    node = clone.commit()
+    clone.push()
+    deploys = len(world.deploys())
+    path = clone.owner.write(
+        'part.py',
+        f"""\
+from mercurial import exchange, pushkey
+@exchange.b2partsgenerator(b'delegate')
+def part(pushop, bundler):
+    part = bundler.newpart(b'pushkey')
+    for name, value in [(b'namespace', b'delegate'), (b'key', b'blog'),
+                        (b'old', b'{node}'), (b'new', b'{node}')]:
+        part.addparam(name, pushkey.encode(value))
+""",
+    )
+    clone.commit()
+    push = clone.push('--config', f'extensions.part={path}', check=False)
+    assert push.returncode == 255
+    assert b'failed to update value for "delegate/blog"' in push.stderr
+    assert len(world.deploys()) == deploys
+    clone.push()
+
+
+@pytest.mark.once
+def test_what_waits_or_runs_is_cancelled(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, 'blog', 'docs', more=PUSH))
+    url = repository.url
+    clone.commit()
+    clone.push('-q')
+    world.forced_command(BEGUN)
+    clone.commit()
+    push = clone.start_push()
+    push.wait_for(b'blog| begun')
+    assert listed(clone, url)['cancel/3'] == 'blog'
+    # no word of docs, to which nobody may delegate
+    assert 'cancel/4' not in listed(clone, url)
+    for key, old, new, word in (
+        ('cancel/99', 'blog', '', "there is no delegation '99'"),
+        ('cancel/x', 'blog', '', "there is no delegation 'x'"),
+        ('cancel/3', 'blog', '1', "there is no delegation '3'"),
+        ('cancel/3', 'docs', '', 'delegation 3 is not one of that target'),
+        ('cancel/4', 'docs', '', 'docs: the push channel may not'),
+        ('cancel/1', 'blog', '', 'blog: delegation 1 is not running'),
+    ):
+        assert word in said(ask(clone, url, key, old, new, good=False))
+    done = ask(clone, url, 'cancel/3', 'blog', '')
+    assert 'blog: delegation 3 is cancelled' in said(done)
+    world.deploy.write('go', '')
+    lines = verdict.among(push.finish().remote)
+    cancelled = verdict.failed('cancelled by an unknown pusher')
+    assert cancelled in lines
+    assert re.search('cancelled', states(repository)[2])
+    # what waits for a host that is away
+    repository.hgrc(unreachable(world, 'remote = push', 'retries = 0'))
+    clone.commit()
+    clone.push()
+    (key,) = [key for key in listed(clone, url) if '/' in key]
+    ask(clone, url, key, 'blog', '')
+    assert [key for key in listed(clone, url) if '/' in key] == []
