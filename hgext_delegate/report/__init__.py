@@ -2,11 +2,8 @@
 '''what people read
 
 wording    a delegation in words
-<<<<<<< HEAD
 progress   the same, while it waits or runs
-=======
 refusals   why the push channel does not do what it was asked for
->>>>>>> names
 printer    whole lines to a pusher, until they are gone
 follower   a delegation, told while it runs
 mail       the mail about a delegation that goes wrong

@@ -25,11 +25,8 @@ SPEAKERS = [
     'extension.push_hooks',
     'report.config_errors',
     'report.follower',
-<<<<<<< HEAD
     'report.progress',
-=======
     'report.refusals',
->>>>>>> names
     'report.wording',
 ]
 # Whose first argument is a reason, and whose second is a remedy.
