@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, NoReturn
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # What pip needs; it gets a copy, for it leaves a build folder behind.
-SOURCES = ['setup.py', 'pyproject.toml', 'README.rst', 'hgext_delegate']
+SOURCES = ['setup.py', 'pyproject.toml', 'README.rst', 'man', 'hgext_delegate']
 INSTALL = 'venv/bin/pip install mercurial ./hg-delegate'
 QUIETLY = '-q --no-input --no-cache-dir --prefer-binary'
 # These make pip install elsewhere. Others may be what it needs to install.

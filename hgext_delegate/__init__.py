@@ -93,6 +93,8 @@ colortable = {
     b'delegate.state.lost': b'magenta bold',
     b'delegate.state.superseded': b'none',
     b'delegate.state.cancelled': b'yellow',
+    b'delegate.state.passed': b'green',
+    b'delegate.state.refused': b'red bold',
     b'delegate.hint': b'none',
     b'delegate.check.ok': b'green',
     b'delegate.check.warning': b'yellow',
@@ -281,7 +283,8 @@ def delegate_log(ui, repo, id=None, **opts):
     duration, and why they failed.
 
     States are ``pending``, ``running``, ``succeeded``, ``failed``, ``lost``,
-    ``superseded`` and ``cancelled``: see :hg:`help delegate.states`.
+    ``superseded`` and ``cancelled``, and of gates ``passed`` and ``refused``:
+    see :hg:`help delegate.states`.
 
     With ID, what that delegation printed is shown as well. With -f/--follow
     it is shown live until the end, and the exit status is 0 only if the
@@ -440,6 +443,15 @@ def debugdelegatetell(ui, repo):
         ),
         (b'', b'clean-ignored', None, _(b'the same, and remove ignored files')),
         (b'', b'subrepos', None, _(b'update subrepositories as well')),
+        (b'', b'box', None, _(b'shut COMMAND in: it cannot keep the account')),
+        (
+            b'',
+            b'writable',
+            [],
+            _(b'with --box: what COMMAND can write besides its clone'),
+            _(b'PATH'),
+        ),
+        (b'', b'no-network', None, _(b'with --box: without the network')),
         (b'', b'allow-root', None, _(b'let the deploy account be root')),
         (
             b'',
@@ -453,6 +465,7 @@ def debugdelegatetell(ui, repo):
         b'--clone PATH --source URL --run COMMAND\n'
         b'       [--timeout DURATION] [--state FOLDER] [--env NAME=VALUE]...\n'
         b'       [--clean | --clean-ignored] [--subrepos]\n'
+        b'       [--box [--no-network] [--writable PATH]...]\n'
         b'       | --install LINE'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -481,10 +494,21 @@ def delegate_receive(ui, **opts):
     A changeset with subrepositories is deployed with --subrepos alone: whoever
     may push writes in ``.hgsub`` what this account is to clone.
 
+    With --box COMMAND is shut in by bubblewrap: it can write its clone, but
+    for ``.hg``, and each PATH of --writable, all else is read-only, and its
+    home, ``/tmp`` and ``/run`` are empty. What it has left running ends with
+    it. Where there is no box, it is not run. Without --box whoever may push a
+    COMMAND that begins with ``./`` can keep the account.
+
     What runs does not need the connection: if that breaks, it goes on, and
     the next connection for the same delegation tells what became of it. In
     one clone one delegation runs at a time, and none of them twice. The
     newest 100 are remembered, with what they printed.
+
+    Asked as a gate, it lays what is pushed over the clone, which gets none of
+    it, and runs COMMAND in a folder that has the changeset's files and is
+    removed then. ``DELEGATE_REPOSITORY`` is for ``hg -R`` there, and
+    ``DELEGATE_NEW`` a revset of all that is pushed. It ends with the push.
 
     It is ended when the server asks for that (:hg:`delegate-cancel`), after
     DURATION, and by SIGTERM: COMMAND and all that it has started get SIGTERM,
@@ -520,10 +544,16 @@ def delegate_receive(ui, **opts):
             _(b'the forced command (default: hg delegate-receive)'),
             _(b'COMMAND'),
         ),
+        (
+            b'',
+            b'gate',
+            None,
+            _(b'make it a gate, which is asked before each push'),
+        ),
         *hgcommands.formatteropts,
     ],
     _(
-        b'[--command COMMAND] [--accept-host-key FINGERPRINT]\n'
+        b'[--command COMMAND] [--gate] [--accept-host-key FINGERPRINT]\n'
         b'       TARGET URL'
     ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
@@ -540,6 +570,9 @@ def delegate_setup(ui, repo, target, url, **opts):
     question. Any other is shown, and recorded after a yes. Without a
     terminal, --accept-host-key takes the one that has FINGERPRINT, which is
     what ``ssh-keygen -lf`` prints.
+
+    With --gate, TARGET is a gate: see :hg:`help delegate.config`. Its forced
+    command runs ``~/check`` of the deploy account, not a file that is pushed.
 
     What is printed are the one line for the deploy account's
     ``authorized_keys``, which lets this key run one command from here, and

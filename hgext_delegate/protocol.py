@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import errors
+from . import errors, jsontext
 
 PROTOCOL = 1
 EXIT_LOST = 120  # of a receiver that was killed midway
@@ -27,10 +27,8 @@ TARGET_NAME = re.compile('[A-Za-z0-9][A-Za-z0-9._-]{0,99}')
 NODE = re.compile('(?!0{40}|f{40})[0-9a-f]{40}')
 ID = re.compile('[0-9a-f]{32}')
 
-# of JSON's own text: an escaped quote or backslash, $, ` and !
-_ACTIVE = re.compile(r'\\["\\]|[$`!]')
-
 DEPLOY, CANCEL, STATUS, STANDBY = 'deploy', 'cancel', 'status', 'standby'
+GATE = 'gate'
 
 # In bytes of JSON: what one object holds of the pushes that it is about, and
 # what a receiver reads at most.
@@ -53,13 +51,18 @@ def command(target, node: str) -> str:
     return target.command or _request(target.name, node)
 
 
+def gate(target, node: str) -> str:
+    '''the exec request that asks the gate ``target`` about ``node``'''
+    return target.command or _request(target.name, f'{node} {GATE}')
+
+
 def standby(target) -> str:
     '''the exec request for a receiver that waits for the object of a deploy
 
     Where its input ends without one there is nothing to do. '' where there is
     no receiver: a plain script runs for whatever is asked.
     '''
-    known = target.receiver and not target.command
+    known = target.receiver and not (target.command or target.gate)
     return _request(target.name, STANDBY) if known else ''
 
 
@@ -79,7 +82,9 @@ def compose(
     ``row`` has the journal's ``id``, ``node``, ``previous`` and ``attempt``.
     ``pushes`` are in push order; of many the newest that fit are sent.
     '''
-    sizes = itertools.accumulate(len(text(push)) for push in reversed(pushes))
+    sizes = itertools.accumulate(
+        len(jsontext.dump(push)) for push in reversed(pushes)
+    )
     fit = itertools.takewhile(lambda size: size <= MAX_PUSHES, sizes)
     count = sum(1 for _size in fit)
     content = {
@@ -104,19 +109,8 @@ def _request(target: str, what: str) -> str:
     return f'hg-delegate {PROTOCOL} {target} {what}'
 
 
-def text(content: Any) -> str:
-    '''``content`` as JSON of which a shell runs nothing
-
-    A script may hand its input to a shell by mistake. What shells act on inside
-    double quotes is spelled \\u00XX, and so is a quote itself: for PowerShell a
-    backslash does not escape it.
-    '''
-    dumped = json.dumps(content)
-    return _ACTIVE.sub(lambda at: f'\\u{ord(at[0][-1]):04x}', dumped)
-
-
 def _line(content: dict[str, Any]) -> bytes:
-    return text(content).encode('ascii') + b'\n'
+    return jsontext.dump(content).encode('ascii') + b'\n'
 
 
 # parsing: what a receiver is asked
@@ -124,7 +118,7 @@ def _line(content: dict[str, Any]) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    '''an exec request; ``node`` is given for DEPLOY alone'''
+    '''an exec request; ``node`` is given for DEPLOY and GATE'''
 
     verb: str
     target: str
@@ -149,12 +143,13 @@ class Deploy:
 def parse_request(text: str) -> Request:
     '''read an exec request. Raises RequestError'''
     words = text.split(' ') if len(text) <= 1000 else []
-    if len(words) != 4 or words[0] != 'hg-delegate':
+    verb = GATE if words[4:] == [GATE] else DEPLOY
+    if len(words) != 4 + (verb == GATE) or words[0] != 'hg-delegate':
         raise RequestError(
             'request refused: %s' % shown(text),
             'this account answers to: hg-delegate 1 TARGET NODE',
         )
-    _name, protocol, target, what = words
+    _name, protocol, target, what = words[:4]
     if protocol != str(PROTOCOL):
         raise RequestError(
             'protocol %s is not known' % shown(protocol),
@@ -162,14 +157,14 @@ def parse_request(text: str) -> Request:
         )
     if not TARGET_NAME.fullmatch(target):
         raise RequestError('%s is not the name of a target' % shown(target))
-    if what in (CANCEL, STATUS, STANDBY):
+    if verb == DEPLOY and what in (CANCEL, STATUS, STANDBY):
         return Request(what, target)
     if not NODE.fullmatch(what):
         raise RequestError(
             '%s is not a changeset, cancel, status or standby' % shown(what),
             'a changeset has 40 hexadecimal digits here',
         )
-    return Request(DEPLOY, target, what)
+    return Request(verb, target, what)
 
 
 def parse_named(data: bytes) -> dict[str, Any]:
@@ -178,7 +173,7 @@ def parse_named(data: bytes) -> dict[str, Any]:
 
 
 def parse_deploy(data: bytes, request: Request) -> Deploy:
-    '''the object of a DEPLOY or STANDBY request. Raises RequestError'''
+    '''the object of a DEPLOY, STANDBY or GATE request. Raises RequestError'''
     content = _parse(data, _OBJECT)
     pushes = content['pushes']
     for number, push in enumerate(pushes):

@@ -21,12 +21,9 @@ import re
 import unicodedata
 
 RESET = b'\x1b[0m'
-
 # room for the mark of a cut line: reset, 33 bytes of words and a 64-bit count
 _MARK_ROOM = 40
-
-# Printable ASCII, tab and the two that structure lines: nothing to do. A table
-# that leaves only those as they are is the fastest way to look for others.
+# Leaves as it is what needs nothing: the fastest way to look for the rest.
 _PLAIN = bytes(
     byte if 0x20 <= byte < 0x7F or byte in b'\t\n\r' else byte ^ 1
     for byte in range(256)
@@ -65,7 +62,6 @@ _INVISIBLE = re.compile(
     '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+'
 )
 _BAD_BYTES = re.compile('[\udc80-\udcff]+')
-
 # they spell Persian words and join emoji; the m of a colour is no letter
 JOINERS = '\u200c\u200d'
 _COLOR = re.compile('\x1b[^m]*m')
@@ -89,8 +85,7 @@ class Sanitizer:
 
     ``color`` keeps SGR (ECMA-48 8.3.117), without what hides text. ``width``
     is the longest line in bytes, SGR and the mark of a cut included; at least
-    64, or ValueError. There is one for each stream, and it holds one line at
-    most.
+    64, or ValueError. It is for one stream, and holds one line at most.
     '''
 
     def __init__(self, color: bool = True, width: int = 4096) -> None:
@@ -146,12 +141,14 @@ class Sanitizer:
             self._tail = data[-1:].decode('ascii') or self._tail
             return data
         text = self._sequence + self._decoder.decode(data, final)
-        self._sequence = _shortened(_unfinished(text))
+        self._sequence = _unfinished(text)
         # this removes the unfinished one as well, which then comes again whole
-        text = _CONTROL.sub(_kept_sgr if self._color else '', text)
+        text = _CONTROL.sub(
+            (lambda sgr: _safe_sgr(sgr[1])) if self._color else '', text
+        )
         if not text.isascii():
             text = _INVISIBLE.sub('', text)
-            text = _BAD_BYTES.sub(_spelled_out, text)
+            text = _BAD_BYTES.sub(_spelled, text)
         return self._joined(text).encode('utf-8')
 
     def _joined(self, text: str) -> str:
@@ -163,23 +160,19 @@ class Sanitizer:
         return without_stray_joiners(body)[1:]
 
     def _cut(self, clean: bytes) -> bytes:
-        end = clean.rfind(b'\n') + 1
-        if not end:
-            self._extend(clean)
+        first, newline, rest = clean.partition(b'\n')
+        self._extend(first)
+        if not newline:
             return b''
-        begin = clean.index(b'\n') + 1
-        self._extend(clean[: begin - 1])
-        lines = self._end_line()
-        others = clean[begin:end]
-        # Most output is plain, short lines: it is faster not to split those.
-        is_plain = b'\r' not in others and b'\x1b' not in others
-        if is_plain and _fits(others, self._width):
-            lines += others
-        else:
-            for line in others.split(b'\n')[:-1]:
-                self._extend(line)
-                lines += self._end_line()
-        self._extend(clean[end:])
+        lines, end = self._end_line(), rest.rfind(b'\n') + 1
+        if _is_plain(rest[:end], self._width):
+            lines += rest[:end]
+            rest = rest[end:]
+        *others, rest = rest.split(b'\n')
+        for line in others:
+            self._extend(line)
+            lines += self._end_line()
+        self._extend(rest)
         return lines
 
     def _extend(self, part: bytes) -> None:
@@ -236,8 +229,10 @@ class Sanitizer:
         return line + _needed_reset(line) + mark
 
 
-def _fits(lines: bytes, width: int) -> bool:
-    '''whether none of the whole ``lines`` is longer than ``width``'''
+def _is_plain(lines: bytes, width: int) -> bool:
+    '''whether whole ``lines`` can stay: most can, and are not split'''
+    if b'\r' in lines or b'\x1b' in lines:
+        return False
     start = 0
     while start < len(lines):
         start = lines.rfind(b'\n', start, start + width + 1) + 1
@@ -272,22 +267,15 @@ def _unfinished(text: str) -> str:
     start = max(map(text.rfind, _INTRODUCERS))
     if start < 0 or not _UNFINISHED.fullmatch(text, start):
         return ''
-    return text[start:]
-
-
-def _shortened(sequence: str) -> str:
-    '''a shorter one that ends as ``sequence`` does: it may be endless'''
-    if len(sequence) <= _MAX_SGR + 2:
-        return sequence
-    return sequence[:2] + ' '  # the space: it can no longer be SGR
-
-
-def _kept_sgr(match: re.Match[str]) -> str:
-    return '' if match[1] is None else _safe_sgr(match[1])
+    if len(text) - start <= _MAX_SGR + 2:
+        return text[start:]
+    return text[start : start + 2] + ' '  # a shorter one, which is no SGR
 
 
 @functools.lru_cache(maxsize=256)
-def _safe_sgr(parameters: str) -> str:
+def _safe_sgr(parameters: str | None) -> str:
+    if parameters is None:
+        return ''
     codes = parameters.split(';')
     kept = []
     while codes:
@@ -328,5 +316,5 @@ def _visible(line: bytes) -> bool:
     return bool(_SGR.sub(b'', line).strip())
 
 
-def _spelled_out(match: re.Match[str]) -> str:
-    return ''.join(f'\\x{ord(bad) - 0xDC00:02x}' for bad in match[0])
+def _spelled(bad: re.Match[str]) -> str:
+    return ''.join(f'\\x{ord(each) - 0xDC00:02x}' for each in bad[0])

@@ -169,6 +169,11 @@ def _chosen(
     '''the targets named, or all of them'''
     by_name = {pycompat.sysbytes(t.name): t for t in dispatcher.targets}
     for name in names:
+        if pycompat.sysstr(name) in dispatcher.gates:
+            raise error.StateError(
+                _(b"'%s' is a gate: nothing is delegated to it") % name,
+                hint=_(b'it is asked at each push that it is for'),
+            )
         if name not in by_name and name in targetsmod.names(ui):
             raise error.StateError(
                 _(b"target '%s' cannot be used as it is configured") % name
@@ -222,7 +227,10 @@ def _go_on(launcher: launchermod.Launcher) -> bool:
     '''delegate what has waited for another target, as long as there is some'''
     dispatcher = launcher.dispatcher
     good = True
-    while jobs := dispatcher.ready():
+    tried: set[int] = set()
+    # each once: without paramiko, say, nothing becomes of it
+    while jobs := [job for job in dispatcher.ready() if job[1] not in tried]:
+        tried.update(number for _target, number in jobs)
         good = _run(launcher, jobs) and good
     dispatcher.note_again()
     return good

@@ -19,7 +19,7 @@ from mercurial.utils import dateutil
 
 from ..delivery import abandoned, dispatcher as dispatchermod
 from ..push import outbox
-from ..report import follower as followermod, printer, wording
+from ..report import follower as followermod, printer, progress, wording
 from ..state import (
     delegation,
     files,
@@ -97,7 +97,7 @@ def _log(ui, repo, id: bytes | None, opts) -> int:
                 _held(fm, held.get(row.target))
                 fm.data(usual=usual[row.target])
                 if id is None or not ui.quiet:
-                    so_far = wording.progress(row, usual[row.target])
+                    so_far = progress.so_far(row, usual[row.target])
                     _line(ui, fm, row, date, widths, id is not None, so_far)
                 if id is not None:
                     _output(fm, dispatcher.paths.log(row.id))

@@ -76,6 +76,19 @@ def boolean(value: bytes) -> bool:
     return parsed
 
 
+def gate(value: bytes) -> str:
+    '''``yes`` or ``optional``; '' where the target is no gate'''
+    if value == b'optional':
+        return 'optional'
+    parsed = stringutil.parsebool(value)
+    if parsed is None:
+        raise InvalidValue(
+            _(b"'%s' is neither yes, no nor optional") % value,
+            _(b'write yes, no or optional'),
+        )
+    return 'yes' if parsed else ''
+
+
 def count(value: bytes) -> int:
     if not re.match(rb'[0-9]{1,3}\Z', value):
         raise InvalidValue(

@@ -76,7 +76,8 @@ def refused(repo, roads: Roads) -> dict[bytes, targets.ConfigError]:
         return dict.fromkeys(own, _error(repo, next(iter(own)), reason))
     found = {}
     for item, value in own.items():
-        if reason := _forbidden(repo, host, item, value):
+        reason = _of_gate(host, item) or _forbidden(repo, host, item, value)
+        if reason:
             found[item] = _error(repo, item, reason)
     for road, policy in remembered(repo, roads).items():
         remedy = _(b"the policy for pushes by %s; see 'hg delegate-check'")
@@ -222,6 +223,19 @@ def _forbidden(
         _(b"'%s' is not for a repository's hgrc") % (option or item),
         _(b"see delegate.allow-repository-config in the host's configuration"),
     )
+
+
+def _of_gate(host: Mapping[bytes, bytes], item: bytes) -> _Reason | None:
+    '''why a repository's hgrc may not set ``item``: it is about a gate of the
+    host, which has a policy; None if it may'''
+    if not {_TARGETS, _OPTIONS} & set(host):
+        return None
+    owner = targets.owner(item)
+    for name in filter(targets.is_name, host):
+        if host[name] and owner in (name, b'*') and targets.gate(host, name):
+            line = _(b"'%s' is a gate of the host")
+            return line % name, _(b"it is for the host's configuration alone")
+    return None
 
 
 def _is_allowed(repo, patterns: bytes, value: bytes) -> bool:

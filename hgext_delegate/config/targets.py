@@ -20,6 +20,9 @@ from . import parsers
 
 SECTION = b'delegate'
 
+# the timeout of a gate, in seconds: the repository is locked meanwhile
+_GATE_TIMEOUT = 120.0
+
 
 def _option(parse: Callable[[bytes], Any], default: Any = None) -> Any:
     '''a field that is an option; ``parse`` reads its value'''
@@ -56,6 +59,8 @@ class Target:
     receiver: bool = _option(parsers.boolean, False)
     retries: int = _option(parsers.count, 3)
     notify: tuple[str, ...] = _option(parsers.addresses, ())
+    gate: str = _option(parsers.gate, '')
+    gate_limit: int = _option(parsers.size, 100 * 1024 * 1024)
     allow_root: bool = _option(parsers.boolean, False)
     after: str | None = _option(parsers.other_target)
     remote: str = _option(parsers.remote, 'no')
@@ -115,20 +120,51 @@ def names(ui) -> list[bytes]:
     return [key for key, value in items if value and is_name(key)]
 
 
+def gate(items: Mapping[bytes, bytes], name: bytes) -> str:
+    '''whether ``items`` make a gate of the target ``name``, as Target.gate
+
+    What is wrongly written asks for one.
+    '''
+    found = ''
+    for owned in (b'*', name):
+        for item, value in items.items():
+            if owner(item) != owned or not _means_gate(item):
+                continue
+            try:
+                found = parsers.gate(value)
+            except parsers.InvalidValue:
+                found = 'yes'
+    return found
+
+
+def _means_gate(item: bytes) -> bool:
+    '''whether the option of ``item`` is gate, perhaps misspelled'''
+    option = pycompat.sysstr(item.partition(b':')[2])
+    if option.encode('ascii', 'replace') in OPTIONS:
+        return option == 'gate'
+    known = map(pycompat.sysstr, OPTIONS)
+    return difflib.get_close_matches(option, known, 1) == ['gate']
+
+
 def concerned(
     ui, moves: Iterable[str], refused: Mapping[bytes, ConfigError] = {}
 ) -> list[bytes]:
     '''the names of the targets with one of the triggers ``moves``
 
     Targets with errors are among them: their pushes wait until that is
-    corrected.
+    corrected. Gates are not: nothing is delegated to one.
     '''
     moved = set(moves)
     if not moved:
         return []
     served, _errors = read(ui, refused)
     others = [t.name for t in served if not moved.intersection(t.trigger)]
-    return [name for name in names(ui) if pycompat.sysstr(name) not in others]
+    items = dict(ui.configitems(SECTION))
+    return [
+        name
+        for name in names(ui)
+        if pycompat.sysstr(name) not in others and not gate(items, name)
+    ]
 
 
 def read(
@@ -170,6 +206,8 @@ def read(
             fields.pop('after', None)
         if place and not fields.get('allow_root'):
             check(name, _check_user, name, place[2])
+        if fields.get('gate'):
+            fields.setdefault('timeout', _GATE_TIMEOUT)
         if not {name, b'*'} & set(map(owner, errors)):
             targets.append(Target(pycompat.sysstr(name), *place, **fields))
     # one error may be that of several items
@@ -210,6 +248,12 @@ def _check_after(
             raise parsers.InvalidValue(
                 _(b"there is no target '%s'") % chain[-1],
                 _nearest(chain[-1], before),
+            )
+        gate = items.get(chain[-1] + b':gate', items.get(b'*:gate'))
+        if gate and parsers.gate(gate):
+            raise parsers.InvalidValue(
+                _(b"'%s' is a gate, to which nothing is delegated") % chain[-1],
+                _(b'let it come after another target'),
             )
         if chain[-1] in chain[:-1]:
             raise parsers.InvalidValue(

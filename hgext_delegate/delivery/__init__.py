@@ -9,6 +9,8 @@ evaluation     the revset of a target, within a limit of time
 queue          what waits for a target, and which of it runs now
 obstacles      what keeps waiting what could begin
 attempt        one session, and what came of it
+gate           one session with a gate, which is asked about a push
+output         what a session prints, into its log
 abandoned      delegations whose process is gone
 ending         what runs or waits is cancelled, on both sides
 names          the deployed names, written at each success

@@ -8,25 +8,15 @@ is sent; the worker records the rest.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import protocol, sanitizer
-from ..config import targets as targetsmod
+from .. import protocol
 from ..push import outbox
 from ..ssh import session
 from ..state import delegation, journal as journalmod, output_log
-from . import queue, remote_requests
-
-# How long a partial line is held before it is shown, in seconds.
-_PATIENCE = 0.5
-
-# Beyond this many times the output limit a delegation is ended: making a flood
-# safe takes time, even if none of it is shown. A receiver sends 100 MB at most.
-_FLOOD = 10
-_SMALLEST_FLOOD = 200 * 1024 * 1024
+from . import output as outputmod, queue, remote_requests
 
 # a state of the journal, and the other fields to record
 Outcome = tuple[str, dict[str, Any]]
@@ -58,7 +48,7 @@ class Attempt:
             # at a later attempt a receiver sends all of the output again
             anew=self._target.receiver,
         )
-        output = _Output(log, self._target, self._news)
+        output = outputmod.Output(log, self._target, self._news)
         began = time.monotonic()
         broken: session.SessionError | None = None
         asked_before = self._row.exec_sent_at is not None
@@ -91,7 +81,7 @@ class Attempt:
         return state, fields
 
     def _session(
-        self, connect: Callable[[], session.Session], output: _Output
+        self, connect: Callable[[], session.Session], output: outputmod.Output
     ) -> session.End:
         target, row = self._target, self._row
         box = outbox.read_file(self._paths.outbox)
@@ -185,67 +175,6 @@ class Attempt:
             # no reason to end what runs well
             return None
         return current.cancelled_by if current else None
-
-
-class _Output:
-    '''both streams of a session, through their sanitizers, into the log'''
-
-    def __init__(
-        self,
-        log: output_log.Log,
-        target: targetsmod.Target,
-        news: threading.Event,
-    ):
-        self._log = log
-        self._news = news
-        self._room = max(_FLOOD * target.output_limit, _SMALLEST_FLOOD)
-        self._flood = self._room // 1024**2
-        self._mask = target.mask
-        self._streams = {n: sanitizer.Sanitizer(target.color) for n in (1, 2)}
-        self._held: dict[int, float] = {}
-
-    def receive(self, stream: int, data: bytes) -> None:
-        self._room -= len(data)
-        self._show(self._streams[stream].feed(data))
-        if self._room < 0:
-            raise session.Expired(
-                f'more than {self._flood} MB of output',
-                'let it print less, or set output-limit higher',
-                started=True,
-            )
-
-    def tick(self) -> None:
-        '''show what was held for longer than _PATIENCE
-
-        With a mask only whole lines are shown: half a secret would not match.
-        '''
-        if self._mask:
-            return
-        now = time.monotonic()
-        for number, stream in self._streams.items():
-            if not stream.held:
-                self._held.pop(number, None)
-            elif now - self._held.setdefault(number, now) >= _PATIENCE:
-                del self._held[number]
-                self._show(stream.flush())
-
-    def close(self) -> None:
-        for stream in self._streams.values():
-            self._show(stream.close())
-
-    def _show(self, lines: bytes) -> None:
-        if lines:
-            if self._mask:
-                every = lines.split(b'\n')[:-1]
-                lines = b''.join(self._masked(line) + b'\n' for line in every)
-            self._log.write(lines)
-            self._news.set()
-
-    def _masked(self, line: bytes) -> bytes:
-        text = line.decode('utf-8', 'surrogateescape')
-        for pattern in self._mask:
-            text = pattern.sub('***', text)
-        return text.encode('utf-8', 'surrogateescape')
 
 
 def _ended(end: session.End, receiver: bool) -> Outcome:

@@ -36,7 +36,10 @@ class Dispatcher:
         self.history = history.History(repo)
         self.config_errors = config_errors.Reporter(self.printer, repo)
         self._evaluator = evaluation.Evaluator()
-        self.targets, wrong = policy.read(repo, outbox.roads(repo))
+        found, wrong = policy.read(repo, outbox.roads(repo))
+        # to a gate nothing is delegated
+        self.targets = [target for target in found if not target.gate]
+        self.gates = [target.name for target in found if target.gate]
         self.teller: told.Teller | None = None
         if told.is_wanted(repo.ui, self.targets):
             self.journal.keep_notices()
@@ -282,5 +285,6 @@ class Dispatcher:
         box = outbox.read(self.repo)
         keep = parsers.keep(policy.setting(self.repo, b'keep', box.roads))
         targets = [target.name for target in self.targets]
-        pruning.prune(self.journal, self.paths, targets, keep, box)
+        names_of_all = [*targets, *self.gates]
+        pruning.prune(self.journal, self.paths, names_of_all, keep, box)
         names.refresh(self.paths, self.journal, targets)

@@ -38,7 +38,9 @@ def after(
         return {}
     number = row.txn and journal.find(target.after, row.txn)
     before = journal.get(number) if number else None
-    return _why(wording.after(target.after, before, is_push=bool(row.txn)))
+    known = journal.known(row.txn) if row.txn and not before else ()
+    excluded = (row.txn, target.after) in known
+    return _why(wording.after(target.after, before, excluded))
 
 
 def passed(

@@ -3,6 +3,8 @@
 
 hooks         the hooks, and where they are installed
 names         deployed/TARGET, wherever a revision is asked for
+gate          the gates, which are asked before a push is accepted
+gate_desk     what the pusher is told meanwhile
 push_hooks    what they do: the outbox entry of a push, and its delegation
 early_login   the login that begins while the push is still received
 push_channel  the pushkey namespace for clients without a shell on the server

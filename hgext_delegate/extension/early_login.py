@@ -44,7 +44,7 @@ def _wrapped(orig: Callable) -> Callable:
         if proto.name == b'http-v1':
             return _over_http(orig, repo, proto, *args)
         repo.unfiltered()._delegate_pushed = True
-        start = EarlyLogin(repo.unfiltered())
+        start = EarlyLogin(repo.unfiltered(), with_gates=True)
         payload = proto.getpayload
         proto.getpayload = lambda: start.during(payload())
         try:
@@ -111,8 +111,9 @@ def _over_http(orig: Callable, repo, proto, *args) -> Any:
 class EarlyLogin:
     '''what is begun for one push; the hook takes from ``repo`` what it wants'''
 
-    def __init__(self, repo):
+    def __init__(self, repo, with_gates: bool = False):
         self._repo = repo
+        self._with_gates = with_gates
         self._connections: dict[str, Any] = {}
         repo._delegate_early_connections = self._connections
 
@@ -151,8 +152,7 @@ class EarlyLogin:
             wanted = [
                 target
                 for target in usable
-                if target.wait and not target.after
-                if not holds.of(paths, target.name)
+                if self._is_wanted(target) and not holds.of(paths, target.name)
             ]
             for target in wanted[:_MOST]:
                 begun = connection.EarlyConnection(target)
@@ -166,6 +166,12 @@ class EarlyLogin:
                 b'delegate: not begun early: %s\n'
                 % type(exc).__name__.encode('ascii', 'replace')
             )
+
+    def _is_wanted(self, target) -> bool:
+        '''whether somebody waits for it in this process'''
+        if target.gate:
+            return self._with_gates
+        return target.wait and not target.after
 
     def drop(self) -> None:
         '''end what no worker has taken, without waiting for that'''

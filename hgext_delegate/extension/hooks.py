@@ -17,6 +17,9 @@ from .. import imports
 
 # ``serve`` is a push over ssh or HTTP, ``push`` one by path on this host.
 SOURCES = (b'serve', b'push')
+# What gates are asked about as well: bundles that somebody applies here, and
+# the bookmarks and phases that older clients move one by one.
+GATED = (*SOURCES, b'unbundle', b'pushkey')
 
 
 def _push_hooks():
@@ -54,6 +57,18 @@ def is_enabled(repo) -> bool:
     return hooks.get(b'changegroup.delegate') is deliver
 
 
+def _gate():
+    with imports.complete():
+        from . import gate
+    return gate
+
+
+def _may_have_gates(repo) -> bool:
+    # a repository may have taken away what the host says, which is looked at
+    found = (ui.configitems(b'delegate') for ui in (repo.ui, repo.baseui))
+    return any(found)
+
+
 def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
     '''say with --debug why nothing is delegated'''
     if source not in SOURCES:
@@ -63,12 +78,26 @@ def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
 
 
 def note(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
-    '''pretxnclose: write the push into the outbox, in its own transaction'''
+    '''pretxnclose: ask the gates, then write the push into the outbox, in its
+    own transaction'''
+    if vars(repo.unfiltered()).pop('_delegate_pushkey', False):
+        source = source or b'pushkey'
+    if source in GATED and _may_have_gates(repo):
+        if _gate().refuses(ui, repo, dict(kwargs, source=source)):
+            return True
     if source not in SOURCES:
         return explain(ui, repo, hooktype, source, txnname)
     # whatever goes wrong in there would refuse a push
     if repo.ui.configitems(b'delegate'):
         _push_hooks().note(ui, repo, dict(kwargs, source=source))
+    return False
+
+
+def note_pushkey(ui, repo, hooktype, **kwargs) -> bool:
+    '''prepushkey: the transaction that comes, if none is there, is a push'''
+    unfiltered = repo.unfiltered()
+    if unfiltered.currenttransaction() is None:
+        unfiltered._delegate_pushkey = True
     return False
 
 
@@ -100,6 +129,7 @@ def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
 
 
 _FUNCTIONS = {
+    b'prepushkey.delegate': note_pushkey,
     b'pretxnclose.delegate': note,
     b'txnabort.delegate': explain,
     b'txnclose.delegate': move,

@@ -48,11 +48,11 @@ def _handle(orig, rctx, req, res, checkperm) -> Any:
         # nginx would buffer the reply, and other proxies would compress it
         res.headers[b'X-Accel-Buffering'] = b'no'
         res.headers[b'Cache-Control'] = b'no-transform'
-        _limit_patience(req.rawenv)
+        limit_patience(req.rawenv)
     return orig(rctx, req, res, checkperm)
 
 
-def _limit_patience(environ: Mapping[bytes, Any]) -> None:
+def limit_patience(environ: Mapping[bytes, Any]) -> None:
     '''let the kernel end the connection of a client that stops reading
 
     Else it keeps a thread of the server and a log open, for ever with hg serve

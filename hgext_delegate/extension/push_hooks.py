@@ -39,7 +39,7 @@ def note(ui, repo, hookargs: dict[str, Any]) -> None:
         names = _wanted(repo, moves, hookargs)
         if not names:
             return
-        pushed = _push(ui, repo, first, last, hookargs)
+        pushed = describe(ui, repo, first, last, hookargs)
         box = _with_push(repo, names, pushed, moved)
     except OSError as exc:
         # Any other exception here would be a traceback to the pusher.
@@ -70,14 +70,16 @@ def _wanted(repo, moves: Iterable[str], hookargs) -> list[bytes]:
         return []
     only, _colon, listed = wish.partition(b':')
     wanted = parsers.words(listed)
-    known = targets.names(repo.ui)
+    items = dict(repo.ui.configitems(targets.SECTION))
+    known = [n for n in targets.names(repo.ui) if not targets.gate(items, n)]
     if only != b'only' or not wanted or not set(wanted) <= set(known):
         line, hint = wording.bad_wish(wish, known)
         raise error.Abort(line, hint=hint)
     return [name for name in names if name in wanted]
 
 
-def _push(ui, repo, first: int, last: int, hookargs) -> push.Push:
+def describe(ui, repo, first: int, last: int, hookargs) -> push.Push:
+    '''the push of the revisions ``first`` to ``last``'''
     variables = policy.setting(repo, b'user-variables', outbox.roads(repo))
     named = parsers.words(variables or b'')
     who = push.pusher(ui, hookargs.get('url'), hookargs['source'], named)
@@ -267,6 +269,16 @@ def _remind(dispatcher: dispatchermod.Dispatcher, target: str) -> None:
         dispatcher.printer.warn(wording.of(target, line), *hints)
 
 
+def _tell_of_gates(ui, repo) -> None:
+    '''say of each gate that the classic hook line alone asks none'''
+    items = dict(repo.ui.configitems(targets.SECTION))
+    for name in targets.names(repo.ui):
+        if targets.gate(items, name):
+            line, hint = wording.NOT_ENABLED
+            line = wording.of(pycompat.sysstr(name), line)
+            printermod.Printer(ui).warn(line, hint)
+
+
 def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     '''the outbox's entry of this push; it is made now with the classic hook
     line alone, where no hook ran in the transaction'''
@@ -279,6 +291,8 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
     entry = box.find(txn) or box.find(txn + mark)
     if entry:
         return entry
+    if not dict(repo.ui.configitems(b'hooks')).get(b'pretxnclose.delegate'):
+        _tell_of_gates(ui, repo)
     try:
         names = _wanted(repo, ['changegroup'], hookargs)
     except error.Abort as exc:
@@ -289,7 +303,7 @@ def _noted(ui, repo, hookargs: dict[str, Any]) -> outbox.Entry | None:
         return None
     rev = repo.changelog.rev
     first, last = (rev(bin(hookargs[end])) for end in ('node', 'node_last'))
-    pushed = _push(ui, repo, first, last, hookargs)
+    pushed = describe(ui, repo, first, last, hookargs)
     with repo.lock():
         box = _with_push(repo, names, pushed, {}, mark)
         outbox.write_now(repo, box)

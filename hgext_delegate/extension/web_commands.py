@@ -20,7 +20,15 @@ from .. import errors
 from ..config import policy
 from ..push import push
 from ..state import delegation, files
-from . import hooks, web_dress, web_feeds, web_live, web_page, web_records
+from . import (
+    hooks,
+    http_reply,
+    web_dress,
+    web_feeds,
+    web_live,
+    web_page,
+    web_records,
+)
 
 _CSS = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
@@ -158,6 +166,8 @@ def _one(web, records: web_records.Records, row: delegation.Delegation) -> Any:
         )
     else:
         reply = web_feeds.Reply(row)
+    if may_last:
+        http_reply.limit_patience(web.req.rawenv)
     live = web_live.Live(records, row, reply, may_last)
     if kind != 'html':
         _as_text(web)

@@ -28,7 +28,9 @@ _HELP = re.compile(
 )
 _STYLESHEET = (
     b'\n<link rel="stylesheet" type="text/css"'
-    b' href="{url|urlescape}delegationscss?%s" />\n'
+    b' href="{url|urlescape}delegationscss?%s"'
+    # for a policy that lets in what has the nonce alone
+    b'{if(nonce, \' nonce="{nonce}"\')} />\n'
 ) % metadata.__version__
 _VIEWPORT = (
     b'<meta name="viewport" content="width=device-width, initial-scale=1" />\n'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-'''from which account of this host a push comes
+'''from where a push comes: an account of this host, or the key that logged in
 
 A deploy that pushes must not wait for its own end: what it pushes to the
 target that it runs for has to be recognised. Over the network nothing of a
@@ -9,10 +9,17 @@ whose the connection is.
 
 from __future__ import annotations
 
+import base64
 import os
 import pwd
+import re
 import socket
 import sys
+
+from ..ssh import knownhosts, regular_file
+
+# as sshd makes it
+_AUTH_INFO = re.compile(rb'/tmp/sshauth\.[A-Za-z0-9]+')
 
 
 def account(connection: bytes | None) -> int | None:
@@ -35,6 +42,46 @@ def account(connection: bytes | None) -> int | None:
                         return int(fields[7])
         except (OSError, ValueError):
             continue
+    return None
+
+
+def key(path: bytes | None) -> bytes | None:
+    '''who has the key that logged in: the comment of its line in our
+    authorized_keys, else its fingerprint
+
+    ``path`` is SSH_USER_AUTH, which sshd sets with ``ExposeAuthInfo yes``.
+    Where it does not, a client may: the file must be as sshd makes it.
+    '''
+    if path is None or not _AUTH_INFO.fullmatch(path):
+        return None
+    try:
+        status, text = regular_file.read(os.fsdecode(path))
+        if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            return None
+        words = next(
+            line.split()
+            for line in text.splitlines()
+            if line.startswith(b'publickey ')
+        )
+        blob = base64.b64decode(words[2], validate=True)
+    except (OSError, StopIteration, IndexError, ValueError):
+        return None
+    fingerprint = knownhosts.key_of(blob).fingerprint.encode('ascii')
+    return _comment(words[2]) or fingerprint
+
+
+def _comment(key: bytes) -> bytes | None:
+    '''the comment of the first line of authorized_keys that has ``key``'''
+    folder = os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, '.ssh')
+    for name in ('authorized_keys', 'authorized_keys2'):
+        try:
+            text = regular_file.read(os.path.join(folder, name))[1]
+        except OSError:
+            continue
+        for line in text.splitlines():
+            before, _type, comment = line.partition(key)
+            if _type and not before.lstrip().startswith(b'#'):
+                return comment.strip() or None
     return None
 
 

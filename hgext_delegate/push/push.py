@@ -18,7 +18,8 @@ from typing import Any
 from mercurial import dagop, encoding, error, phases, pycompat, util
 from mercurial.node import hex
 
-from .. import protocol
+from .. import jsontext
+from . import origin
 
 # What one push may take in the outbox and in the object, whatever was pushed:
 # characters of a text (up to 12 bytes each in JSON), items, bytes in all. One
@@ -139,6 +140,8 @@ def _usernames(environ, over_http, named):
     for name in named:
         if not name.startswith(_CLIENT_VARIABLES):
             yield environ.get(name)
+    if not over_http:
+        yield origin.key(environ.get(b'SSH_USER_AUTH'))
 
 
 def _kallithea(extras: bytes | None) -> bytes | None:
@@ -222,7 +225,7 @@ def _bounded(push: Push, wanted: dict[str, int]) -> Push:
     '''
     items = MAX_ITEMS
     cut = _cut(push, items, wanted)
-    while items > 1 and len(protocol.text(dataclasses.asdict(cut))) > MAX_BYTES:
+    while items > 1 and len(jsontext.dump(dataclasses.asdict(cut))) > MAX_BYTES:
         items //= 2
         cut = _cut(push, items, wanted)
     return cut

@@ -14,6 +14,7 @@ import fcntl
 import os
 import re
 import secrets
+import shlex
 import stat
 from collections.abc import Iterator
 
@@ -94,6 +95,15 @@ def parse(line: str) -> str:
     if not _is_key(*words[:2]):
         raise InstallError('the key of the line is damaged')
     return ' '.join(words[:2])
+
+
+def command_of(line: str) -> list[str]:
+    '''the words of its forced command, which parse() has agreed to'''
+    command = (_options(line)[0]['command'] or '').replace('\\"', '"')
+    try:
+        return shlex.split(command)
+    except ValueError:
+        raise InstallError('the quotes in its command are damaged') from None
 
 
 def _options(line: str) -> tuple[dict[str, str | None], str]:

@@ -8,14 +8,22 @@ import ctypes
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mercurial import error, pycompat
 from mercurial.i18n import _
 from mercurial.utils import urlutil
 
 from ..config import parsers
-from . import authorized_keys, clone, run as runmod, server, supervisor
+from . import (
+    authorized_keys,
+    box,
+    boxed,
+    clone,
+    run as runmod,
+    server,
+    supervisor,
+)
 
 _STATE = '~/.local/state/hg-delegate'
 _TIMEOUT = b'1h'
@@ -39,16 +47,20 @@ def run(ui, opts) -> int:
         return 0
     _set_title()
     folder = _path(opts['state'] or _STATE.encode('ascii'))
-    return server.serve(folder, _work(ui, opts))
+    return server.serve(folder, _work(ui, opts, folder))
 
 
 def _install(ui, opts) -> None:
     others = ['clone', 'source', 'run', 'timeout', 'state', 'env']
-    others += ['clean', 'clean_ignored', 'subrepos']
+    others += ['clean', 'clean_ignored', 'subrepos', 'box', 'writable']
+    others += ['no_network']
     if any(opts[name] for name in others):
         raise error.InputError(_(b'--install takes no other option'))
+    line = os.fsdecode(opts['install'])
     try:
-        path, new = authorized_keys.install(os.fsdecode(opts['install']))
+        authorized_keys.parse(line)
+        _try_box(authorized_keys.command_of(line))
+        path, new = authorized_keys.install(line)
     except authorized_keys.InstallError as exc:
         raise error.InputError(
             pycompat.sysbytes(exc.reason), hint=pycompat.sysbytes(exc.remedy)
@@ -57,7 +69,22 @@ def _install(ui, opts) -> None:
     ui.status(told % os.fsencode(path))
 
 
-def _work(ui, opts) -> supervisor.Work:
+def _try_box(words: Sequence[str]) -> None:
+    '''raise InstallError if nothing could be run by a boxed line'''
+    if '--box' not in words:
+        return
+    writable = []
+    for word, following in zip(words, [*words[1:], '']):
+        name, _equals, value = word.partition('=')
+        if name == '--writable':
+            writable.append(_path(os.fsencode(value or following)))
+    network = '--no-network' not in words
+    state = _path(_STATE.encode('ascii'))
+    if problem := boxed.problem(box.Box(state, writable, network)):
+        raise authorized_keys.InstallError(*problem)
+
+
+def _work(ui, opts, state: str) -> supervisor.Work:
     for name in ('clone', 'source', 'run'):
         if not opts[name]:
             raise error.InputError(
@@ -69,7 +96,29 @@ def _work(ui, opts) -> supervisor.Work:
         script=_script(opts['run']),
         timeout=_timeout(opts['timeout'] or _TIMEOUT),
         environ=dict(_variable(value) for value in opts['env']),
+        box=_box(opts, state),
     )
+
+
+def _box(opts, state: str) -> box.Box | None:
+    for name, given in (
+        (b'--writable', opts['writable']),
+        (b'--no-network', opts['no_network']),
+    ):
+        if given and not opts['box']:
+            raise error.InputError(
+                _(b'%s is for a box') % name, hint=_(b'add --box')
+            )
+    if not opts['box']:
+        return None
+    if opts['subrepos']:
+        # whose .hg a script could write, and our hg would obey it
+        raise error.InputError(
+            _(b'--box and --subrepos do not go together'),
+            hint=_(b'take one of them out'),
+        )
+    writable = [_path(path) for path in opts['writable']]
+    return box.Box(state, writable, not opts['no_network'])
 
 
 def _variable(value: bytes) -> tuple[str, str]:

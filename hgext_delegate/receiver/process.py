@@ -62,7 +62,7 @@ class Process:
                 self._read(receive, _PAUSE)
                 check()
         except BaseException:
-            end_session(self.session, lambda: self._reap(receive))
+            self.end(lambda: self._reap(receive))
             raise
         now = time.monotonic()
         quiet, give_up = now + SILENCE, now + LONGEST
@@ -70,7 +70,15 @@ class Process:
             came = self._read(receive, _PAUSE)
             now = time.monotonic()
             quiet = now + SILENCE if came else quiet
+        self.finish()
         return status
+
+    def end(self, wait: Callable[[], None]) -> None:
+        '''end all of it; see end_session()'''
+        end_session(self.session, wait)
+
+    def finish(self) -> None:
+        '''the program has ended, and what it has left running may go on'''
 
     def close(self) -> None:
         os.close(self._pipe)
@@ -204,6 +212,14 @@ def _let_go(keep: int) -> None:
     os.chdir('/')
 
 
+def signal_name(number: int) -> str:
+    '''as SSH names them: without SIG (RFC 4254 6.10)'''
+    try:
+        return signal.Signals(number).name[3:]
+    except ValueError:
+        return str(number)
+
+
 def end_session(session: int, wait: Callable[[], None]) -> None:
     '''end all processes of ``session``: TERM, and KILL after GRACE seconds
 
@@ -253,15 +269,25 @@ def _pids() -> list[int]:
         return []
 
 
+def children(pid: int) -> set[int]:
+    return {each for each in _pids() if _status(each)[1:2] == [b'%d' % pid]}
+
+
 def _session(pid: int) -> int | None:
+    fields = _status(pid)
+    if not fields or fields[0] in (b'Z', b'X'):
+        return None
+    return int(fields[3])
+
+
+def _status(pid: int) -> list[bytes]:
+    '''state, parent, group, session and more; nothing if it is gone'''
     try:
         with open('/proc/%d/stat' % pid, 'rb') as file:
             # proc(5): the name, in brackets, may hold anything
-            fields = file.read().rpartition(b')')[2].split()
+            return file.read().rpartition(b')')[2].split()
     except OSError:
-        return None
-    state, session = fields[0], int(fields[3])
-    return None if state in (b'Z', b'X') else session
+        return []
 
 
 def marked_sessions(name: str, value: str) -> set[int]:

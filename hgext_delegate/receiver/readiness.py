@@ -13,22 +13,31 @@ import os
 import shutil
 import signal
 
-from . import clone as clonemod, environment, failure, hg_command, supervisor
+from . import (
+    boxed,
+    clone as clonemod,
+    environment,
+    failure,
+    hg_command,
+    landlock,
+    supervisor,
+)
 
 # How long it may take, in seconds: pulling may hang, and nobody waits longer.
 _LIMIT = 60
 
 
 def told(work: supervisor.Work) -> dict[str, str]:
-    '''what is run, and, if that could not be done now, problem and remedy
+    '''what is run, if in a box, and, if it could not be, problem and remedy
 
     For a process that does nothing else afterwards, and has a time limit then.
     '''
     signal.alarm(_LIMIT)
-    found = {'run': work.script[0]}
+    found = {'run': work.script[0], 'box': _kind(work)}
     try:
         _check_clone(work.clone)
         _check_script(work.script[0])
+        _check_box(work)
     except clonemod.UnpreparedError as exc:
         found.update(problem=exc.reason, remedy=exc.remedy)
     except OSError as exc:
@@ -59,6 +68,22 @@ def _check_clone(clone: clonemod.Clone) -> None:
     if hg_command.run(words, io.BytesIO(), said):
         why = failure.of_pull(said.getvalue(), clone.path, clone.name)
         raise clonemod.UnpreparedError(*why)
+
+
+def _kind(work: supervisor.Work) -> str:
+    '''no, yes, or leaky: abstract sockets can be reached from it'''
+    if not work.box:
+        return 'no'
+    whole = landlock.is_there() or not work.box.network
+    return 'yes' if whole else 'leaky'
+
+
+def _check_box(work: supervisor.Work) -> None:
+    if work.box:
+        is_made = os.path.isdir(os.path.join(work.clone.path, '.hg'))
+        clone = work.clone.path if is_made else ''
+        if problem := boxed.problem(work.box, clone):
+            raise clonemod.UnpreparedError(*problem)
 
 
 def _check_script(program: str) -> None:

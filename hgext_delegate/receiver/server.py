@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from .. import errors, protocol
 from ..state import delegation, journal, output_log
-from . import process, readiness, run, supervisor
+from . import gate, process, readiness, run, supervisor
 
 # How long the object may take to come, in seconds.
 PATIENCE = 60.0
@@ -46,6 +46,8 @@ def serve(folder: str, work: supervisor.Work) -> int:
     try:
         asked = os.environ.get('SSH_ORIGINAL_COMMAND', '')
         request = protocol.parse_request(asked)
+        if request.verb == protocol.GATE:
+            return gate.Gate(folder, work).answer(request)
         if request.verb == protocol.STANDBY:
             work.clone.load(lambda: not select.select([0], [], [], 0)[0])
         data = _read_input(request, work)
@@ -67,6 +69,11 @@ def serve(folder: str, work: supervisor.Work) -> int:
     except BusyError as exc:
         say(exc.reason, exc.remedy)
         return run.EXIT_WAITED
+    except supervisor.EndedError as exc:
+        say(exc.reason, exc.remedy)
+        return exc.status
+    except gate.Ended:
+        return run.EXIT_CANCELLED
     except BrokenPipeError:
         # whoever asked is gone; what was asked for goes on
         return run.EXIT_GOES_ON

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import signal
 import time
@@ -20,7 +19,16 @@ from typing import Any
 
 from .. import errors, protocol
 from ..state import delegation, files, journal
-from . import clone as clonemod, environment, mask as maskmod, process, run
+from . import (
+    box as boxmod,
+    child,
+    clone as clonemod,
+    environment,
+    mask as maskmod,
+    process,
+    run,
+    script as scriptmod,
+)
 
 _PAUSE = 0.05
 # How often it is looked whether a run was cancelled, in seconds.
@@ -46,13 +54,15 @@ class EndedError(errors.DelegateError):
 class Work:
     '''what the deploy account wants done; ``timeout`` in seconds
 
-    ``environ`` is more of the script's environment.
+    ``environ`` is more of the script's environment. Without ``box`` the
+    script can do what the account can.
     '''
 
     clone: clonemod.Clone
     script: Sequence[str]
     timeout: float
     environ: Mapping[str, str]
+    box: boxmod.Box | None = None
 
 
 class Supervisor:
@@ -123,7 +133,7 @@ class Supervisor:
                 'reason': exc.reason,
             }
         if status < 0:
-            name = _signal_name(-status)
+            name = process.signal_name(-status)
             return {'state': delegation.FAILED, 'status': None, 'signal': name}
         state = delegation.FAILED if status else delegation.SUCCEEDED
         return {'state': state, 'status': status}
@@ -185,38 +195,20 @@ class Supervisor:
         '''bring the clone to the changeset, in a child'''
         # as the script has it: by that close_run() finds what is left of it
         mark = {'DELEGATE_JSON': self._runs.object(self._deploy.id).path}
-        told = b''
-        reading, telling = os.pipe()
-
-        def bring() -> None:
-            try:
-                self._work.clone.bring(self._deploy.node, mark)
-            except clonemod.UnpreparedError as exc:
-                why = json.dumps([exc.reason, exc.remedy])
-                os.write(telling, why.encode('ascii'))
-
-        child = process.fork(bring)
-        os.close(telling)
+        node = self._deploy.node
         try:
-            status = child.wait(self._log.write, self._check)
-            # a worker of Mercurial's may have outlived the child
-            os.set_blocking(reading, False)
-            with contextlib.suppress(BlockingIOError):
-                told = os.read(reading, 1 << 16)
-        finally:
-            os.close(reading)
-            child.close()
-        if told:
-            raise EndedError(run.EXIT_UNPREPARED, *json.loads(told))
-        if status:
-            raise EndedError(
-                run.EXIT_UNPREPARED,
-                'cannot update to %s' % self._deploy.node,
-                'the process that did it %s' % _end_of(status),
+            child.prepare(
+                lambda: self._work.clone.bring(node, mark),
+                'update to %s' % node,
+                self._log.write,
+                self._check,
             )
+        except clonemod.UnpreparedError as exc:
+            raise EndedError(
+                run.EXIT_UNPREPARED, exc.reason, exc.remedy
+            ) from None
 
     def _run_script(self, row: delegation.Delegation) -> int:
-        script = self._work.script
         path = self._runs.object(row.id).path
         told = environment.variables(self._deploy, path)
         environ = environment.whole({**self._work.environ, **told})
@@ -230,26 +222,20 @@ class Supervisor:
             self._looked = 0.0
             self._check()
             raise _cancelled()
+        work = self._work
         try:
-            self._script = process.start(script, self._work.clone.path, environ)
-        except OSError as exc:
-            missing = isinstance(exc, FileNotFoundError)
-            raise EndedError(
-                run.EXIT_NOT_FOUND if missing else run.EXIT_NOT_RUN,
-                'cannot run %s: %s' % (script[0], exc.strerror),
-                _remedy(script[0], self._work.clone.path, exc),
-            ) from None
+            self._script = scriptmod.start(
+                work.script, work.clone.path, environ, work.box, path
+            )
+        except scriptmod.StartError as exc:
+            raise EndedError(exc.status, exc.reason, exc.remedy) from None
         mask = maskmod.Mask(self._work.environ, self._log.write)
         try:
             status = self._script.wait(mask.feed, self._check)
         finally:
             mask.close()
-        if self._script.is_kept_open:
-            run.say(
-                self._log,
-                'something that it has left running keeps its output open',
-                "start that with its output elsewhere: '>>FILE 2>&1 &'",
-            )
+        if left := scriptmod.left(self._script):
+            run.say(self._log, *left)
         return status
 
 
@@ -259,44 +245,6 @@ def _cancelled() -> EndedError:
     )
 
 
-def _end_of(status: int) -> str:
-    if status < 0:
-        return 'was killed by signal %s' % _signal_name(-status)
-    return 'ended with status %d' % status
-
-
-def _signal_name(number: int) -> str:
-    '''as SSH names them: without SIG (RFC 4254 6.10)'''
-    try:
-        return signal.Signals(number).name[3:]
-    except ValueError:
-        return str(number)
-
-
 def signal_number(name: str) -> int:
     '''the reverse'''
     return int(name) if name.isdigit() else signal.Signals['SIG' + name].value
-
-
-def _remedy(program: str, folder: str, exc: OSError) -> str:
-    '''what to do where ``program`` cannot be run in ``folder``'''
-    path = os.path.join(folder, program)
-    if os.path.isdir(path):
-        return 'it is a folder; --run names a program'
-    if os.path.isfile(path):
-        if isinstance(exc, PermissionError):
-            return 'make it executable: chmod +x, commit and push'
-        if _ends_with_cr(path):
-            return 'its first line ends with CR: save it with LF at the ends'
-        if isinstance(exc, FileNotFoundError):
-            return 'what its first line names after #! is not there'
-    elif program.startswith('./'):
-        return 'it is not in this changeset'
-    return 'it must begin with #!; one that is committed is ./NAME'
-
-
-def _ends_with_cr(path: str) -> bool:
-    '''whether the first line does, as editors of Windows write it'''
-    with contextlib.suppress(OSError), open(path, 'rb') as file:
-        return file.readline(256).endswith(b'\r\n')
-    return False

@@ -2,6 +2,7 @@
 '''what people read
 
 wording    a delegation in words
+progress   the same, while it waits or runs
 refusals   why the push channel does not do what it was asked for
 printer    whole lines to a pusher, until they are gone
 follower   a delegation, told while it runs

@@ -23,7 +23,7 @@ from ..state import (
     statistics,
     target_lock,
 )
-from . import printer as printermod, wording
+from . import printer as printermod, progress, wording
 
 # How often a delegation in another process is polled, in seconds; and how
 # often the journal is read at most where there is news but no output.
@@ -71,7 +71,7 @@ class Follower:
         '''show what Mercurial has said of the push, and a progress bar'''
         self.printer.flush()
         usual = statistics.usual(self.journal, self.target)
-        topic = wording.waiting(self.target, usual)
+        topic = progress.waiting(self.target, usual)
         self._progress = self.printer.progress(topic, usual)
 
     def wait(self) -> None:
@@ -127,14 +127,14 @@ class Follower:
                 news = (runs.began or 0.0) >= self._since
                 if runs.state != delegation.RUNNING and not news:
                     return
-                self.printer.say(self._of(wording.takes_along(runs)))
+                self.printer.say(self._of(progress.takes_along(runs)))
             self._read_from(None)
             self._heard = runs.number
         attempt = (runs.number, runs.attempt)
         if runs.began is not None and attempt != self._detailed:
             self._detailed = attempt
             waited = max(0.0, runs.began - runs.created)
-            self.printer.note(self._of(wording.attempt(runs, waited)))
+            self.printer.note(self._of(progress.attempt(runs, waited)))
         if self._reader is None and runs.began is not None:
             with contextlib.suppress(OSError):  # there may be none yet
                 self._read_from(output_log.Reader(self.paths.log(runs.id)))
@@ -163,19 +163,19 @@ class Follower:
         if again and row.reason != self._told:
             self._told = row.reason
             line = self._of(wording.text(reason))
-            self.printer.say(line, wording.trying_again(pause))
+            self.printer.say(line, progress.trying_again(pause))
         waited = time.monotonic() - self._began
         if again or waited < self._remind_at:
             return
         if row.remedy.startswith(delegation.ONCE):
             self._remind_at = next(self._reminders)
-            self.printer.say(self._of(wording.waiting_until(row, waited)))
+            self.printer.say(self._of(progress.waiting_until(row, waited)))
             return
         other = self.journal.at_work(self.target)
         if other or target_lock.is_held(self.paths.lock(self.target)):
             self._remind_at = next(self._reminders)
             usual = statistics.usual(self.journal, self.target)
-            line = wording.waiting_for(other, self.target, waited, usual)
+            line = progress.waiting_for(other, self.target, waited, usual)
             self.printer.say(line)
 
     def _conclude(

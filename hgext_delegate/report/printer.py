@@ -87,12 +87,13 @@ class Printer:
         if b'delegate:' in lines or b'\x1b' in lines or b'\xe2' in lines:
             lines = _OURS.sub(b'[delegate]:', lines)
         before = target + b'| '
-        while lines:
+        named = lines[:-1].replace(b'\n', b'\n' + before)
+        left = before + named + b'\n' if lines else b''
+        while left:
             # a line is shorter, but for one that somebody else wrote
-            end = lines.rfind(b'\n', 0, _PIECE) + 1 or lines.index(b'\n') + 1
-            piece = before + lines[: end - 1].replace(b'\n', b'\n' + before)
-            self._print(write, piece + b'\n')
-            lines = lines[end:]
+            end = left.rfind(b'\n', 0, _PIECE) + 1 or left.index(b'\n') + 1
+            self._print(write, left[:end])
+            left = left[end:]
 
     def flush(self) -> None:
         '''show what Mercurial has said so far as well'''

@@ -53,8 +53,20 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.SUPERSEDED: lambda row: (_(b'superseded'), ()),
     delegation.CANCELLED: lambda row: (
-        _(b'failed: %s') % text(row.reason),
-        (text(row.remedy), _again(row)),
+        (text(row.reason), (text(row.remedy),))
+        if row.is_of_gate
+        else (
+            _(b'failed: %s') % text(row.reason),
+            (text(row.remedy), _again(row)),
+        )
+    ),
+    delegation.PASSED: lambda row: (
+        _(b'passed in %.1f s') % (row.seconds or 0),
+        (text(row.remedy),),
+    ),
+    delegation.REFUSED: lambda row: (
+        _(b'refused: %s after %.1f s') % (text(row.reason), row.seconds or 0),
+        (text(row.remedy), more(row)),
     ),
 }
 
@@ -88,14 +100,15 @@ def held(hold: holds.Hold, target: str) -> tuple[str, str]:
 
 
 def after(
-    target: str, row: delegation.Delegation | None, is_push: bool
+    target: str, row: delegation.Delegation | None, excluded: bool
 ) -> tuple[str, str]:
     '''why what comes after ``target`` waits, and until when
 
-    ``row`` is the delegation of the same push to ``target``, if there is one.
+    ``row`` is the delegation of the same push to ``target``, if there is one;
+    with ``excluded`` its ``when`` has excluded the push.
     '''
     if row is None:
-        reason = 'it is not for %s' if is_push else '%s does not have it'
+        reason = 'it is not for %s' if excluded else '%s does not have it'
     else:
         reason = {
             delegation.PENDING: '%s has not succeeded yet',
@@ -173,6 +186,26 @@ def chosen(node: str, count: int, target: str) -> tuple[bytes, bytes]:
     return line % (short(node), count), hint % text(target)
 
 
+def unasked(name: str, is_optional: bool) -> tuple[bytes, bytes]:
+    '''that a gate cannot be asked as it is configured'''
+    line = _(b'refused: it cannot be asked as it is configured')
+    if is_optional:
+        return _(b'not asked: its configuration is wrong'), OPTIONAL
+    return line, _(b"'hg delegate-check %s' on the server says more") % text(
+        name
+    )
+
+
+def no_gate(line: bytes, hint: bytes = b'') -> tuple[bytes, bytes]:
+    '''that no gate could be asked at all'''
+    return _(b'push refused, since no gate can be asked: %s') % line, hint
+
+
+NOT_ENABLED = (
+    _(b'a gate needs the extension enabled: nothing has asked it'),
+    _(b"write 'hgext_delegate =' into [extensions] of the hgrc"),
+)
+OPTIONAL = _(b'this gate is optional: the push goes on without it')
 UNDECIDED = _(b'delegation %d may have run: its receiver is asked about it now')
 OWN = _(b'pushed by the deploy that runs now; it is deployed after that one')
 CIRCLE = (
@@ -186,60 +219,6 @@ NO_PUSHVARS = (
     _(b"'push.pushvars.server = yes' in its hgrc takes them"),
 )
 SKIPPED = _(b'not delegated: DELEGATE=skip')
-
-# while a pusher waits
-
-
-def waiting(target: str, usual: float | None) -> bytes:
-    '''the topic of the progress bar'''
-    if usual is None:
-        return _(b'waiting for %s') % text(target)
-    return _(b'waiting for %s, usually %s') % (text(target), duration(usual))
-
-
-def waiting_for(
-    row: delegation.Delegation | None,
-    target: str,
-    seconds: float,
-    usual: float | None,
-) -> bytes:
-    '''what a pusher waits for since so many ``seconds``'''
-    if row is None:
-        line = _(b'waiting for another process that has its lock, %d s so far')
-        return line % seconds
-    line = _(b'waiting for delegation %d of %s to %s, %s')
-    so_far = progress(row, usual) or _(b'%d s so far') % seconds
-    return line % (row.number, whom(row), text(target), so_far)
-
-
-def waiting_until(row: delegation.Delegation, seconds: float) -> bytes:
-    '''what a pusher waits for since so many ``seconds``, while ``row`` comes
-    after another target'''
-    return _(b'%s, %d s so far') % (text(row.reason), seconds)
-
-
-def progress(row: delegation.Delegation, usual: float | None) -> bytes:
-    '''how long ``row`` runs already, of what is ``usual``; b'' if nobody can
-    say'''
-    if row.state != delegation.RUNNING or not row.began or usual is None:
-        return b''
-    seconds = max(0, int(time.time() - row.began))
-    return _(b'%d s of usually %s') % (seconds, duration(usual))
-
-
-def takes_along(row: delegation.Delegation) -> bytes:
-    line = _(b'delegation %d of %s takes this push along')
-    return line % (row.number, whom(row))
-
-
-def attempt(row: delegation.Delegation, waited: float) -> bytes:
-    line = _(b'delegation %d, attempt %d, waited %.1f s')
-    return line % (row.number, row.attempt, waited)
-
-
-def trying_again(pause: str) -> bytes:
-    return _(b'trying again in %s') % text(pause)
-
 
 # what is wrong with the configuration, the journal or the host
 

@@ -7,10 +7,15 @@ its inbox meanwhile.
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Callable
+from typing import Union
 
 from . import channel_receiver, rfc4251
+
+# what can be sent
+Buffer = Union[bytes, mmap.mmap]
 
 TICK = 0.25
 # What a command has left running may keep its output open. Its exit status
@@ -51,8 +56,9 @@ class Command:
         stdin: bytes,
         receive: Callable[[int, bytes], None],
         tick: Callable[[], None],
+        more: Buffer = b'',
     ) -> None:
-        '''send ``stdin``, and drain the output to its end
+        '''send ``stdin`` and ``more``, and drain the output to its end
 
         ``receive`` gets the output as it comes, and ``tick`` is called about
         every TICK seconds whatever comes.
@@ -60,10 +66,13 @@ class Command:
         inbox = self._inbox
         silence = _Silence()
         unsent: memoryview | None = memoryview(stdin)
+        later = memoryview(more)
         due = time.monotonic() + TICK
         while not inbox.over() and not self.is_kept_open:
             # A message at a time: what it makes the far side say is taken
             # before the next.
+            if unsent is not None and not unsent:
+                unsent, later = later, later[:0]
             before, unsent = unsent, self._feed(unsent)
             patience = due - time.monotonic() if unsent is before else 0
             for stream, data in inbox.take(max(patience, 0)):

@@ -85,14 +85,16 @@ class Session:
         *,
         idle_timeout: float,
         timeout: float,
+        more: channel.Buffer = b'',
     ) -> channel_receiver.End:
-        '''run ``command`` with ``stdin`` to its end, and say which it was
+        '''run ``command`` to its end, and say which it was
 
-        ``receive(1 or 2, data)`` gets standard output and error in the order
-        of their arrival, and ``tick()`` is called about every 0.25 s, both in
-        this thread. An end is the exit status (or signal) and the end of all
-        output, both received; or, where something keeps the output open, the
-        silence after the status. Raises SessionError: Expired after
+        Its input is ``stdin`` and then ``more``. ``receive(1 or 2, data)``
+        gets standard output and error in the order of their arrival, and
+        ``tick()`` is called about every 0.25 s, both in this thread. An end is
+        the exit status (or signal) and the end of all output, both received;
+        or, where something keeps the output open, the silence after the
+        status. Raises SessionError: Expired after
         ``idle_timeout`` seconds without output and after ``timeout`` seconds.
         '''
         text = _checked(command)
@@ -113,7 +115,7 @@ class Session:
         link.step = errors.RUNNING
         if not self._standby:
             run.ask(text)
-        run.run(stdin, hand_on, tick)
+        run.run(stdin, hand_on, tick, more)
         link.transport.forget(opened)
         link.deadline.set(math.inf, '')
         return self._end(run.is_kept_open)

@@ -6,6 +6,7 @@ journal      what was delegated and what became of it
 holds        who holds a target, since when and why
 waiting      why a delegation waits that nobody begins now
 notices      which ends nobody has been told of yet
+verdicts     what gates have said, beside them
 unsaved      ends of delegations that are not written into it yet
 statistics   how long delegations take, and how many fail
 pruning      the removal of its oldest records

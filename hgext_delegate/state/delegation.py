@@ -16,6 +16,9 @@ FAILED = 'failed'
 LOST = 'lost'
 SUPERSEDED = 'superseded'
 CANCELLED = 'cancelled'
+# what a gate has said of a push
+PASSED = 'passed'
+REFUSED = 'refused'
 OPEN = (PENDING, RUNNING)
 # the ends of one that was run
 RUN = (SUCCEEDED, FAILED, LOST, CANCELLED)
@@ -81,10 +84,15 @@ class Delegation:
         '''whether it waits, and may have run: only a receiver can tell'''
         return self.state == PENDING and self.exec_sent_at is not None
 
+    @property
+    def is_of_gate(self) -> bool:
+        '''whether a gate was asked: it waits for no turn'''
+        return self.began is not None and self.turn is None
+
 
 # The words stand in the SQL of the journal as well. A version that does not
 # know one takes its row for damage: MIGRATIONS has the journal's version.
-_STATES = {*OPEN, *RUN, SUPERSEDED}
+_STATES = {*OPEN, *RUN, SUPERSEDED, PASSED, REFUSED}
 # the year 9999: a date beyond it cannot be shown, and infinity is none
 LATEST = 253402300800.0
 _KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}

@@ -134,7 +134,7 @@ class Reader:
         self._offset = 0
         self._partial = b''
 
-    def read_data(self) -> bytes:
+    def read_data(self, size: int = _CHUNK) -> bytes:
         '''some of what has come since, whole lines or not'''
         if not self._offset:
             first = os.pread(self._fd, len(files.FIRST_LINE), 0)
@@ -142,13 +142,13 @@ class Reader:
                 self._offset = len(first)
             elif files.FIRST_LINE.startswith(first):
                 return b''  # it comes
-        data = os.pread(self._fd, _CHUNK, self._offset)
+        data = os.pread(self._fd, size, self._offset)
         self._offset += len(data)
         return data
 
-    def read(self) -> bytes:
+    def read(self, size: int = _CHUNK) -> bytes:
         '''some of the new whole lines; nothing if there are none'''
-        while data := self.read_data():
+        while data := self.read_data(size):
             end = data.rfind(b'\n') + 1
             if end:
                 lines, self._partial = self._partial + data[:end], data[end:]

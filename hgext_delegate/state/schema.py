@@ -58,6 +58,8 @@ MIGRATIONS = (
         UNIQUE (number, state)
     )
     ''',
+    # more states: passed, refused
+    'SELECT 1',
 )
 VERSION = len(MIGRATIONS)
 # In the file's header, at offset 68: a line 'hg' between two newlines, so that

@@ -128,7 +128,7 @@ def test_the_states_are_those_of_a_delegation() -> None:
         for name, value in vars(delegation).items()
         if name.isupper() and value == name.lower()
     }
-    assert len(states) == 7
+    assert len(states) == 9
     assert set(manual('states')) == states
 
 

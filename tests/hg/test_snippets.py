@@ -29,7 +29,7 @@ def test_a_comment_is_one_word(name: str) -> None:
 
 def test_the_words_of_the_receiver_are_those_that_a_shell_reads() -> None:
     command = snippets.receiver(
-        '/opt/my hg', ('x', '~/$HOME "a"'), 'blog', "/srv/it's; a b"
+        '/opt/my hg', ('x', '~/$HOME "a"'), 'blog', "/srv/it's; a b", True
     )
     done = subprocess.run(
         ['sh', '-c', f'HOME=/h; for word in {command}; do echo "$word"; done'],
@@ -39,7 +39,7 @@ def test_the_words_of_the_receiver_are_those_that_a_shell_reads() -> None:
     assert done.stdout.decode().splitlines() == [
         *('exec', '/opt/my hg', '--config', 'extensions.x=~/$HOME "a"'),
         *('delegate-receive', '--clone', '/h/blog'),
-        *('--source', "/srv/it's; a b", '--run', './deploy.sh'),
+        *('--source', "/srv/it's; a b", '--run', './deploy.sh', '--box'),
     ]
     assert snippets.is_receiver(command)
     assert not snippets.is_receiver('/usr/local/bin/deploy')

@@ -32,9 +32,10 @@ PACKAGES = {
     'ssh': 'openssh-client',
     'ssh-keygen': 'openssh-client',
     'setpriv': 'util-linux',
+    'bwrap': 'bubblewrap',
 }
 # On a Debian system: what builds contrib/debian, web servers, a browser,
-# PuTTY's keys.
+# PuTTY's keys, engines, and what a script might keep the account with.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
     'chromium': 'chromium',
@@ -43,6 +44,11 @@ DEBIAN_PACKAGES = {
     'dh_python3': 'dh-python',
     'nginx': 'nginx-light',
     'puttygen': 'putty-tools',
+    'crontab': 'cron',
+    'curl': 'curl',
+    'at': 'at',
+    'parallel': 'parallel',
+    'clush': 'clustershell',
 }
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}

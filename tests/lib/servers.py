@@ -36,18 +36,22 @@ class Sshd:
     environment, to which only ACCOUNTS can log in, by their own keys.
 
     Its host keys, configuration, log and PID are in FOLDER. STARTUPS is its
-    MaxStartups.
+    MaxStartups, and MORE further lines.
     """
 
     def __init__(
-        self, folder: Path, accounts: Sequence[Account], startups: str = '500'
+        self,
+        folder: Path,
+        accounts: Sequence[Account],
+        startups: str = '500',
+        more: str = '',
     ) -> None:
         self.folder = folder
         folder.mkdir(0o755)
         # A container may have no ::1.
         self.addresses = [host for host in LOOPBACK if _usable(host)]
         self.host_keys = [_host_key(folder / kind, kind) for kind in KEY_TYPES]
-        self._write_config(accounts, startups)
+        self._write_config(accounts, startups, more)
         if ROOT:
             # Where the host's own sshd has never run, ours finds none.
             Path('/run/sshd').mkdir(0o755, exist_ok=True)
@@ -64,7 +68,9 @@ class Sshd:
         self.process.kill()
         self.process.wait()
 
-    def _write_config(self, accounts: Sequence[Account], startups: str) -> None:
+    def _write_config(
+        self, accounts: Sequence[Account], startups: str, more: str
+    ) -> None:
         keys = '.ssh/authorized_keys'
         text = CONFIG.format(
             folder=self.folder,
@@ -77,6 +83,7 @@ class Sshd:
             else ' '.join(f'{account.home}/{keys}' for account in accounts),
             strict='yes' if ROOT else 'no',
         )
+        text += more
         for kind in KEY_TYPES:
             text += f'HostKey {self.folder}/{kind}\n'
         config = self.folder / 'config'

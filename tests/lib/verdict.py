@@ -24,6 +24,10 @@ _WORDS = {
     'lost': b'lost: ',
     'pending': b'pending: ',
     'handed over': b'handed over',
+    'passed': b'passed',
+    'refused': b'refused: ',
+    'not asked': b'not asked: ',
+    'ended': b'ended: ',
 }
 # What follows: the detail, and how long it took.
 _REST = {
@@ -33,6 +37,10 @@ _REST = {
     'lost': rb'(.*?) after \d+\.\d s',
     'pending': rb'(.*)',
     'handed over': rb'(?: as delegation (\d+))?',
+    'passed': rb'() in \d+\.\d s',
+    'refused': rb'(.*?)(?: after \d+\.\d s)?',
+    'not asked': rb'(.*)',
+    'ended': rb'(.*)',
 }
 
 
@@ -59,6 +67,14 @@ def superseded(node: str, target: str = 'blog') -> Verdict:
 def failed(reason: str, target: str = 'blog') -> Verdict:
     """For REASON, without how long it took."""
     return Verdict('failed', reason, target)
+
+
+def passed(target: str = 'checks') -> Verdict:
+    return Verdict('passed', '', target)
+
+
+def refused(reason: str, target: str = 'checks') -> Verdict:
+    return Verdict('refused', reason, target)
 
 
 def lost(reason: str, target: str = 'blog') -> Verdict:

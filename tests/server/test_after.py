@@ -245,9 +245,18 @@ def test_what_is_not_for_staging_does_not_pass_it_by(
     first = ready.commit()
     push = ready.push('--pushvars', 'DELEGATE=only:www')
     assert verdict.among(push.remote) == [
-        verdict.pending('it is not for staging', 'www')
+        verdict.pending('staging does not have it', 'www')
     ]
-    repository.hgrc(configured(world, 'staging:when = branch(stable)\n'))
+    # while staging is configured wrongly
+    repository.hgrc(configured(world, 'staging:wait = perhaps\n'))
+    ready.commit()
+    push = ready.push()
+    assert verdict.among(push.remote) == [
+        verdict.pending('staging does not have it', 'www')
+    ]
+    repository.hgrc(
+        configured(world, 'staging:when = present(branch(stable))\n')
+    )
     second = ready.commit()
     push = ready.push()
     assert verdict.among(push.remote) == [
@@ -260,7 +269,7 @@ def test_what_is_not_for_staging_does_not_pass_it_by(
     assert verdict.among(push.remote)[-1] == verdict.deployed(third, 'www')
     assert nodes(world, www) == [third] and first != second
     assert states(repository, 'www') == [
-        *('superseded', 'superseded', 'succeeded')
+        *('superseded', 'superseded', 'superseded', 'succeeded')
     ]
 
 

@@ -74,8 +74,14 @@ def test_sshd_lets_nobody_in_from_elsewhere(sshd: loopback.Sshd) -> None:
 def test_the_receiver_takes_the_line_as_well(sshd: loopback.Sshd) -> None:
     public = loopback.public(sshd.identity)
     command = snippets.receiver(
-        '/opt/my hg', ('hgext_delegate', "/a b/it's"), 'blog', '/srv/"a" b'
+        '/opt/my hg',
+        ('hgext_delegate', "/a b/it's"),
+        'blog',
+        '/srv/"a" b',
+        True,
     )
     for sources in ([], ['127.0.0.1', 'fe80::1%*']):
         line = snippets.authorized_key(sources, command, public, 'd:a@b')
         assert authorized_keys.parse(line) == public
+        words = authorized_keys.command_of(line)
+        assert words[1] == '/opt/my hg' and words[-1] == '--box'

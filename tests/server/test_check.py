@@ -64,7 +64,8 @@ def test_nothing_is_said_against_a_host_that_is_set_up_well(
     assert not said(findings, level='warning')
     assert not [f for f in findings if f['level'] == 'ok' and f['remedy']]
     assert {finding['topic'] for finding in findings} - {'hg'} == {
-        *('config', 'key', 'server', 'boundary', 'account', 'journal', 'http')
+        *('config', 'key', 'server', 'boundary', 'receiver', 'account'),
+        *('journal', 'http'),
     }
     login = said(findings, topic='server')[0]
     key = subprocess.run(

@@ -131,11 +131,13 @@ def deploy(sshd: loopback.Sshd, proxy: Proxy, patience: float = 1) -> Outcome:
         ) as opened:
             end = opened.execute(
                 'hg-delegate 1 blog ' + '0' * 40,
-                OBJECT,
+                OBJECT[:20],
                 receive,
                 lambda: None,
                 idle_timeout=patience,
                 timeout=4 + patience,
+                # in two parts, as a gate gets the object and a bundle
+                more=OBJECT[20:],
             )
         outcome = 'succeeded' if end.status == 0 else 'failed'
     except session.Expired:

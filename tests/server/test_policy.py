@@ -118,7 +118,7 @@ FOR_EVER = 'desc("re:^(a+)+$")'
 def test_no_revset_of_a_repository_keeps_a_push(
     world: World, repository: Repository, clone: Clone
 ) -> None:
-    """With a limit of 2 s, so that the test does not take 30."""
+    """With a limit of 6 s, so that the test does not take 30."""
     short = world.server.write(
         'short.py',
         'import importlib\n'
@@ -126,7 +126,7 @@ def test_no_revset_of_a_repository_keeps_a_push(
         'def extsetup(ui):\n'
         '    name = extensions.find(b"hgext_delegate").__name__\n'
         '    name += ".delivery.evaluation"\n'
-        '    importlib.import_module(name).LIMIT = 2\n',
+        '    importlib.import_module(name).LIMIT = 6\n',
     )
     host_says(
         world,
@@ -134,7 +134,7 @@ def test_no_revset_of_a_repository_keeps_a_push(
         f'[extensions]\nshort = {short}\n'
         '[revsetalias]\nall = none()\nnews = desc("re:news$")\n',
     )
-    # what is slow costs 2 s in all; an alias of the repository does not count
+    # what is slow costs 6 s in all; an alias of the repository does not count
     more = (
         f'slow:when = {FOR_EVER}\nslow2:when = {FOR_EVER}\n'
         'own:when = own\nnone:when = (all)(news)\n'
@@ -146,11 +146,11 @@ def test_no_revset_of_a_repository_keeps_a_push(
     node = clone.commit(message='a' * 60 + 'b news')
     began = time.monotonic()
     push = clone.push()
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 60
     assert push.returncode == 0
     said = b'\n'.join(push.remote)
     for name in (b'slow', b'slow2'):
-        assert re.search(name + rb':when in \S*: it takes more than 2 s', said)
+        assert re.search(name + rb':when in \S*: it takes more than 6 s', said)
     assert b'(make it simpler; pushes wait for it meanwhile)' in said
     assert re.search(rb'own:when in \S*: unknown .*own', said)
     assert re.search(rb'none:when in \S*: not a symbol', said)

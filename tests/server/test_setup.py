@@ -80,7 +80,7 @@ def test_by_itself_it_proposes_the_receiver_which_deploys(
     found = re.search(r'command="(.*)" ssh-ed25519 ', line)
     assert found and found[1].endswith(
         f' delegate-receive --clone ~/blog --source {repository.path} '
-        '--run ./deploy.sh'
+        '--run ./deploy.sh --box'
     )
     # Not as root, sshd does not know which home is meant.
     command = f'HOME={world.deploy.home}; export HOME; {found[1]}'

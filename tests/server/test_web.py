@@ -13,6 +13,7 @@ from delegations import every_state
 from hgrc import targets
 from pages import STYLES, get, publish
 from repositories import Clone, Repository
+from snapshot import contents
 from world import World
 
 from hgext_delegate.state import journal as journalmod
@@ -210,6 +211,20 @@ def test_without_a_setting_of_the_host_nothing_is_published(
     repository.hgrc(targets(world))
     assert shown('web = output') == output
     assert shown('web = yes') == nothing
+
+
+@pytest.mark.once
+def test_nothing_on_a_page_changes_anything(
+    repository: Repository, url: str
+) -> None:
+    get(f'{url}/shortlog')  # Mercurial's caches
+    before = contents(repository.path)
+    for method in ('GET', 'POST', 'HEAD'):
+        for path in ('delegations', 'delegations/2', 'raw-delegations/2'):
+            get(f'{url}/{path}?target=blog&id=2', method)
+    page = get(f'{url}/delegations')
+    assert '<form' not in page.content and '<button' not in page.content
+    assert contents(repository.path) == before
 
 
 @pytest.mark.once

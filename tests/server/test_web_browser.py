@@ -67,6 +67,22 @@ def test_the_output_of_a_deploy_appears_while_it_runs(
     push.finish()
 
 
+def test_a_policy_that_asks_for_a_nonce_lets_our_style_in(
+    world: World, repository: Repository, ready: Clone, browser: Browser
+) -> None:
+    publish(world, 'output')
+    host = (world.server.home / '.hgrc').read_text('utf-8')
+    policy = "default-src 'none'; style-src 'nonce-%nonce%'"
+    world.server.write('.hgrc', f'{host}[web]\ncsp = {policy}\n')
+    ready.commit()
+    ready.push()
+    with hg_serve(world, repository) as url:
+        browser.go(f'{url}/delegations')
+        tile = 'document.querySelector(".targets .state-succeeded")'
+        shade = f'getComputedStyle({tile}).backgroundColor'
+        assert browser.ask(shade) == 'rgb(26, 111, 55)'
+
+
 def test_what_others_have_written_is_text(
     world: World, repository: Repository, ready: Clone, browser: Browser
 ) -> None:

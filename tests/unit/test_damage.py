@@ -229,7 +229,7 @@ def test_the_numbers_of_a_new_one_are_not_taken_for_those_of_the_old(
     find_damage(opened)
     other = journal.open(path)
     assert other.record('docs', B, 'bob', 'T2', 2) == number
-    with pytest.raises(journal.JournalError, match='another one'):
+    with pytest.raises(journal.JournalError, match='replaced meanwhile'):
         opened.get(number)
     opened.end(number, delegation.SUCCEEDED, status=0)
     with pytest.raises(journal.JournalError):

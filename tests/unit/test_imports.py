@@ -24,7 +24,7 @@ FOLDERS = [
     ['config', 'push'],
     ['ssh'],
     ['imports', 'metadata', 'protocol', 'sanitizer'],
-    ['errors'],
+    ['errors', 'jsontext'],
 ]
 # What is dear to load, or is to be found in one place.
 ONLY = {
@@ -32,7 +32,7 @@ ONLY = {
     'cryptography': {'ssh.library'},
     'sqlite3': {'state.sqlite_file'},
 }
-PURE = {'errors', 'metadata', 'protocol', 'sanitizer'}
+PURE = {'errors', 'jsontext', 'metadata', 'protocol', 'sanitizer'}
 
 
 def ours(name: str) -> set[str]:

@@ -25,6 +25,7 @@ SPEAKERS = [
     'extension.push_hooks',
     'report.config_errors',
     'report.follower',
+    'report.progress',
     'report.refusals',
     'report.wording',
 ]

@@ -25,6 +25,8 @@ from ...report import wording
 from . import finding, rights, serving
 
 _TOPIC = b'config'
+# how long a gate should take at most, in seconds
+_LONG = 600
 _CLASSIC = re.compile(rb'python:(.*\.)?(hgext_)?delegate\.hook\Z')
 
 
@@ -184,6 +186,8 @@ def of_target(ui, repo, target: targets.Target) -> Iterator[finding.Finding]:
     if target.after:
         line = _(b'it gets what has succeeded at %s')
         yield about.ok(line % pycompat.sysbytes(target.after))
+    if target.gate:
+        yield from _of_gate(ui, about, target)
     try:
         if not len(repo):
             # Its branches do not exist yet, so nothing is evaluated.
@@ -226,6 +230,25 @@ def hooks(ui) -> Iterator[finding.Finding]:
     if names := told.hooks(ui):
         line = _(b'these hooks are told of each end: %s')
         yield finding.About(b'', _TOPIC).ok(line % b', '.join(names))
+
+
+def _of_gate(
+    ui, about: finding.About, target: targets.Target
+) -> Iterator[finding.Finding]:
+    '''whether pushes are asked of the gate ``target``'''
+    if not serving.enabled(ui)[2]:
+        yield about.error(*wording.NOT_ENABLED)
+        return
+    line = _(b'a gate: asked about each push by %s, for %d s at most')
+    if target.gate == 'optional':
+        line = _(b'a gate, optional: asked at each push by %s, at most %d s')
+    moves = ', '.join(target.trigger).encode('ascii')
+    yield about.ok(line % (moves, target.timeout))
+    if target.timeout > _LONG:
+        yield about.warning(
+            _(b'the repository may be locked for %d s') % target.timeout,
+            _(b'set %s:timeout to what its checks need') % about.target,
+        )
 
 
 def of_roads(repo) -> Iterator[finding.Finding]:

@@ -12,7 +12,7 @@ import os
 import posixpath
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mercurial.i18n import _
@@ -75,6 +75,29 @@ def check(
         line = _(b'the receiver of %s: %s') % (wording.text(user), line)
         yield about.error(line, remedy)
     yield from _script(repo, about, target, answer.get('run'))
+    yield from _kept(finding.of(target.name, b'account'), user, answer)
+
+
+def _kept(
+    about: finding.About, user: str, answer: Mapping[str, Any]
+) -> Findings:
+    '''whether what is run can keep the account; older versions do not say'''
+    name = wording.text(user)
+    kind = answer.get('box')
+    if kind == 'yes':
+        line = _(b'what is run there is in a box, and cannot keep the account')
+        yield about.ok(line)
+    elif kind == 'leaky':
+        line = _(b'from the box abstract sockets of %s can be reached')
+        remedy = _(b'Linux 6.12 prevents that; or add --no-network')
+        yield about.warning(line % name, remedy)
+    elif kind == 'no' and str(answer.get('run')).startswith('./'):
+        line = _(b'who may push can keep the account %s: there is no box')
+        remedy = _(b"add --box to command= of its line in %s's authorized_keys")
+        yield about.warning(line % name, remedy % name)
+    elif kind == 'no':
+        line = _(b'what is run there is in no box, and can keep the account')
+        yield about.ok(line)
 
 
 def _ask(target: targets.Target) -> tuple[int | None, bytes]:

@@ -69,6 +69,10 @@ def check(ui, repo, target: targets.Target) -> Findings:
     if not protocol.standby(target):
         # a script may get the changesets in another way
         yield from (dataclasses.replace(b, level=finding.WARNING) for b in bars)
+        if any(each.agreed for each in made):
+            line = _(b'only a receiver tells if what is run can keep %s')
+            about = finding.of(target.name, b'receiver')
+            yield about.ok(line % wording.text(host.user))
     elif any(each.agreed and each.forced is not False for each in made):
         yield from receiver.check(repo, target, host.user, bars)
     if is_here:

@@ -8,6 +8,7 @@ whoever has to agree pastes them.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from mercurial.i18n import _
 from mercurial.utils import procutil
 
 from ...config import targets as targetsmod
+from ...receiver import box as boxmod, boxed
 from ...report import printer, wording
 from ...ssh import addresses, config, knownhosts, session
 from .. import opened
@@ -39,6 +41,8 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
     accepted = _fingerprint(opts['accept_host_key'])
     refuse_root(repo.sharedpath)
     root = os.fsdecode(repo.root)
+    if opts['gate']:
+        target = dataclasses.replace(target, gate='yes')
     comment = snippets.comment(target.name, os.path.basename(root))
     command, enabled = os.fsdecode(opts['command']), serving.enabled(ui)
     with opened.aborting():
@@ -56,7 +60,10 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         ways = addresses.ways(host)
         is_here = addresses.is_this_machine(ways)
         sources = addresses.sources(ways)
-        command = command or _receiver(enabled, target.name, root, is_here)
+        boxless = '' if command else _boxless(is_here)
+        command = command or _receiver(
+            enabled, target, root, is_here, not boxless
+        )
         made = {
             'target': target.name,
             'url': target.url,
@@ -68,14 +75,14 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
                 sources, command, pair.public, comment
             ),
         }
-        made['hgrc'] = snippets.hgrc(_sections(enabled, made, command))
+        made['hgrc'] = snippets.hgrc(_sections(enabled, target, made, command))
     _warn(ui, repo, target, host.user, pair.path if is_here else '')
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
         fm.data(**{k: v.encode('utf-8') for k, v in made.items()})
         page = [made['authorized_keys'], '', made['hgrc']]
         if not ui.quiet:
-            page = [*_page(made, host, key)]
+            page = [*_page(made, host, key, boxless)]
         for text in '\n'.join(page).splitlines():
             fm.plain(b'%s\n' % wording.text(text))
     return 0
@@ -151,12 +158,29 @@ def _warn(ui, repo, target: targetsmod.Target, user: str, key: str) -> None:
             told.warn(line, wording.safe(found.remedy))
 
 
+def _boxless(is_here: bool) -> str:
+    '''why its receiver gets no box, and what to do; '' if it gets one'''
+    if not is_here:
+        return 'add --box if bubblewrap works there, which is not known here'
+    # which is not the account that it is for: that tries it by --install
+    problem = boxed.problem(boxmod.Box(''), as_other=True)
+    return '%s; %s' % problem if problem else ''
+
+
 def _receiver(
-    enabled: serving.Enabled, name: str, root: str, is_here: bool
+    enabled: serving.Enabled,
+    target: targetsmod.Target,
+    root: str,
+    is_here: bool,
+    box: bool,
 ) -> str:
     '''the forced command for an account that can have this extension too'''
+    # who pushes must not choose how that is checked
+    run = '~/check' if target.gate else './deploy.sh'
+    name = target.name
     if not is_here:
-        return snippets.receiver('hg', ('hgext_delegate', ''), name, 'URL')
+        unknown = ('hgext_delegate', '')
+        return snippets.receiver('hg', unknown, name, 'URL', box, run)
     key, value, _files = enabled
     source = root if snippets.is_plain(root) else 'URL'
     # this hg, unless a forced command on this machine finds it by its name
@@ -165,23 +189,29 @@ def _receiver(
     is_found = found and os.path.realpath(found) == os.path.realpath(hg)
     if is_found or not os.path.isabs(hg):
         hg = 'hg'
-    return snippets.receiver(hg, (key, value), name, source)
+    return snippets.receiver(hg, (key, value), name, source, box, run)
 
 
 def _sections(
-    enabled: serving.Enabled, made: dict[str, str], command: str
+    enabled: serving.Enabled,
+    of: targetsmod.Target,
+    made: dict[str, str],
+    command: str,
 ) -> dict[str, dict[str, str]]:
     '''what the hgrc needs'''
     name, value, files = enabled
     target = made['target']
     items = {
         target: made['url'],
-        target + ':when': _WHEN,
         target + ':identity': _by_home(made['identity']),
         target + ':hostkey': made['hostkey'],
     }
     if snippets.is_receiver(command):
         items[target + ':receiver'] = 'yes'
+    if of.gate:
+        items[target + ':gate'] = of.gate
+    else:
+        items[target + ':when'] = _WHEN
     sections = {'delegate': items}
     if not files:
         # It is enabled for this command alone.
@@ -196,7 +226,10 @@ def _by_home(path: str) -> str:
 
 
 def _page(
-    made: dict[str, str], host: config.Destination, key: knownhosts.Key
+    made: dict[str, str],
+    host: config.Destination,
+    key: knownhosts.Key,
+    boxless: str,
 ) -> Iterator[str]:
     '''the lines; what is not to be pasted is a comment in both files'''
     yield '# private key: %s' % made['identity']
@@ -208,6 +241,12 @@ def _page(
         yield '# without from="...": which address sshd sees is not known here'
     if ' --source URL ' in made['authorized_keys']:
         yield '# URL is what the deploy account pulls from'
+    if ' --box" ' in made['authorized_keys']:
+        yield '# in its box the script can write its clone only, and what'
+        yield '# --writable PATH adds'
+    elif boxless:
+        yield '# without --box who may push can keep that account for good'
+        yield '# (%s)' % boxless
     yield made['authorized_keys']
     yield ''
     yield '# for an hgrc that the server reads, such as .hg/hgrc:'

@@ -54,11 +54,17 @@ def comment(target: str, repository: str) -> str:
 
 
 def receiver(
-    hg: str, extension: tuple[str, str], name: str, source: str
+    hg: str,
+    extension: tuple[str, str],
+    name: str,
+    source: str,
+    box: bool = False,
+    run: str = './deploy.sh',
 ) -> str:
     '''the forced command that is our receiver, for a shell
 
-    ``extension`` is the name and the value under which it is enabled.
+    ``extension`` is the name and the value under which it is enabled; with
+    ``box`` it shuts the script in.
     '''
     words = [
         # no shell between sshd and it: some would not pass a signal on
@@ -67,7 +73,7 @@ def receiver(
         *('delegate-receive', '--clone'),
     ]
     clone = '~/%s' % name  # the shell's ~, and a name that needs no quotes
-    more = ['--source', source, '--run', './deploy.sh']
+    more = ['--source', source, '--run', run, *['--box'] * box]
     return ' '.join([shlex.join(words), clone, shlex.join(more)])
 
 

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+'''while gates are asked: what the pusher is told, and what is kept'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import select
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mercurial.i18n import _
+
+from ..config import targets as targetsmod
+from ..report import printer as printermod, wording
+from ..state import (
+    delegation,
+    files,
+    journal as journalmod,
+    output_log,
+    verdicts,
+)
+
+if TYPE_CHECKING:
+    # it imports paramiko, which only a gate that is asked needs
+    from ..delivery import gate as askingmod
+
+# How often it is looked whether the pusher is there, in seconds.
+_GLANCE = 0.1
+# How much is written at once: what a pipe that has room takes whole.
+_PIECE = 3 * 1024
+# How long a pusher may not read beyond what the slowest gate may take.
+_PATIENCE = 60.0
+
+
+class Desk:
+    '''tells the pusher what gates say, and keeps their verdicts'''
+
+    def __init__(
+        self,
+        printer: printermod.Printer,
+        paths: files.Paths,
+        journal: journalmod.Journal,
+    ):
+        self.paths = paths
+        self.journal = journal
+        self.news = threading.Event()
+        self._printer = printer
+        self._readers: dict[str, output_log.Reader] = {}
+
+    def follow(
+        self, askings: Sequence[askingmod.Asking], over_ssh: bool
+    ) -> bool:
+        '''start them, and tell of them to their end; whether all said yes
+
+        The first that says no ends the others, and so does a pusher who goes.
+        '''
+        limit = max(
+            a.target.timeout + a.target.connect_timeout for a in askings
+        )
+        pusher = _Pusher(over_ssh, time.monotonic() + limit + _PATIENCE)
+        left = list(askings)
+        good = True
+        try:
+            for each in askings:
+                each.start()
+            while left:
+                self.news.clear()
+                is_behind = [a for a in left if self._relay(a, pusher)]
+                ended = [a for a in left if not a.is_alive()]
+                for each in ended:
+                    if each not in is_behind:
+                        left.remove(each)
+                        good = self._conclude(each) and good
+                        if not good:
+                            _stop(left, 'ended: another gate has refused')
+                if pusher.is_gone():
+                    _stop(left, 'ended: the pusher has gone')
+                    return False
+                if not is_behind:
+                    self.news.wait(_GLANCE)
+            return good
+        except RuntimeError:
+            self._printer.warn(*wording.no_gate(_(b'no thread can be started')))
+            return False
+        finally:
+            self._end(left)
+
+    def _end(self, left: Sequence[askingmod.Asking]) -> None:
+        '''end what is left, where the push's own thread is interrupted, too'''
+        _stop(left, 'ended: the push was interrupted')
+        for each in left:
+            if each.ident is not None:
+                each.farewell()
+                self._record(each.row)
+        for reader in self._readers.values():
+            reader.close()
+
+    def too_large(
+        self, target: targetsmod.Target, row: delegation.Delegation
+    ) -> None:
+        row = dataclasses.replace(
+            row,
+            state=delegation.REFUSED,
+            reason='the push has more than %d bytes' % target.gate_limit,
+            remedy='push less at once, or set %s:gate-limit higher'
+            % target.name,
+            ended=time.time(),
+            seconds=0.0,
+        )
+        self._say(self._record(row))
+
+    def _relay(self, asking: askingmod.Asking, pusher: _Pusher) -> bool:
+        '''show some of its new lines; whether there may be more'''
+        id = asking.row.id
+        if id not in self._readers:
+            with contextlib.suppress(OSError):  # there may be none yet
+                self._readers[id] = output_log.Reader(self.paths.log(id))
+        if id not in self._readers or not pusher.can_hear():
+            return id in self._readers
+        # before it is asked whether the thread has ended
+        lines = self._readers[id].read(_PIECE)
+        if lines:
+            name = asking.target.name.encode('ascii')
+            self._printer.relay(name, lines)
+        return bool(lines)
+
+    def _conclude(self, asking: askingmod.Asking) -> bool:
+        '''record its end and say it; whether the push may pass'''
+        row, passes = asking.row, asking.row.state == delegation.PASSED
+        is_optional = asking.target.gate == 'optional'
+        if row.state == delegation.REFUSED and not asking.was_asked:
+            if is_optional:
+                passes = True
+                why = 'not asked: ' + row.reason
+                row = dataclasses.replace(
+                    row, state=delegation.CANCELLED, reason=why
+                )
+        if asking.last_error:
+            line = wording.text('the output cannot be kept: ')
+            line += wording.text(asking.last_error)
+            self._printer.warn(wording.of(row.target, line))
+        self._say(self._record(row), passes)
+        return passes
+
+    def _say(self, row: delegation.Delegation, passes: bool = False) -> None:
+        line, hints = wording.verdict(row)
+        if passes and row.state != delegation.PASSED:
+            hints = (wording.text(row.remedy), wording.OPTIONAL)
+        speak = self._printer.say if passes else self._printer.warn
+        label = b'delegate.state.' + row.state.encode('ascii')
+        speak(wording.of(row.target, line), *hints, label=label)
+
+    def _record(self, row: delegation.Delegation) -> delegation.Delegation:
+        if row.state == delegation.RUNNING:
+            # its thread does not end
+            row = dataclasses.replace(row, state=delegation.CANCELLED)
+        try:
+            return verdicts.record(self.journal, row)
+        except journalmod.JournalError as exc:
+            # what it has said counts all the same
+            self._printer.warn(*wording.of_error(exc))
+            return row
+
+
+def _stop(askings: Sequence[askingmod.Asking], why: str) -> None:
+    for each in askings:
+        each.stop(why)
+
+
+class _Pusher:
+    '''whether the pusher is still there, as far as it can be known
+
+    Over ssh, standard error goes to them. Over HTTP all is said at the end, and
+    a push by path ends with its own process.
+    '''
+
+    def __init__(self, over_ssh: bool, give_up: float):
+        self._give_up = give_up
+        self._poll = select.poll()
+        if over_ssh:
+            self._poll.register(2, select.POLLOUT)
+        self._over_ssh = over_ssh
+        self._is_gone = False
+
+    def can_hear(self) -> bool:
+        '''whether something that is written now does not wait for them'''
+        if not self._over_ssh:
+            return True
+        found = dict(self._poll.poll(0)).get(2, 0)
+        self._is_gone |= bool(found & (select.POLLERR | select.POLLHUP))
+        return bool(found & select.POLLOUT) and not self._is_gone
+
+    def is_gone(self) -> bool:
+        '''also where they have not read for too long'''
+        self.can_hear()
+        return self._is_gone or time.monotonic() > self._give_up

@@ -1,0 +1,422 @@
+"""hg delegate-receive --box: a script cannot keep the account."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import protocols
+import pytest
+from accounts import ROOT
+from receivers import Receiver, commit, new_id, read_until
+from repositories import Clone, Repository
+from setups import LINE, pasted, setup, url
+from waiting import until
+from world import World
+
+from hgext_delegate.receiver import landlock
+
+pytestmark = pytest.mark.once
+
+# Connects to the socket that it is named; '@' stands for an abstract one.
+CONNECT = """\
+import socket, sys
+name = sys.argv[1].replace('@', '\\0', 1)
+socket.socket(socket.AF_UNIX).connect(name)
+"""
+# Ignores TERM; the last of it has left the session.
+FAMILY = """\
+#!/bin/bash
+setsid sh -c 'trap "" TERM; while :; do sleep 0.1; done' &
+(trap '' TERM; while :; do sleep 0.1; done) &
+trap 'echo told to end; told=$SECONDS' TERM
+sleep 0.3
+echo begun
+while :; do
+    sleep 0.1
+    [ -z "$told" ] || [ $((SECONDS - told)) -lt 4 ] || echo 4 s later
+done
+"""
+# What a script would do to keep the account, each line by itself.
+KEEP = """\
+#!/bin/sh
+cd "$(dirname "$0")"
+exec 2>/dev/null
+h=HOME_OF_ACCOUNT
+echo "home: $(ls -A ~ | tr '\\n' ' ')"
+mkdir -p $h/.ssh
+cat $h/.ssh/id_secret
+cat .hg/hgrc .hg/delegate-source
+echo kept >>$h/.ssh/authorized_keys
+echo kept >>$h/.profile
+printf '[hooks]\\npre-update = touch %s/kept\\n' $h >>$h/.hgrc
+printf '[hooks]\\npre-update = touch %s/kept\\n' $h >>.hg/hgrc
+mv .hg old
+rm -rf .hg
+unshare -Urm sh -c 'umount .hg; mount -o remount,bind,rw .hg;
+    mount --bind . /tmp; echo kept >>/tmp/.hg/hgrc; echo kept >>.hg/requires'
+echo kept >>.hg/requires
+find / -xdev -path /proc -prune -o -name journal -path '*hg-delegate*' -print
+echo '* * * * * touch '$h/kept | crontab - && echo cron
+echo "touch $h/kept" | at now && echo at
+systemctl --user list-units && echo systemctl
+ls /proc/VICTIM/environ && echo seen
+python3 -c 'import ctypes
+ctypes.CDLL(None).ptrace(0x4206, VICTIM, 0, 0) or print("traced")'
+kill -9 VICTIM && echo killed
+for name in SOCKETS; do
+    python3 connect.py $name && echo reached $name
+done
+grep -c 1 /proc/self/fdinfo/[3-9]* && echo descriptors
+grep NoNewPrivs /proc/self/status
+echo "object: $(cat "$DELEGATE_JSON")"
+echo made >made-in-clone
+echo made >"WRITABLE/made"
+echo "$(hg --version -q 2>/dev/null)" >/dev/null
+exit 3
+"""
+
+
+@pytest.fixture
+def receiver(world: World, repository: Repository) -> Receiver:
+    return Receiver(world, repository)
+
+
+def install(receiver: Receiver, last: str = '--box', **options: str) -> None:
+    receiver.install(last=last, run='./deploy.sh', **options)
+
+
+def deployable(clone: Clone, script: str, **files: str) -> str:
+    """Deliver SCRIPT as deploy.sh; the node."""
+    clone.commit(files={'deploy.sh': script, **files})
+    (clone.path / 'deploy.sh').chmod(0o755)
+    return commit(clone)
+
+
+@pytest.fixture
+def victim(receiver: Receiver) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of the deploy account's that is not in the box."""
+    process = receiver.account.popen(['sleep', '3600'])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def sockets(receiver: Receiver) -> Iterator[list[str]]:
+    """Sockets on which somebody listens, who would do what they are told."""
+    account = receiver.account
+    places = [account.home]
+    with ExitStack() as stack:
+        if ROOT:
+            runtime = Path(f'/run/user/{account.uid}')
+            runtime.mkdir(parents=True)
+            stack.callback(runtime.rmdir)
+            elsewhere = Path('/srv', account.name)
+            elsewhere.mkdir()
+            stack.callback(elsewhere.rmdir)
+            places += [runtime, elsewhere, Path('/run')]
+        names = [str(place / f'{account.name}.sock') for place in places]
+        names.append(f'@{account.name}')
+        for name in names:
+            listening = socket.socket(socket.AF_UNIX)
+            listening.bind(name.replace('@', '\0', 1))
+            stack.callback(listening.close)
+            if name.startswith('/'):
+                stack.callback(os.unlink, name)
+                os.chmod(name, 0o777)
+            listening.listen(99)
+        yield names
+
+
+def test_a_script_in_a_box_cannot_keep_the_account(
+    receiver: Receiver,
+    clone: Clone,
+    victim: subprocess.Popen[bytes],
+    sockets: list[str],
+) -> None:
+    account = receiver.account
+    writable = account.mkdir('cache')
+    account.write('.ssh/id_secret', 'the secret key\n', 0o600)
+    account.write('.profile', '')
+    script = KEEP.replace('HOME_OF_ACCOUNT', str(account.home))
+    script = script.replace('VICTIM', str(victim.pid))
+    script = script.replace('SOCKETS', ' '.join(sockets))
+    script = script.replace('WRITABLE', str(writable))
+    node = deployable(clone, script, **{'connect.py': CONNECT})
+    install(receiver, f'--box --no-network --writable {writable}')
+    keys = account.read('.ssh/authorized_keys')
+    request, data = protocols.deploy(node)
+    done = receiver.ask(request, data)
+    assert done.returncode == 3, done
+    lines = done.stdout.decode().splitlines()
+    told = [line for line in lines if line.startswith('object: ')]
+    assert json.loads(told[0][8:]) == json.loads(data)
+    assert [line for line in lines if line not in told] == [
+        'home: cache clone ',
+        'NoNewPrivs:\t1',
+    ]
+    assert (receiver.clone / 'made-in-clone').exists()
+    assert (writable / 'made').read_text() == 'made\n'
+    assert account.read('.ssh/authorized_keys') == keys
+    assert account.read('.profile') == ''
+    assert not (account.home / '.hgrc').exists()
+    assert 'kept' not in (receiver.clone / '.hg/hgrc').read_text()
+    assert victim.poll() is None
+    # Nor has it left anything that the receiver's own hg would obey.
+    assert receiver.deploy(node).returncode == 3
+    assert not (account.home / 'kept').exists()
+    # All of that was there to be had.
+    install(receiver, '')
+    done = receiver.deploy(node)
+    said = done.stdout.decode()
+    account.run(['sh', '-c', 'crontab -r; atrm $(atq | cut -f 1)'], check=False)
+    for name in sockets:
+        assert f'reached {name}\n' in said, done
+    # (where Linux's yama lets it, 'traced' as well)
+    for word in ('the secret key', 'killed', 'seen', 'cron', 'at'):
+        assert f'{word}\n' in said, done
+    assert 'kept' in account.read('.ssh/authorized_keys')
+
+
+def test_it_ends_as_it_would_without_a_box(
+    receiver: Receiver, clone: Clone
+) -> None:
+    for text, end, said in [
+        ('exit 143', (143, None), b''),
+        ('kill -TERM $$', (None, 'TERM'), b''),
+        ('kill -KILL $$', (None, 'KILL'), b''),
+        ('exec >&2; printf half', (0, None), b'half'),
+        ('exec > >(sleep 0.3; cat); echo late', (0, None), b'late\n'),
+    ]:
+        shell = '/bin/bash' if '>(' in text else '/bin/sh'
+        node = deployable(clone, f'#!{shell}\n{text}\n')
+        for box in ('--box', ''):
+            install(receiver, box)
+            id = new_id()
+            done = receiver.deploy(node, id=id)
+            assert done.stdout == said, (text, box, done)
+            told = receiver.status(id)
+            assert (told['status'], told['signal']) == end, (text, box)
+    for text, status, why in [
+        ('#!/nowhere/there\n', 127, b'what its first line names after #!'),
+        ('#!/bin/sh\r\n', 127, b'its first line ends with CR'),
+        ('echo\n', 126, b'it must begin with #!'),
+    ]:
+        node = deployable(clone, text)
+        for box in ('--box', ''):
+            install(receiver, box)
+            done = receiver.deploy(node)
+            assert done.returncode == status, done
+            assert why in done.stdout, done
+
+
+def test_cancel_and_limits_reach_all_that_is_in_the_box(
+    receiver: Receiver, clone: Clone
+) -> None:
+    node = deployable(clone, FAMILY)
+    for how, status in ('cancel', 125), ('time', 124), ('signal', 125):
+        install(receiver, '--box', timeout='6s' if how == 'time' else '1h')
+        id = new_id()
+        process = receiver.start(*protocols.deploy(node, id=id))
+        out = read_until(process, b'begun')
+        (supervisor,) = receiver.supervisors()
+        began = time.monotonic()
+        if how == 'cancel':
+            assert receiver.status(id, 'cancel')['state'] == 'cancelled'
+        elif how == 'signal':
+            os.kill(supervisor, signal.SIGTERM)
+        out += process.communicate(timeout=60)[0]
+        assert process.returncode == status, out
+        assert b'told to end\n' in out
+        # its five seconds, and then all are gone
+        assert b'4 s later\n' in out
+        assert how == 'time' or time.monotonic() - began > 4.9
+        assert not receiver.processes('while :')
+
+
+def test_a_receiver_that_is_killed_leaves_nothing_of_its_box(
+    receiver: Receiver, clone: Clone
+) -> None:
+    node = deployable(clone, FAMILY)
+    install(receiver)
+    id = new_id()
+    process = receiver.start(*protocols.deploy(node, id=id))
+    read_until(process, b'begun')
+    (supervisor,) = receiver.supervisors()
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not receiver.processes('while :'))
+    process.communicate(timeout=60)
+    assert process.returncode == 120
+    assert receiver.status(id)['state'] == 'lost'
+
+
+def test_what_a_script_leaves_running_ends_with_its_box(
+    receiver: Receiver, clone: Clone
+) -> None:
+    left = 'setsid sh -c "while :; do sleep 0.1; done"'
+    node = deployable(clone, f'#!/bin/sh\n{left} >/dev/null 2>&1 &\necho x\n')
+    install(receiver)
+    done = receiver.deploy(node)
+    assert done.returncode == 0, done
+    assert done.stdout.startswith(
+        b'x\ndelegate-receive: what it has left running has ended with the box'
+    )
+    assert not receiver.processes('while :')
+
+
+def test_what_would_open_the_box_is_refused(
+    receiver: Receiver, clone: Clone
+) -> None:
+    node = deployable(clone, '#!/bin/sh\necho ran\n')
+    account = receiver.account
+    account.mkdir('.ssh')
+    account.mkdir('.cache/pip')
+    link = account.home / 'link'
+    link.symlink_to('.ssh')
+    account.mkdir('repos')
+    cases = {
+        '--writable ~': b'cannot be writable in a box',
+        '--writable /': b'cannot be writable in a box',
+        '--writable ~/.ssh': b'by %s/.ssh a script could leave it',
+        '--writable ~/link': b'by %s/.ssh a script could leave it',
+        '--writable ~/.local/state': b'by %s/.local/state/hg-delegate a script',
+        '--writable ~/clone/.hg': b'by %s/clone/.hg a script could leave it',
+        '--writable /run/user': b'cannot be writable in a box',
+        '--writable ~/nowhere': b'/nowhere: No such file or directory',
+    }
+    for last, why in cases.items():
+        last = last.replace('~', str(account.home))
+        install(receiver, f'--box {last}')
+        done = receiver.deploy(node)
+        assert done.returncode == 126, (last, done)
+        why = why.replace(b'%s', bytes(account.home))
+        assert why in done.stdout and b'ran' not in done.stdout, (last, done)
+    for last, why in {
+        '--writable /srv': b'--writable is for a box',
+        '--no-network': b'--no-network is for a box',
+        '--box --subrepos': b'--box and --subrepos do not go together',
+    }.items():
+        install(receiver, last)
+        done = receiver.deploy(node)
+        assert done.returncode == 255 and why in done.stderr, (last, done)
+    install(receiver, f'--box --writable {account.home}/.cache/pip')
+    assert receiver.deploy(node).stdout == b'ran\n'
+
+
+def test_without_a_box_nothing_is_run(receiver: Receiver, clone: Clone) -> None:
+    node = deployable(clone, '#!/bin/sh\necho ran\n')
+    node_request, data = protocols.deploy(node)
+    # no user namespace below this one, as on a host that forbids them
+    forbid = (
+        'unshare --user --map-current-user --keep-caps sh -c '
+        '"echo 0 >/proc/sys/user/max_user_namespaces; '
+        'exec setpriv --inh-caps=-all --ambient-caps=-all -- \\"\\$@\\"" sh '
+    )
+    command = shlex.join([*receiver.command(run='./deploy.sh'), '--box'])
+    done = receiver.account.run(
+        ['sh', '-c', forbid + command],
+        input=data,
+        env={'SSH_ORIGINAL_COMMAND': node_request},
+        check=False,
+    )
+    assert done.returncode == 126, done
+    assert b'there is no box: this host forbids user namespaces' in done.stdout
+    assert b'sysctl -w user.max_user_namespaces' in done.stdout
+    assert b'ran' not in done.stdout
+
+
+def without_bubblewrap(command: list[str]) -> list[str]:
+    """COMMAND where that program is not installed."""
+    hide = ['--bind', '/dev/null', str(shutil.which('bwrap'))]
+    return ['bwrap', '--dev-bind', '/', '/', *hide, *command]
+
+
+def test_a_line_with_a_box_is_tried_before_it_is_installed(
+    receiver: Receiver,
+) -> None:
+    account = receiver.account
+    account.mkdir('cache')
+    command = [*receiver.world.hg, '--config', 'extensions.hgext_delegate=']
+    command += ['delegate-receive', '--install']
+    # ~ is for the shell of the forced command
+    for box, why in [
+        ('', b''),
+        ('--box', b'there is no box: bubblewrap is not installed'),
+    ]:
+        line = LINE.replace('hg x', f'hg x {box}')
+        done = account.run(without_bubblewrap([*command, line]), check=False)
+        assert why in done.stderr, done
+        assert (done.returncode == 0) == (not why), done
+        account.write('.ssh/authorized_keys', '')
+    for more, why in [
+        ('--writable ~/cache', b''),
+        ('--writable ~/cache --writable=~/.ssh', b'cannot be writable in a'),
+        ('--writable ~/nowhere', b'/nowhere: No such file or directory'),
+    ]:
+        line = LINE.replace('hg x', f'hg x --box {more}')
+        done = account.run([*command, line], check=False)
+        assert why in done.stderr, done
+        assert (done.returncode == 0) == (not why), done
+        assert (line in account.read('.ssh/authorized_keys')) == (not why)
+        account.write('.ssh/authorized_keys', '')
+
+
+def test_setup_prints_the_box_where_it_works(
+    world: World, repository: Repository
+) -> None:
+    world.deploy.write('.ssh/authorized_keys', '')
+    assert ' --run ./deploy.sh --box" ' in pasted(setup(world, repository))[0]
+    words = [*repository.program, '-R', str(repository.path)]
+    words += ['delegate-setup', 'blog', url(world)]
+    done = repository.owner.run(without_bubblewrap(words))
+    assert ' --run ./deploy.sh" ' in pasted(done)[0]
+    assert (
+        b'# without --box who may push can keep that account for good\n'
+        b'# (there is no box: bubblewrap is not installed; as root: apt-get'
+    ) in done.stdout
+
+
+def test_check_says_who_can_keep_the_account(
+    receiver: Receiver, clone: Clone
+) -> None:
+    deployable(clone, '#!/bin/sh\n')
+    home = receiver.account.home
+    receiver.serve()
+    kept = b'who may push can keep the account %s: there is no box'
+    kept %= receiver.account.name.encode()
+    closed = b'what is run there is in a box, and cannot keep the account'
+    if not landlock.is_there():
+        closed = b'from the box abstract sockets of'
+    for last, run, level, line in [
+        ('', './deploy.sh', b'warning', kept),
+        ('', f'{home}/script', b'ok', b'in no box, and can keep the account'),
+        ('--box', './deploy.sh', None, closed),
+        (
+            '--box --no-network',
+            './deploy.sh',
+            b'ok',
+            b'cannot keep the account',
+        ),
+        ('--box --writable /', './deploy.sh', b'error', b'cannot be writable'),
+    ]:
+        receiver.install(last=last, run=run)
+        said = receiver.repository.hg('delegate-check', check=False).stdout
+        (found,) = [each for each in said.splitlines() if line in each]
+        assert level is None or found.startswith(level), said
+    receiver.world.forced_command()
+    receiver.repository.hgrc(
+        f'[delegate]\nblog = ssh://{receiver.account.name}@localhost:'
+        f'{receiver.world.port}\n'
+    )
+    said = receiver.repository.hg('delegate-check', check=False).stdout
+    assert b'only a receiver tells if what is run can keep' in said
