@@ -51,11 +51,11 @@ def listed(repo) -> dict[bytes, bytes]:
     has = names.nodes(repo)
     found = {}
     for target in usable:
-        if target.remote != 'no':
+        if target.remote != 'no' and not target.gate:
             name = pycompat.sysbytes(target.name)
             node = has.get(name)
             found[name] = node.hex().encode('ascii') if node else _NOTHING
-    may_push = [target.name for target in usable if target.remote == 'push']
+    may_push = [t.name for t in usable if t.remote == 'push' and not t.gate]
     return {**found, **_cancellable(repo, may_push)}
 
 
@@ -142,6 +142,8 @@ def _target(
             if target.remote == 'push':
                 return target
             raise Refused(*refusals.not_allowed(target.name))
+    if pycompat.sysstr(name) in dispatcher.gates:
+        raise Refused(*refusals.a_gate(pycompat.sysstr(name)))
     if name in targetsmod.names(dispatcher.repo.ui):
         raise Refused(*refusals.unusable(pycompat.sysstr(name)))
     raise Refused(*refusals.unknown_target(name))

@@ -23,6 +23,12 @@ def unknown_target(name: bytes) -> Words:
     return _(b"there is no target '%s'") % _shown(name), LIST
 
 
+def a_gate(target: str) -> Words:
+    return wording.of(
+        target, _(b'it is a gate: nothing is delegated to it')
+    ), LIST
+
+
 def unusable(target: str) -> Words:
     line = _(b'it cannot be used as it is configured')
     hint = _(b"'hg delegate-check' on the server says why")

@@ -82,7 +82,7 @@ def test_it_is_live_and_recorded_with_its_pusher_and_a_second_loses(
     assert 'delegation 2 of alice is under way' in said(second)
     world.deploy.write('go', '')
     done = first.finish()
-    assert done.stdout.endswith(b'True\n')
+    assert b'True\n' in done.stdout
     assert verdict.last(done) == verdict.deployed(node)
     assert [row['pusher'] for row in log(repository)] == ['alice', None]
     assert len(world.deploys()) == 2
@@ -168,6 +168,10 @@ def test_what_is_not_for_a_pusher_is_refused_with_a_word(
     repository.hg('debugobsolete', other, *evolution)
     refused('blog', node, other, f'nobody can pull a changeset {other[:12]}')
     assert len(world.deploys()) == deploys
+    more = '*:remote = push\nlint:gate = yes\n'
+    repository.hgrc(targets(world, 'blog', 'lint', more=more))
+    assert listed(clone, url) == {'blog': node}
+    refused('lint', '', node, 'lint: it is a gate: nothing is delegated to it')
     repository.hgrc(targets(world, more='blog:remote = pull\n'))
     refused('blog', node, node, 'blog: it cannot be used as it is configured',
             "'pull' does not say what the push channel may do")  # fmt: skip
