@@ -70,6 +70,14 @@ translations.install(os.path.join(os.path.dirname(__file__), 'locale'))
 cmdtable: dict = {}
 command = registrar.command(cmdtable)
 
+_REMOTE = (
+    b'',
+    b'remote',
+    b'',
+    _(b'ask the server there by its push channel'),
+    _(b'PATH'),
+)
+
 revsetpredicate = registrar.revsetpredicate()
 
 configtable: dict = {}
@@ -190,8 +198,12 @@ def hook(ui, repo, hooktype, **kwargs) -> bool:
         (b'r', b'rev', b'', _(b'delegate this revision'), _(b'REV')),
         (b'', b'pending', None, _(b'delegate what is pending')),
         (b'n', b'dry-run', None, _(b'print what would be sent, do nothing')),
+        _REMOTE,
     ],
-    _(b'[TARGET]... [-r REV] [--pending] [--dry-run]'),
+    _(
+        b'[TARGET]... [-r REV] [--pending] [--dry-run]\n'
+        b'       | --remote PATH TARGET... [-r REV]'
+    ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
 def delegate(ui, repo, *targets, **opts):
@@ -219,6 +231,12 @@ def delegate(ui, repo, *targets, **opts):
     With -q/--quiet, only what did not succeed is said; with -v/--verbose,
     also the number, each attempt and the time waited. So it is for a push.
 
+    With --remote the server that PATH leads to (``default``: where :hg:`push`
+    goes without one) is asked instead, where ``NAME:remote = push`` allows
+    it: no shell there is needed. REV is looked up here. If TARGET has become
+    another one, or is busy, it is refused; it goes on there when this is
+    interrupted.
+
     Interrupted (^C), it cancels what it has begun, as :hg:`delegate-cancel`
     does.
 
@@ -226,6 +244,10 @@ def delegate(ui, repo, *targets, **opts):
 
     Returns 0 only if every target succeeded.
     '''
+    if opts['remote']:
+        with imports.complete():
+            from .commands import remote
+        return remote.delegate(ui, repo, targets, opts)
     with imports.complete():
         from .commands import delegate as implementation
     return implementation.delegate(ui, repo, targets, opts)
@@ -244,9 +266,13 @@ def delegate(ui, repo, *targets, **opts):
         (b'l', b'limit', b'', _(b'limit number of delegations'), _(b'NUM')),
         (b'f', b'follow', None, _(b'show the output of a running delegation')),
         (b'', b'stat', None, _(b'show how long they take, and how many fail')),
+        _REMOTE,
         *hgcommands.formatteropts,
     ],
-    _(b'[ID] [-t TARGET] [-l NUM] [--follow] | --stat [-t TARGET]'),
+    _(
+        b'[ID] [-t TARGET] [-l NUM] [--follow] | --stat [-t TARGET]\n'
+        b'       | --remote PATH [-t TARGET] [-l NUM]'
+    ),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
 def delegate_log(ui, repo, id=None, **opts):
@@ -273,6 +299,12 @@ def delegate_log(ui, repo, id=None, **opts):
     recorded (``keep``). Its templates have ``target``, ``count``, ``failed``,
     ``median``, ``slowest`` and ``usual``, in seconds.
 
+    With --remote the newest 20 of the targets are shown that have ``remote``
+    in the configuration of the server that PATH leads to (``default``: where
+    :hg:`push` goes without one): their number, target, state, changeset, time
+    and duration, with the keywords ``id``, ``target``, ``state``, ``node``,
+    ``date`` and ``seconds``.
+
     With -v/--verbose, attempts, the time waited and what to do next are
     shown; with -q/--quiet only number, target and state, or only the output.
 
@@ -288,6 +320,10 @@ def delegate_log(ui, repo, id=None, **opts):
 
     Returns 0 on success.
     '''
+    if opts['remote']:
+        with imports.complete():
+            from .commands import remote
+        return remote.log(ui, repo, id, opts)
     with imports.complete():
         from .commands import log
     return log.log(ui, repo, id, opts)
@@ -331,11 +367,11 @@ def delegate_hold(ui, repo, target, *targets, **opts):
 
 @command(
     b'delegate-cancel',
-    [],
-    _(b'ID'),
+    [_REMOTE],
+    _(b'[--remote PATH] ID'),
     helpcategory=command.CATEGORY_REMOTE_REPO_MANAGEMENT,
 )
-def delegate_cancel(ui, repo, id):
+def delegate_cancel(ui, repo, id, **opts):
     '''cancel a delegation that is running or pending
 
     With our receiver on the far side (``receiver = yes``) its whole process
@@ -343,8 +379,15 @@ def delegate_cancel(ui, repo, id):
     forced command loses its connection, and may go on until it prints
     something next.
 
+    With --remote the server that PATH leads to is asked, as by
+    :hg:`delegate --remote`.
+
     Returns 0 if the delegation was cancelled.
     '''
+    if opts['remote']:
+        with imports.complete():
+            from .commands import remote
+        return remote.cancel(ui, repo, id, opts)
     with imports.complete():
         from .commands import cancel
     return cancel.cancel(ui, repo, id)

@@ -7,6 +7,7 @@ log        what was delegated and what became of it
 hold       let what is pushed wait
 statistics  how long delegations take, for delegate-log --stat
 cancel     end what waits or runs
+remote     the same on the server of a clone, by its push channel
 opened     what each of them begins with
 check/     whether a push would be delegated, and the proof of the boundary
 setup/     what a new target needs

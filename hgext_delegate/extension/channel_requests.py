@@ -32,6 +32,7 @@ from . import names
 
 _CANCEL = b'cancel/'
 _NOTHING = b'0' * 40
+_NEWEST = 20
 # sqlite takes no longer numbers
 _NUMBER = re.compile(rb'[0-9]{1,18}')
 
@@ -50,11 +51,11 @@ def listed(repo) -> dict[bytes, bytes]:
     has = names.nodes(repo)
     found = {}
     for target in usable:
-        if target.remote != 'no':
+        if target.remote != 'no' and not target.gate:
             name = pycompat.sysbytes(target.name)
             node = has.get(name)
             found[name] = node.hex().encode('ascii') if node else _NOTHING
-    may_push = [target.name for target in usable if target.remote == 'push']
+    may_push = [t.name for t in usable if t.remote == 'push' and not t.gate]
     return {**found, **_cancellable(repo, may_push)}
 
 
@@ -72,6 +73,36 @@ def _cancellable(repo, may_push: list[str]) -> dict[bytes, bytes]:
                         key = b'%s%d' % (_CANCEL, row.number)
                         found[key] = pycompat.sysbytes(name)
     return found
+
+
+def newest(repo) -> dict[bytes, bytes]:
+    '''what became of the newest delegations, by number: the target, the state,
+    the changeset, when it began and how many seconds it took
+
+    Neither who pushed nor why it failed, as the web pages have it by ``state``.
+    A changeset that cannot be pulled is shown as zeros.
+    '''
+    usable, _errors = policy.read(repo, outbox.roads(repo))
+    shown = {target.name for target in usable if target.remote != 'no'}
+    path = files.paths(repo).journal
+    rows: list[delegation.Delegation] = []
+    unread = contextlib.suppress(journalmod.JournalError, OSError)
+    if shown and os.access(path, os.R_OK):
+        with unread, contextlib.closing(journalmod.peek(path)) as opened:
+            for name in shown:
+                rows += opened.newest(name, _NEWEST)
+    rows.sort(key=lambda row: row.number)
+    return {b'%d' % row.number: _shown(repo, row) for row in rows[-_NEWEST:]}
+
+
+def _shown(repo, row: delegation.Delegation) -> bytes:
+    has = repo.filtered(b'served').changelog.hasnode
+    node = pycompat.sysbytes(row.node)
+    node = node if has(bin(node)) else _NOTHING
+    seconds = b'-' if row.seconds is None else b'%.1f' % row.seconds
+    words = *map(pycompat.sysbytes, (row.target, row.state)), node
+    began = b'%d' % max(0, row.began or row.created)
+    return b' '.join([*words, began, seconds])
 
 
 def answer(repo, client: bytes, key: bytes, old: bytes, new: bytes) -> bool:
@@ -111,6 +142,8 @@ def _target(
             if target.remote == 'push':
                 return target
             raise Refused(*refusals.not_allowed(target.name))
+    if pycompat.sysstr(name) in dispatcher.gates:
+        raise Refused(*refusals.a_gate(pycompat.sysstr(name)))
     if name in targetsmod.names(dispatcher.repo.ui):
         raise Refused(*refusals.unusable(pycompat.sysstr(name)))
     raise Refused(*refusals.unknown_target(name))
@@ -153,7 +186,15 @@ def _delegate(
 def _node(
     dispatcher: dispatchermod.Dispatcher, target: targetsmod.Target, new: bytes
 ) -> str:
-    '''the changeset ``new``, which can be pulled and is for ``target``'''
+    '''the changeset ``new``, which can be pulled and is for ``target``; if it
+    is empty, the newest of those'''
+    if not new:
+        newest = dispatcher.newest(target)
+        if newest is None:
+            raise Refused(*refusals.nothing_for(target.name))
+        if not newest:
+            raise Refused(*refusals.unusable(target.name))
+        return newest
     node = new.decode('ascii', 'replace')
     if not protocol.NODE.fullmatch(node):
         raise Refused(*refusals.no_node(target.name, new))
@@ -173,16 +214,17 @@ def _compare(
 ) -> None:
     '''raise Refused unless ``target`` has ``old``, and is about to keep it'''
     journal = dispatcher.journal
+    waiting = journal.pending(target.name)
+    begun = journal.running(target.name)
+    # One that has just ended has the lock for a moment longer.
     is_held = target_lock.is_held(dispatcher.paths.lock(target.name))
     since = time.time() - _START
-    fresh = [
-        row
-        for row in journal.pending(target.name)
-        if not row.reason and row.created > since
-    ]
-    if is_held or fresh or journal.running(target.name):
-        row = journal.at_work(target.name) or (fresh[-1] if fresh else None)
-        raise Refused(*refusals.busy(target.name, row))
+    if begun is None and waiting:
+        row = waiting[-1]
+        if is_held or (not row.reason and row.created > since):
+            begun = row
+    if begun:
+        raise Refused(*refusals.busy(target.name, begun))
     last = journal.last(target.name, delegation.SUCCEEDED)
     has = last.node if last else None
     served = dispatcher.repo.filtered(b'served').changelog

@@ -18,6 +18,8 @@ from .. import imports
 from . import hooks
 
 NAMESPACE = b'delegate'
+# to be listed: what became of the newest delegations
+LOG = b'delegate-log'
 
 
 @functools.cache
@@ -26,6 +28,7 @@ def install() -> None:
     entry = wireprotov1server.commands[b'pushkey']
     entry.func = _wrapped(entry.func)
     pushkey.register(NAMESPACE, _pushed, _listed)
+    pushkey.register(LOG, lambda *args: False, _newest)
 
 
 def _wrapped(orig: Callable) -> Callable:
@@ -58,3 +61,11 @@ def _listed(repo) -> dict[bytes, bytes]:
     with imports.complete():
         from . import channel_requests
     return channel_requests.listed(repo)
+
+
+def _newest(repo) -> dict[bytes, bytes]:
+    if not hooks.has_targets(repo):
+        return {}
+    with imports.complete():
+        from . import channel_requests
+    return channel_requests.newest(repo)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 
 from mercurial import error, extensions
+from mercurial.i18n import _
 
 from .. import imports
 
@@ -14,6 +15,11 @@ _Write = Callable[..., None]
 
 # How much is written at once: as much as sshd sends in one message.
 _PIECE = 16 * 1024
+
+_AFAR = _(b"'hg delegate %s' on the server, or with --remote, runs it again")
+
+# in English, what wording has where a delegation went wrong
+_AGAIN = re.compile(rb"'hg delegate ([A-Za-z0-9._-]+)' on the server runs it")
 
 # What our own lines begin with, also with colours and joiners in between.
 _OURS = re.compile(
@@ -24,7 +30,13 @@ _OURS = re.compile(
 
 
 def advice(ui, hint: bytes) -> bytes:
-    '''``hint`` with commands of ours as they can be typed on the server'''
+    '''``hint`` with commands of ours as they can be typed on the server, and
+    with what a pusher can do where the push channel is open'''
+    match = _AGAIN.match(hint)
+    if match:
+        for_all = ui.config(b'delegate', b'*:remote')
+        if ui.config(b'delegate', match[1] + b':remote', for_all) == b'push':
+            hint = _AFAR % match[1]
     ours = imports.extension()
     for name, module in extensions.extensions(ui):
         is_there = ui.configsource(b'extensions', name) != b'--config'

@@ -23,6 +23,12 @@ def unknown_target(name: bytes) -> Words:
     return _(b"there is no target '%s'") % _shown(name), LIST
 
 
+def a_gate(target: str) -> Words:
+    return wording.of(
+        target, _(b'it is a gate: nothing is delegated to it')
+    ), LIST
+
+
 def unusable(target: str) -> Words:
     line = _(b'it cannot be used as it is configured')
     hint = _(b"'hg delegate-check' on the server says why")
@@ -58,6 +64,12 @@ def not_in_when(target: str, node: str) -> Words:
     return wording.of(target, line), hint % wording.text(target)
 
 
+def nothing_for(target: str) -> Words:
+    line = _(b'no changeset of the repository is for it')
+    hint = _(b"'%s:when' on the server says what is")
+    return wording.of(target, line), hint % wording.text(target)
+
+
 def moved(target: str, has: str | None) -> Words:
     if has is None:
         line, old = _(b'it does not have that: it has none'), b"''"
@@ -67,14 +79,10 @@ def moved(target: str, has: str | None) -> Words:
     return wording.of(target, line), _(b'to go on from there: OLD = %s') % old
 
 
-def busy(target: str, row: delegation.Delegation | None) -> Words:
-    hint = _(b'ask again when that has ended')
-    if row is None:
-        line = _(b'not delegated: another process delegates to it')
-    else:
-        line = _(b'not delegated: delegation %d of %s is under way')
-        line %= row.number, wording.whom(row)
-    return wording.of(target, line), hint
+def busy(target: str, row: delegation.Delegation) -> Words:
+    line = _(b'not delegated: delegation %d of %s is under way')
+    line %= row.number, wording.whom(row)
+    return wording.of(target, line), _(b'ask again when that has ended')
 
 
 def no_delegation(id: bytes) -> Words:

@@ -28,11 +28,12 @@ def ask(
     running = start(clone, 'debugpushkey', url, 'delegate', key, old, new)
     said = running.finish(check=False)
     assert said.returncode == (0 if good else 1), said
-    assert said.stdout.endswith(b'True\n' if good else b'False\n'), said
+    assert (b'True\n' if good else b'False\n') in said.stdout, said
     return said
 
 
 def listed(clone: Clone, url: str) -> dict[str, str]:
     """What hg debugpushkey lists."""
     said = clone.hg('debugpushkey', url, 'delegate').stdout.decode()
-    return dict(line.split('\t') for line in said.splitlines())
+    lines = [x for x in said.splitlines() if not x.startswith('remote: ')]
+    return dict(line.split('\t', 1) for line in lines)

@@ -65,6 +65,7 @@ def _findings(
         yield from (found for found in wrong if found.target == name)
         if name in usable:
             yield from config.of_target(ui, repo, usable[name])
+            yield from config.remote(usable[name])
             if can_log_in:
                 yield from server.check(ui, repo, usable[name])
     yield from records.check(repo, [name for name in chosen if name in usable])

@@ -119,6 +119,16 @@ def web(repo) -> Iterator[finding.Finding]:
         yield about.ok(line)
 
 
+def remote(target: targets.Target) -> Iterator[finding.Finding]:
+    '''what clients may do through the push channel'''
+    about = finding.About(pycompat.sysbytes(target.name), _TOPIC)
+    if target.remote == 'list':
+        yield about.ok(_(b'the push channel lists what it has'))
+    if target.remote == 'push':
+        line = _(b'who may push may delegate to it by the push channel')
+        yield about.ok(line)
+
+
 def untrusted(ui) -> list[finding.Finding]:
     '''what is ignored, since Mercurial does not trust the file that says it
 
