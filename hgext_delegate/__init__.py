@@ -302,7 +302,7 @@ def delegate_log(ui, repo, id=None, **opts):
     With --remote the newest 20 of the targets are shown that have ``remote``
     in the configuration of the server that PATH leads to (``default``: where
     :hg:`push` goes without one): their number, target, state, changeset, time
-    and duration, with the keywords ``id``, ``target``, ``state``, ``node``,
+    and duration. Its templates have ``id``, ``target``, ``state``, ``node``,
     ``date`` and ``seconds``.
 
     With -v/--verbose, attempts, the time waited and what to do next are

@@ -41,6 +41,7 @@ def cheap(world: World, repository: Repository) -> None:
         *('', '.imports', '.metadata', '.extension'),
         *('.extension.early_login', '.extension.hooks'),
         *('.extension.names', '.extension.translations'),
+        '.extension.push_channel',
         *('.state', '.state.deployed'),
     }
     assert set(own) <= light

@@ -87,7 +87,7 @@ def test_a_server_that_says_a_byte_at_a_time_is_given_up(
 def test_a_server_that_is_none_is_told(folder: Path, said: bytes) -> None:
     error = refused(folder, lambda there: there.sendall(said))
     assert 'does not speak SSH' in error.reason or (
-        'speaks an old version of SSH' in error.reason and b'1.5' in said
+        'only an old version of SSH' in error.reason and b'1.5' in said
     )
 
 

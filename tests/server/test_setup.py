@@ -76,7 +76,7 @@ def test_by_itself_it_proposes_the_receiver_which_deploys(
     world: World, repository: Repository
 ) -> None:
     line, hgrc = pasted(setup(world, repository))
-    assert hgrc.endswith('\nblog:receiver = yes\n')
+    assert '\nblog:receiver = yes\n' in hgrc
     found = re.search(r'command="(.*)" ssh-ed25519 ', line)
     assert found and found[1].endswith(
         f' delegate-receive --clone ~/blog --source {repository.path} '
