@@ -10,6 +10,7 @@ then waits for the names of targets on its standard input.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -24,22 +25,27 @@ from ..config import targets
 # hg, with the modules that this process has found, and with what the host
 # configures for it: as Mercurial reads its own files, before the repository's
 _HG = '''
-import sys; sys.path[:] = %r
+import json, os, sys; sys.path[:] = %r
 import hgdemandimport; hgdemandimport.enable()
 from mercurial import dispatch, ui
 files = ui.ui.load
+items = json.loads(os.environ.pop('HG_DELEGATE_PRIVATE', '[]'))
+items = [[part.encode('latin-1') for part in item] for item in items]
 def load():
     loaded = files()
-    for item in %r:
+    for item in %r + items:
         loaded._tcfg.set(*item)
         loaded._ucfg.set(*item)
         loaded.fixconfig(section=item[0])
     return loaded
+load.files = files
 ui.ui.load = load
 dispatch.run()
 '''
 # the configuration that decides whether and where it delegates
 _SECTIONS = (b'extensions', b'revsetalias', b'trusted', targets.SECTION)
+# what it tells others by; it may have a password, so it is in no command line
+_PRIVATE = (b'hooks', b'email', b'smtp')
 
 # Alone: the names are still to come, or with --dry-run a question of
 # evaluation's; before names: nobody follows.
@@ -87,6 +93,7 @@ def _spawn(repo, names: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        env=environment(repo),
     )
 
 
@@ -99,6 +106,26 @@ def command(repo, *words: str) -> list[str]:
         *overrides,
         *words,
     ]
+
+
+def environment(repo) -> dict[str, str]:
+    '''the environment for command(), with what the host configures of _PRIVATE
+    in no file that a new hg reads'''
+    again = _from_files()
+    items = [
+        [section, key, value, repo.baseui.configsource(section, key)]
+        for section in _PRIVATE
+        for key, value in repo.baseui.configitems(section)
+        # what extensions have set is no text
+        if isinstance(value, bytes) and again.config(section, key) != value
+    ]
+    texts = [[part.decode('latin-1') for part in item] for item in items]
+    return {**os.environ, 'HG_DELEGATE_PRIVATE': json.dumps(texts)}
+
+
+def _from_files() -> uimod.ui:
+    '''what a new hg reads, also where this process was told more: see _HG'''
+    return getattr(uimod.ui.load, 'files', uimod.ui.load)()
 
 
 def _python() -> str:
@@ -117,7 +144,7 @@ def _configured(ui) -> tuple[list[tuple[bytes, ...]], list[str]]:
     are what was given with --config, and the extension itself, which the
     classic hook line does not enable. ``ui`` has nothing of the repository's.
     '''
-    again = uimod.ui.load()
+    again = _from_files()
     items: list[tuple[bytes, ...]] = []
     options: list[str] = []
     for section in _SECTIONS:

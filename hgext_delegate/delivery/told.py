@@ -8,7 +8,6 @@ nothing fails with one. Each end is told once.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -16,7 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from mercurial import error, pycompat, ui as uimod
+from mercurial import error, pycompat
 
 from ..config import targets as targetsmod
 from ..report import mail
@@ -40,7 +39,6 @@ _LOCK = '-told'
 # in bytes: how much of what went wrong is kept
 _MOST_SAID = 2000
 
-_SECTIONS = (b'hooks', b'email', b'smtp')
 _WRONG = (delegation.FAILED, delegation.LOST, delegation.PENDING)
 
 
@@ -60,7 +58,7 @@ class Teller:
 
     def __init__(self, repo):
         self._argv = detached.command(repo, 'debugdelegatetell')
-        self._config = json.dumps(_configured(repo.baseui)).encode('ascii')
+        self._environ = detached.environment(repo)
         self._begun = 0
 
     def start(self, journal: journalmod.Journal) -> None:
@@ -70,41 +68,20 @@ class Teller:
             if newest <= self._begun:
                 return
             self._begun = newest
-            process = subprocess.Popen(
+            subprocess.Popen(
                 self._argv,
-                stdin=subprocess.PIPE,
+                stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                env=self._environ,
             )
-            assert process.stdin
-            with process.stdin as pipe:
-                pipe.write(self._config)
-
-
-def _configured(ui) -> list[list[str]]:
-    '''what is configured elsewhere than where a new hg reads
-
-    It may have a password, so it is in no command line.
-    '''
-    again = uimod.ui.load()
-    return [
-        [part.decode('latin-1') for part in (section, key, value)]
-        for section in _SECTIONS
-        for key, value in ui.configitems(section)
-        # what extensions have set is no text
-        if isinstance(value, bytes) and again.config(section, key) != value
-    ]
 
 
 def tell(
     repo, targets: Sequence[targetsmod.Target], journal: journalmod.Journal
 ) -> None:
     '''tell, in order, what nobody has told; the process's own work'''
-    for section, key, value in json.loads(repo.ui.fin.read() or b'[]'):
-        name = [part.encode('latin-1') for part in (section, key)]
-        if repo.ui.config(*name) is None:
-            repo.ui.setconfig(*name, value.encode('latin-1'), b'host')
     paths = files.paths(repo)
     turn = target_lock.turn(paths, _LOCK, _PATIENCE, lambda: True)
     with contextlib.suppress(target_lock.LockError), turn as mine:

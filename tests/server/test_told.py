@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+import servers
 from aiosmtpd.controller import Controller
 from delegations import log
 from hgrc import KILLED, targets, unreachable
@@ -335,3 +336,24 @@ def test_the_recipes_of_the_manual_work(
     assert (token, body) == ('secret', b'state=success&name=deploy/blog')
     (told_of,) = json.loads(found['/deploys'][1])
     assert (told_of['node'], told_of['state']) == (node, 'succeeded')
+
+
+@pytest.mark.once
+def test_what_the_web_server_alone_reads_counts_too(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world))
+    ready.commit()
+    with world.hgweb([repository], f'hooks.delegated={HOOK}') as url:
+        ready.push(f'{url}/{repository.path.name}')
+        until(lambda: len(told(world)) == 1)
+    web = world.server.write('hooks.rc', f'[hooks]\ndelegated = {HOOK}\n')
+    conf = world.web_conf([repository])
+    world.server.write(conf, world.server.read(conf) + world.server.read(web))
+    port = servers.free_port()
+    command = [*world.hg, 'serve', '--web-conf', str(conf)]
+    command += ['--address', '127.0.0.1', '--port', str(port)]
+    ready.commit()
+    with world.http(command, port) as url:
+        ready.push(f'{url}/{repository.path.name}')
+        until(lambda: len(told(world)) == 2)
