@@ -123,8 +123,8 @@ ifneq ($(wildcard docs/conf.py),)
 .PHONY: docs man
 test test-all: docs
 docs: pypi
-	$(PYPI) sphinx -q -W -b html docs docs/_build/html
-	$(PYPI) sphinx -q -W -b man docs docs/_build/man
+	$(PYPI) sphinx -q -W -E -b html docs docs/_build/html
+	$(PYPI) sphinx -q -W -E -b man docs docs/_build/man
 man: docs
 	cp docs/_build/man/hg-delegate.1 man/
 endif
