@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mercurial import error, phases, pycompat, scmutil
+from mercurial import error, phases, pycompat
 from mercurial.i18n import _
 
 from ..config import targets as targetsmod
@@ -207,14 +207,8 @@ def _wanted(
 
 def _revision(repo, rev: bytes) -> str:
     '''the changeset that ``rev`` names, if the deploy side can pull it'''
-    context = scmutil.revsingle(repo, rev)
-    number = context.rev()
-    if number is None or number < 0:
-        raise error.InputError(
-            _(b"'%s' is not a changeset") % rev,
-            hint=_(b'only what was committed can be delegated'),
-        )
-    if number in repo.filtered(b'served').changelog.filteredrevs:
+    context = opened.changeset(repo, rev)
+    if context.rev() in repo.filtered(b'served').changelog.filteredrevs:
         secret = context.phase() >= phases.secret
         raise error.InputError(
             (_(b'%s is secret') if secret else _(b'%s is hidden')) % context,

@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 
-from mercurial import error, util
+from mercurial import error, scmutil, util
 from mercurial.i18n import _
 
 from .. import errors
@@ -71,6 +71,18 @@ def journal(paths: files.Paths, readonly: bool = False) -> journalmod.Journal:
     if readonly:
         return journalmod.peek(paths.journal)
     return journalmod.open(paths.journal)
+
+
+def changeset(repo, rev: bytes):
+    '''the context of what -r/--rev names; it has to be committed'''
+    context = scmutil.revsingle(repo, rev)
+    number = context.rev()
+    if number is None or number < 0:
+        raise error.InputError(
+            _(b"'%s' is not a changeset") % rev,
+            hint=_(b'only what was committed can be delegated'),
+        )
+    return context
 
 
 def unknown_target(name: bytes, known: Iterable[bytes]) -> error.InputError:

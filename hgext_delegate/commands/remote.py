@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mercurial import error, logcmdutil, pycompat, scmutil
+from mercurial import error, logcmdutil, pycompat
 from mercurial.i18n import _
 from mercurial.utils import dateutil, urlutil
 
@@ -40,7 +40,9 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
             _(b'no target is named'),
             hint=_(b"'hg delegate-log --remote PATH' shows some"),
         )
-    new = _node(repo, opts['rev']) if opts['rev'] else b''
+    new = b''
+    if opts['rev']:
+        new = opened.changeset(repo, opts['rev']).hex()
     with _server(repo, opts['remote']) as server:
         has = _listed(server)
         for name in names:
@@ -108,17 +110,6 @@ def _without(opts, *names: str) -> None:
             raise error.InputError(
                 _(b'cannot specify both --remote and --%s') % option
             )
-
-
-def _node(repo, rev: bytes) -> bytes:
-    context = scmutil.revsingle(repo, rev)
-    number = context.rev()
-    if number is None or number < 0:
-        raise error.InputError(
-            _(b"'%s' is not a changeset") % rev,
-            hint=_(b'only what was committed can be delegated'),
-        )
-    return context.hex()
 
 
 @contextlib.contextmanager

@@ -29,7 +29,11 @@ _HOST = re.compile(rb'[A-Za-z0-9:_][A-Za-z0-9._:%-]*\Z')
 _USER = re.compile(rb'[A-Za-z0-9_][A-Za-z0-9._@+-]*\$?\Z')
 _PORT = re.compile(rb'[0-9]{1,5}\Z')
 # RFC 5322 3.4.1, without quotes and comments
-_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)*")
+_ADDRESS = re.compile(
+    # no program that sends it takes it for an option
+    r"(?!-)[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(\.[\w-]+)*",
+    re.ASCII,
+)
 _DURATION = re.compile(rb'([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smh]?)\Z')
 # The kernel's clocks can wait for no longer.
 _MAX_SECONDS = 1e9

@@ -109,8 +109,8 @@ def command(repo, *words: str) -> list[str]:
 
 
 def environment(repo) -> dict[str, str]:
-    '''the environment for command(), with what the host configures of _PRIVATE
-    in no file that a new hg reads'''
+    '''the environment for command(), which must have no other: what the host
+    configures of _PRIVATE in no file that a new hg reads is in it'''
     again = _from_files()
     items = [
         [section, key, value, repo.baseui.configsource(section, key)]

@@ -63,6 +63,7 @@ class Evaluator:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 timeout=self._left,
+                env=detached.environment(repo),
             )
         except subprocess.TimeoutExpired:
             raise selection.SlowRevsetError(

@@ -8,6 +8,7 @@ nothing fails with one. Each end is told once.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import select
 import signal
@@ -126,15 +127,21 @@ def _tell_one(
     }
     children = []
     if to:
-        again = notice.state == delegation.SUCCEEDED
-        message = mail.compose(repo.ui, files.paths(repo), row, to, again)
-        children.append(('mail', _Child(lambda: mail.send(repo.ui, message))))
+        # it may have gone on since
+        told = dataclasses.replace(row, state=notice.state)
+        children.append(('mail', _Child(lambda: _send_mail(repo, told, to))))
     if hooks(repo.ui):
         children.append(('hook', _Child(lambda: _run_hooks(repo, words))))
     for what, child in children:
         said = child.wait()
         if said is not None:
             yield f'{what}: {said}'
+
+
+def _send_mail(repo, row: delegation.Delegation, to: Sequence[str]) -> None:
+    again = row.state == delegation.SUCCEEDED
+    message = mail.compose(repo.ui, files.paths(repo), row, to, again)
+    mail.send(repo.ui, message)
 
 
 def _run_hooks(repo, words: dict[str, str]) -> None:
@@ -147,7 +154,10 @@ def _run_hooks(repo, words: dict[str, str]) -> None:
 
 
 class _Child:
-    '''runs ``job`` in a process that can be ended, with all that it starts'''
+    '''runs ``job`` in a process that can be ended, with all that it starts
+
+    What a hook that is done in time has left running goes on.
+    '''
 
     def __init__(self, job: Callable[[], None]):
         self._ends = time.monotonic() + _LIMIT
@@ -174,8 +184,9 @@ class _Child:
         # It says something, or it ends.
         is_over = select.select([self._said], [], [], left)[0]
         text = os.read(self._said, _MOST_SAID) if is_over else b''
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._pid, signal.SIGKILL)
+        if not is_over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._pid, signal.SIGKILL)
         status = os.waitpid(self._pid, 0)[1]
         os.close(self._said)
         if not is_over:

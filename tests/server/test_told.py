@@ -132,7 +132,9 @@ def test_a_hook_that_hangs_or_fails_delays_and_harms_nothing(
     world: World, repository: Repository, ready: Clone
 ) -> None:
     bad = 'delegated.a = echo $$ > $HOME/hangs; exec sleep 300'
-    repository.hgrc(hooked(world, bad, 'delegated.b = echo why >&2; exit 3'))
+    later = 'delegated.0 = (sleep 1; touch $HOME/later) >/dev/null 2>&1 &'
+    failing = 'delegated.b = echo why >&2; exit 3'
+    repository.hgrc(hooked(world, later, bad, failing))
     ready.commit()
     push = ready.push()
     assert b'delegate: blog: deployed' in push.remote[-1]
@@ -147,8 +149,10 @@ def test_a_hook_that_hangs_or_fails_delays_and_harms_nothing(
     assert b': warning: delegation 1: hook: ' in checked
     assert b'delegated.b hook exited with status 3' in checked
     ready.commit()
-    repository.hgrc(hooked(world))
+    repository.hgrc(hooked(world, later))
+    (world.server.home / 'later').unlink(missing_ok=True)
     ready.push()
+    until((world.server.home / 'later').exists)
     until(lambda: len(told(world)) == 2 and not untold.exists())
 
 
@@ -289,7 +293,10 @@ def test_a_mail_server_that_hangs_delays_nothing(
 def test_an_address_that_is_none_is_named(
     world: World, repository: Repository, ready: Clone
 ) -> None:
-    for wrong in ('ops', 'ops@example.org\\n x', 'a b@c', '"x y"@example.org'):
+    for wrong in (
+        'ops', 'ops@example.org\\n x', 'a b@c', '"x y"@example.org',
+        '-oQ/tmp@example.org', 'zoë@example.org',
+    ):  # fmt: skip
         repository.hgrc(targets(world, more=f'blog:notify = {wrong}\n'))
         checked = check(repository)
         assert b'is not a list of mail addresses' in checked
