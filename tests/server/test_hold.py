@@ -223,6 +223,7 @@ def test_a_hold_outlives_the_journal_and_counts_where_it_cannot_be_read(
     file.mkdir()
     said = refused(repository, 'delegate-hold', 'blog')
     assert 'cannot change who holds it: Is a directory' in said
+    assert '(move away .hg/delegate/blog.hold)' in said
     file.rmdir()
 
 
