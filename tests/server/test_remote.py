@@ -117,7 +117,7 @@ def test_over_http_the_reply_goes_on_while_the_deploy_runs(
         assert said.startswith(number + b'\n'), said
         assert b'\nblog| begun\nblog| done\ndelegate: blog: ' in said
         (world.deploy.home / 'go').unlink()
-    assert states(repository) == ['failed', 'succeeded']
+    assert states(repository) == ['succeeded', 'failed']
 
 
 @pytest.mark.once
