@@ -209,8 +209,8 @@ def remove(base: Path) -> None:
     processes.end(base, {user.pw_uid for user in users})
     for user in users:
         _run(f'userdel {user.pw_name}', done=6)  # 6: there is none any more
-    if base.exists():
-        shutil.rmtree(base)
+    # shutil.rmtree() gives up where a deploy has made folders in folders
+    subprocess.run(['rm', '-rf', '--one-file-system', base], check=True)
 
 
 def sweep() -> None:
