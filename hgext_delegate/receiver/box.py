@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from .. import errors
-from . import clone as clonemod
+from . import clone as clonemod, seccomp
 
 # Where the script finds what the server has told.
 OBJECT = '/run/delegate.json'
@@ -91,7 +91,11 @@ class Plan:
         self._tree = os.path.realpath(inside.tree) if inside.tree else ''
         self._empty = list(_empty(box.state))
         try:
-            self.options = [*_first(box.network), *self._places(inside)]
+            self.options = [
+                *_first(box.network),
+                *self._filter(),
+                *self._places(inside),
+            ]
         except BaseException:
             self.close()
             raise
@@ -99,6 +103,21 @@ class Plan:
     def close(self) -> None:
         while self.fds:
             os.close(self.fds.pop())
+
+    def _filter(self) -> Iterator[str]:
+        machine = os.uname().machine
+        program = seccomp.program(machine)
+        if not program:
+            raise BoxError(
+                'there is no box: it knows no system calls of %s' % machine,
+                'x86_64 and aarch64 have one',
+            )
+        reading, writing = os.pipe()
+        self.fds.append(reading)
+        # it is much smaller than a pipe
+        os.write(writing, program)
+        os.close(writing)
+        yield from ('--seccomp', str(reading))
 
     def _places(self, inside: Inside) -> Iterator[str]:
         '''in this order: what comes later is on top'''
