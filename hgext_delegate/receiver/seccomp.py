@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-'''a filter of system calls: nothing in the box gets a setuid or setgid bit
+'''a filter of system calls, for what no place on disk can keep from a script
 
-Within the box such a bit does nothing. A file in the clone is there outside as
-well, and whoever ran it would be the deploy account. Folders are not told from
-files. seccomp(2), linux/filter.h, linux/audit.h.
+Nothing gets a setuid or setgid bit: within the box that does nothing, but a
+file in the clone is there outside as well, and whoever ran it would be the
+deploy account. Folders are not told from files. The kernel's keyrings, which
+are those of the login, are not there. seccomp(2), linux/filter.h,
+linux/audit.h.
 '''
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ _X32 = 0x40000000
 # its mode in memory (openat2, io_uring_setup), which programs can do without.
 _FCHMODAT2 = (452, 2, None)
 _UNREADABLE = (437, 425)
-# machine: (its number in the kernel, (system call, the number of its argument
-# that is a mode, and of that with the flags if it has to make a file))
+# machine: (its number in the kernel; add_key, request_key and keyctl; (system
+# call, the number of its argument that is a mode, and of that with the flags if
+# it has to make a file))
 _MACHINES = {
     'x86_64': (
         0xC000003E,
+        (248, 249, 250),
         (
             *((90, 1, None), (91, 1, None), (268, 2, None)),  # chmod and so on
             *((85, 1, None), (133, 1, None), (259, 2, None)),  # creat, mknod
@@ -37,6 +41,7 @@ _MACHINES = {
     ),
     'aarch64': (
         0xC00000B7,
+        (217, 218, 219),
         ((52, 1, None), (53, 2, None), (33, 2, None), (56, 3, 2)),
     ),
 }
@@ -54,7 +59,9 @@ def program(machine: str) -> bytes:
     )
 
 
-def _steps(audit: int, calls: tuple) -> Iterator[tuple[int, int, int, int]]:
+def _steps(
+    audit: int, keys: tuple, calls: tuple
+) -> Iterator[tuple[int, int, int, int]]:
     '''code, how many to skip if true, and if not, and a number'''
     yield (_LOAD, 0, 0, 4)  # seccomp_data.arch
     yield (_EQUAL, 1, 0, audit)
@@ -62,7 +69,7 @@ def _steps(audit: int, calls: tuple) -> Iterator[tuple[int, int, int, int]]:
     yield (_LOAD, 0, 0, 0)  # seccomp_data.nr
     yield (_AT_LEAST, 0, 1, _X32)
     yield (_RETURN, 0, 0, _KILL)
-    for number in _UNREADABLE:
+    for number in (*_UNREADABLE, *keys):
         yield (_EQUAL, 0, 1, number)
         yield (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
     for number, mode, flags in (*calls, _FCHMODAT2):
