@@ -135,8 +135,11 @@ class Plan:
                 shown = real if path == _RESOLVER else os.path.abspath(path)
                 yield from ('--ro-bind', real, shown)
         own = self._clone if not self._tree else ''
-        for path in filter(None, [own, *self._box.writable]):
+        paths = [*filter(None, [own, *self._box.writable])]
+        for path in paths:
             yield from self._bind(path)
+        for path, real in zip(paths, self._writable):
+            self._check_above(path, real)
         if self._tree:
             for path in (self._clone, os.path.dirname(self._tree)):
                 yield from ('--ro-bind', path, path)
@@ -185,6 +188,21 @@ class Plan:
             % (path, place),
             'name a folder that has nothing else in it',
         )
+
+    def _check_above(self, path: str, real: str) -> None:
+        '''raise BoxError if a script could put a link in the place of ``path``,
+        which the next run would follow'''
+        above = {os.path.dirname(real)}
+        folder = os.path.abspath(path)
+        while folder != '/':
+            folder = os.path.dirname(folder)
+            above.add(os.path.realpath(folder))
+        for place in self._writable:
+            if any(_is_in(each, place) for each in above):
+                raise BoxError(
+                    '--writable %s is in %s, which is writable' % (path, place),
+                    'take it out of the line',
+                )
 
     def _repository(self) -> Iterator[str]:
         '''.hg, which can be read, but for what may hold a password'''

@@ -387,13 +387,15 @@ def test_what_a_script_leaves_running_ends_with_its_box(
 def test_what_would_open_the_box_is_refused(
     receiver: Receiver, clone: Clone
 ) -> None:
-    node = deployable(clone, '#!/bin/sh\necho ran\n')
+    node = deployable(clone, '#!/bin/sh\necho ran\n', **{'live/x': ''})
     account = receiver.account
     account.mkdir('.ssh')
     account.mkdir('.cache/pip')
     link = account.home / 'link'
     link.symlink_to('.ssh')
     account.mkdir('repos')
+    account.mkdir('live/new')
+    (account.home / 'way').symlink_to('live/new')
     cases = {
         '--writable ~': b'cannot be writable in a box',
         '--writable /': b'cannot be writable in a box',
@@ -403,6 +405,10 @@ def test_what_would_open_the_box_is_refused(
         '--writable ~/clone/.hg': b'by %s/clone/.hg a script could leave it',
         '--writable /run/user': b'cannot be writable in a box',
         '--writable ~/nowhere': b'/nowhere: No such file or directory',
+        # the next run would follow a link that a script leaves there
+        '--writable ~/live/new --writable ~/live': b'live, which is writable',
+        '--writable ~/live --writable ~/way': b'live, which is writable',
+        '--writable ~/clone/live': b'/clone, which is writable',
     }
     for last, why in cases.items():
         last = last.replace('~', str(account.home))
