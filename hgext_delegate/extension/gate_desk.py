@@ -49,6 +49,7 @@ class Desk:
         self.news = threading.Event()
         self._printer = printer
         self._readers: dict[str, output_log.Reader] = {}
+        self._looked = 0.0
 
     def follow(
         self, askings: Sequence[askingmod.Asking], over_ssh: bool
@@ -76,6 +77,7 @@ class Desk:
                         good = self._conclude(each) and good
                         if not good:
                             _stop(left, 'ended: another gate has refused')
+                self._stop_cancelled(left)
                 if pusher.is_gone():
                     _stop(left, 'ended: the pusher has gone')
                     return False
@@ -87,6 +89,20 @@ class Desk:
             return False
         finally:
             self._end(left)
+
+    def _stop_cancelled(self, left: Sequence[askingmod.Asking]) -> None:
+        '''end those that ``hg delegate-cancel`` has named'''
+        if time.monotonic() - self._looked < _GLANCE:
+            return
+        self._looked = time.monotonic()
+        for each in left:
+            row = None
+            with contextlib.suppress(journalmod.JournalError):
+                row = self.journal.get(each.row.number)
+            if row and row.cancelled_by:
+                is_ended = each.target.receiver
+                remedy = '' if is_ended else delegation.GOES_ON
+                each.stop('cancelled by %s' % row.cancelled_by, remedy)
 
     def _end(self, left: Sequence[askingmod.Asking]) -> None:
         '''end what is left, where the push's own thread is interrupted, too'''
