@@ -92,10 +92,11 @@ class Trial:
         path = self.world.deploy.home / 'passed'
         return {*path.read_text().split()} if path.exists() else set()
 
-    def check(self, may_be_half_done: bool) -> None:
-        """After a kill; whether hg recover may be needed for what is left."""
+    def check(self, may_be_half_done: bool) -> bool:
+        """After a kill; whether hg recover was needed, which it MAY be."""
         until(lambda: not self.world.living())
-        if (self.store / 'journal').exists():
+        is_half_done = (self.store / 'journal').exists()
+        if is_half_done:
             assert may_be_half_done
             self.repository.hg('recover')
         if not may_be_half_done:
@@ -104,6 +105,7 @@ class Trial:
         # each push was of the newest changeset, and what it is based on
         assert self.tip() in self.passed()
         self.plan.unlink(missing_ok=True)
+        return is_half_done
 
     def tip(self) -> str:
         said = self.repository.ask('log', '-r', 'tip', '-T', '{node}')
@@ -180,9 +182,7 @@ def test_whatever_is_killed_when_nothing_comes_in_unasked(
         node = clone.commit()
         before = len(trial.passed())
         kind(trial)
-        half_done = (trial.store / 'journal').exists()
-        trial.check(kind in (server, web_server))
-        ends['hg recover'] += half_done
+        ends['hg recover'] += trial.check(kind in (server, web_server))
         ends['a yes of the gate'] += len(trial.passed()) > before
         ends['accepted'] += trial.tip() == node
     print(kind.__name__, CRASHES, dict(ends))
