@@ -82,11 +82,11 @@ test-engines: engines
 
 test-crash: pypi
 	$(CLEAN) HGD_CRASHES=1000 "$(ENVIRONMENTS)/pypi/bin/python" \
-		-m pytest -n 2 tests/server/test_crash.py
+		-m pytest -n 2 tests/server/test_crash.py tests/server/test_gate_crash.py
 
 test-faults: pypi
 	$(CLEAN) HGD_FAULTS=$(FAULTS) "$(ENVIRONMENTS)/pypi/bin/python" \
-		-m pytest -s tests/server/test_faults.py
+		-m pytest -s tests/server/test_faults.py tests/server/test_gate_faults.py
 
 test-matrix:
 	@python3 -E -s tests/lib/matrix.py "$(ENVIRONMENTS)" $(MATRIX_ARGS)

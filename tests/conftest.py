@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hostile
 import loopback
 import pushed
 import pytest
@@ -138,6 +139,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     loopback.keygen(folder / 'host_ed25519')
     loopback.keygen(folder / 'identity')
     return folder
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(False, id='delegation'),
+        pytest.param(True, id='gate', marks=pytest.mark.once),
+    ]
+)
+def for_gates_as_well(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each test twice: hostile.run() is a delegation's session or a gate's."""
+    monkeypatch.setattr(hostile, 'as_gate', request.param)
 
 
 @pytest.fixture

@@ -50,13 +50,15 @@ class Asking(threading.Thread):
         self._bundle = bundle
         self._news = news
         self._early = early
-        self._why = ''
+        self._why = self._remedy = ''
         self._deadline = deadline_socket.Deadline()
         self._session: session.Session | None = None
 
-    def stop(self, why: str) -> None:
-        '''end it, and what runs there, for the reason ``why``'''
-        self._why = why
+    def stop(self, why: str, remedy: str = '') -> None:
+        '''end it, and what runs there, for the reason ``why``, once'''
+        if self._why:
+            return
+        self._why, self._remedy = why, remedy
         self._deadline.stop('cancelled')
         if self._early:
             self._early.drop()
@@ -77,7 +79,7 @@ class Asking(threading.Thread):
         fields.setdefault('state', delegation.REFUSED)
         if self._why and fields['state'] != delegation.PASSED:
             fields |= {'state': delegation.CANCELLED, 'reason': self._why}
-            fields['remedy'] = ''
+            fields['remedy'] = self._remedy
         fields['seconds'] = time.monotonic() - began
         fields['ended'] = time.time()
         self.row = dataclasses.replace(self.row, **fields)

@@ -22,7 +22,7 @@ from ..config import gates as gatesmod, parsers, policy, targets as targetsmod
 from ..delivery import evaluation
 from ..push import bundle as bundlemod, outbox, selection
 from ..report import config_errors, printer as printermod, wording
-from ..state import files, journal as journalmod, pruning, verdicts
+from ..state import files, journal as journalmod, pruning, target_lock, verdicts
 from . import gate_desk, push_hooks
 
 if TYPE_CHECKING:
@@ -35,7 +35,11 @@ def refuses(ui, repo, hookargs: dict[str, Any]) -> bool:
     printer = printermod.Printer(ui)
     try:
         return _Round(ui, repo, hookargs, printer).refuses()
-    except (files.FolderError, journalmod.JournalError) as exc:
+    except (
+        files.FolderError,
+        journalmod.JournalError,
+        target_lock.LockError,
+    ) as exc:
         printer.warn(*wording.no_gate(*wording.of_error(exc)))
     except ImportError as exc:
         printer.warn(*wording.no_gate(*wording.of_import(exc)))
@@ -152,9 +156,13 @@ class _Round:
                     desk.too_large(target, row)
                     return False
                 rows.append((target, row))
-            askings = self._askings(desk, rows, pushed, bundle)
-            url = pushed['url']
-            good = desk.follow(askings, url.startswith('remote:ssh'))
+            begun = verdicts.begun(journal, paths, [row for _t, row in rows])
+            with begun as kept:
+                targets = [target for target, _row in rows]
+                rows = list(zip(targets, kept))
+                askings = self._askings(desk, rows, pushed, bundle)
+                over_ssh = pushed['url'].startswith('remote:ssh')
+                good = desk.follow(askings, over_ssh)
             self._prune(desk, [target.name for target, _node in asked])
             return good
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import select
+import termios
 import threading
 import time
 from collections.abc import Sequence
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
 
 # How often it is looked whether the pusher is there, in seconds.
 _GLANCE = 0.1
-# How much is written at once: what a pipe that has room takes whole.
+# How much is written at once, with what stands before each line: a pipe with
+# room takes 4096 bytes, and the printer makes "delegate:" two bytes longer.
 _PIECE = 3 * 1024
 # How long a pusher may not read beyond what the slowest gate may take.
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 
 
 class Desk:
@@ -49,6 +52,9 @@ class Desk:
         self.news = threading.Event()
         self._printer = printer
         self._readers: dict[str, output_log.Reader] = {}
+        # whole lines of each, which wait for the pusher
+        self._unsaid: dict[str, bytes] = {}
+        self._looked = 0.0
 
     def follow(
         self, askings: Sequence[askingmod.Asking], over_ssh: bool
@@ -68,18 +74,20 @@ class Desk:
                 each.start()
             while left:
                 self.news.clear()
-                is_behind = [a for a in left if self._relay(a, pusher)]
+                # first: what it says last comes before its end
                 ended = [a for a in left if not a.is_alive()]
+                told = [a for a in left if self._relay(a, pusher)]
                 for each in ended:
-                    if each not in is_behind:
+                    if each not in told and not self._unsaid.get(each.row.id):
                         left.remove(each)
                         good = self._conclude(each) and good
                         if not good:
                             _stop(left, 'ended: another gate has refused')
+                self._stop_cancelled(left)
                 if pusher.is_gone():
                     _stop(left, 'ended: the pusher has gone')
                     return False
-                if not is_behind:
+                if not told:
                     self.news.wait(_GLANCE)
             return good
         except RuntimeError:
@@ -87,6 +95,20 @@ class Desk:
             return False
         finally:
             self._end(left)
+
+    def _stop_cancelled(self, left: Sequence[askingmod.Asking]) -> None:
+        '''end those that ``hg delegate-cancel`` has named'''
+        if time.monotonic() - self._looked < _GLANCE:
+            return
+        self._looked = time.monotonic()
+        for each in left:
+            row = None
+            with contextlib.suppress(journalmod.JournalError):
+                row = self.journal.get(each.row.number)
+            if row and row.cancelled_by:
+                is_ended = each.target.receiver
+                remedy = '' if is_ended else delegation.GOES_ON
+                each.stop('cancelled by %s' % row.cancelled_by, remedy)
 
     def _end(self, left: Sequence[askingmod.Asking]) -> None:
         '''end what is left, where the push's own thread is interrupted, too'''
@@ -113,19 +135,21 @@ class Desk:
         self._say(self._record(row))
 
     def _relay(self, asking: askingmod.Asking, pusher: _Pusher) -> bool:
-        '''show some of its new lines; whether there may be more'''
-        id = asking.row.id
+        '''show some of its new lines; whether there were some that the pusher
+        can hear'''
+        id, name = asking.row.id, asking.target.name.encode('ascii')
         if id not in self._readers:
             with contextlib.suppress(OSError):  # there may be none yet
                 self._readers[id] = output_log.Reader(self.paths.log(id))
-        if id not in self._readers or not pusher.can_hear():
-            return id in self._readers
-        # before it is asked whether the thread has ended
-        lines = self._readers[id].read(_PIECE)
-        if lines:
-            name = asking.target.name.encode('ascii')
-            self._printer.relay(name, lines)
-        return bool(lines)
+        if id in self._readers and not self._unsaid.get(id):
+            self._unsaid[id] = self._readers[id].read()
+        lines = self._unsaid.get(id, b'')
+        end = _first_lines(lines, len(name + b'| '))
+        if not lines or not pusher.can_hear(is_much=end > _PIECE):
+            return False
+        self._printer.relay(name, lines[:end])
+        self._unsaid[id] = lines[end:]
+        return True
 
     def _conclude(self, asking: askingmod.Asking) -> bool:
         '''record its end and say it; whether the push may pass'''
@@ -165,6 +189,19 @@ class Desk:
             return row
 
 
+def _first_lines(lines: bytes, before: int) -> int:
+    '''the end of the first of ``lines`` that are told at once: those which,
+    with so much ``before`` each, have _PIECE bytes, or one that has more'''
+    end = lines.find(b'\n') + 1
+    size = end + before
+    while following := lines.find(b'\n', end) + 1:
+        size += following - end + before
+        if size > _PIECE:
+            break
+        end = following
+    return end
+
+
 def _stop(askings: Sequence[askingmod.Asking], why: str) -> None:
     for each in askings:
         each.stop(why)
@@ -185,13 +222,19 @@ class _Pusher:
         self._over_ssh = over_ssh
         self._is_gone = False
 
-    def can_hear(self) -> bool:
-        '''whether something that is written now does not wait for them'''
+    def can_hear(self, is_much: bool = False) -> bool:
+        '''whether something that is written now does not wait for them;
+        ``is_much`` may be more than a pipe with some room takes'''
         if not self._over_ssh:
             return True
         found = dict(self._poll.poll(0)).get(2, 0)
         self._is_gone |= bool(found & (select.POLLERR | select.POLLHUP))
-        return bool(found & select.POLLOUT) and not self._is_gone
+        has_room = bool(found & select.POLLOUT)
+        if is_much and has_room:
+            with contextlib.suppress(OSError):
+                count = fcntl.ioctl(2, termios.FIONREAD, bytes(4))
+                has_room = not any(count)
+        return has_room and not self._is_gone
 
     def is_gone(self) -> bool:
         '''also where they have not read for too long'''

@@ -188,7 +188,8 @@ class Follower:
         line, hints = wording.verdict(runs)
         if superseded and self._heard != runs.number:
             line, hints = wording.superseded_by(runs)
-        self.succeeded = runs.state == delegation.SUCCEEDED
+        good = (delegation.SUCCEEDED, delegation.PASSED)
+        self.succeeded = runs.state in good
         speak = self.printer.say if self.succeeded else self.printer.warn
         label = b'delegate.state.' + runs.state.encode('ascii')
         speak(self._of(line), *hints, label=label)

@@ -49,7 +49,9 @@ _VERDICTS: dict[str, Callable[[delegation.Delegation], Verdict]] = {
     ),
     delegation.LOST: lambda row: (
         _(b'lost: %s after %.1f s') % (text(row.reason), row.seconds or 0),
-        (_(b'nobody knows whether it was deployed'), _again(row)),
+        ()
+        if row.is_of_gate
+        else (_(b'nobody knows whether it was deployed'), _again(row)),
     ),
     delegation.SUPERSEDED: lambda row: (_(b'superseded'), ()),
     delegation.CANCELLED: lambda row: (

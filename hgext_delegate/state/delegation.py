@@ -136,7 +136,8 @@ def abandoned(
     '''the state, and more fields, of ``row`` whose process is dead
 
     One that never began on the far side waits again. So does one that the
-    receiver can be asked about (``resumable``).
+    receiver can be asked about (``resumable``). A gate is not asked again: its
+    push was not accepted.
     '''
     if row.cancelled_by:
         # its process died before it saw that
@@ -144,7 +145,7 @@ def abandoned(
         why = 'cancelled by %s' % row.cancelled_by
         remedy = left if row.exec_sent_at else ''
         return CANCELLED, {'reason': why, 'remedy': remedy}
-    waits = resumable or row.exec_sent_at is None
+    waits = not row.is_of_gate and (resumable or row.exec_sent_at is None)
     return (PENDING if waits else LOST), {'reason': reason}
 
 

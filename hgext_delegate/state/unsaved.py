@@ -105,6 +105,8 @@ class Unsaved:
                 'INSERT OR IGNORE INTO notice (number, state) '
                 'SELECT number, state FROM delegation '
                 "WHERE (number = ? OR merged_into = ?) AND state <> 'running' "
+                # not of a gate
+                'AND (turn IS NOT NULL OR began IS NULL) '
                 "AND (state <> 'pending' OR reason <> '' "
                 'AND NOT instr(reason, ?) AND NOT instr(remedy, ?))',
                 (number, number, delegation.AGAIN, delegation.ONCE),

@@ -113,7 +113,7 @@ http {{
     scgi_temp_path {home}/nginx-scgi;
     server {{
         listen 127.0.0.1:{port};
-        location /hg/ {{ proxy_pass {inner}/hg/; }}
+        location /hg/ {{ proxy_pass {inner}/hg/; {more} }}
     }}
 }}
 """
@@ -276,8 +276,11 @@ def proxy(world: World, repository: Repository) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def nginx(world: World, repository: Repository) -> Iterator[str]:
-    """nginx as a proxy in front of hg serve, both with the prefix /hg."""
+def nginx(
+    world: World, repository: Repository, more: str = ''
+) -> Iterator[str]:
+    """nginx as a proxy in front of hg serve, both with the prefix /hg, with
+    MORE in its location."""
     program = '/usr/sbin/nginx'
     if not shutil.which(program):
         pytest.skip('there is no nginx here')
@@ -286,7 +289,7 @@ def nginx(world: World, repository: Repository) -> Iterator[str]:
     command += ['--address', '127.0.0.1', '--port', str(inner)]
     home, port = world.server.home, servers.free_port()
     with world.http(command, inner) as url:
-        text = NGINX.format(home=home, port=port, inner=url)
+        text = NGINX.format(home=home, port=port, inner=url, more=more)
         conf = world.server.write('nginx.conf', text)
         with world.http([program, '-c', str(conf)], port) as outer:
             yield f'{outer}/hg/{repository.path.name}'

@@ -12,92 +12,20 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import os
-import random
-import select
-import socket
-import struct
-import threading
 from collections.abc import Iterator
 
+import faults
 import loopback
 import pytest
 
 from hgext_delegate.ssh import session
 
-SAMPLE = os.environ.get('HGD_FAULTS', '100')
-FAULTS = ('cut', 'reset', 'flip', 'stall')
-UP, DOWN = 0, 1  # from us to sshd, and back
 OUTPUT = b''.join(b'line %d of the deploy\n' % number for number in range(5))
 OBJECT = b'{"protocol": 1, "id": "0123456789abcdef"}\n'
 SCRIPT = 'for i in 0 1 2 3 4; do echo line $i of the deploy; done; cat >&2'
 # with something that it leaves running, which has its output open
 LEFT = f'sleep 8 & {SCRIPT}'
 Outcome = tuple[str, bytes]
-
-
-class Proxy:
-    """Passes one connection on to PORT, with FAULT at byte AT of a direction.
-
-    `passed` counts the bytes of each direction.
-    """
-
-    def __init__(self, port: int, fault: str = '', way: int = UP, at: int = -1):
-        self._fault, self._way, self._at = fault, way, at
-        self._there = ('127.0.0.1', port)
-        self.passed = [0, 0]
-        self._listener = socket.create_server(('127.0.0.1', 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _serve(self) -> None:
-        with self._listener:
-            ready, _, _ = select.select([self._listener], [], [], 10)
-            if not ready:
-                return
-            ours, _peer = self._listener.accept()
-        with ours, socket.create_connection(self._there) as theirs:
-            self._pump((ours, theirs))
-
-    def _pump(self, ends: tuple[socket.socket, socket.socket]) -> None:
-        while not self._end.is_set():
-            ready, _, _ = select.select(ends, [], [], 0.05)
-            for source in ready:
-                way = ends.index(source)
-                try:
-                    data = source.recv(65536)
-                    if not data or not self._pass(data, way, ends):
-                        return
-                except OSError:
-                    return
-
-    def _pass(
-        self, data: bytes, way: int, ends: tuple[socket.socket, socket.socket]
-    ) -> bool:
-        """Hand DATA on; False when the connection is over."""
-        offset = self._at - self.passed[way]
-        self.passed[way] += len(data)
-        other = ends[1 - way]
-        if way != self._way or not 0 <= offset < len(data):
-            other.sendall(data)
-            return True
-        if self._fault == 'flip':
-            flipped = data[offset] ^ (1 << self._at % 8)
-            other.sendall(data[:offset] + bytes([flipped]) + data[offset + 1 :])
-            return True
-        other.sendall(data[:offset])
-        if self._fault == 'stall':
-            self._end.wait(30)
-        if self._fault == 'reset':
-            for end in ends:
-                linger = struct.pack('ii', 1, 0)
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-        return False
 
 
 @pytest.fixture(scope='module')
@@ -112,7 +40,9 @@ def force(sshd: loopback.Sshd, script: str) -> None:
     sshd.authorize(f'restrict,command="{script}" {key}')
 
 
-def deploy(sshd: loopback.Sshd, proxy: Proxy, patience: float = 1) -> Outcome:
+def deploy(
+    sshd: loopback.Sshd, proxy: faults.Proxy, patience: float = 1
+) -> Outcome:
     """One deploy through PROXY: what became of it, and what was shown."""
     heard = {1: b'', 2: b''}
 
@@ -151,26 +81,11 @@ def deploy(sshd: loopback.Sshd, proxy: Proxy, patience: float = 1) -> Outcome:
     return outcome, heard[1] + heard[2]
 
 
-def attempt(
-    sshd: loopback.Sshd, case: tuple[str, int, int], patience: float
-) -> str:
-    outcome, heard = deploy(sshd, Proxy(sshd.port, *case), patience)
+def attempt(sshd: loopback.Sshd, case: faults.Case, patience: float) -> str:
+    outcome, heard = deploy(sshd, faults.Proxy(sshd.port, *case), patience)
     if outcome == 'succeeded':
         assert heard == OUTPUT + OBJECT, case
     return outcome
-
-
-def cases(lengths: list[int]) -> list[tuple[str, int, int]]:
-    every = [
-        (fault, way, at)
-        for fault in FAULTS
-        for way in (UP, DOWN)
-        for at in range(lengths[way])
-    ]
-    if SAMPLE == 'all':
-        return every
-    chosen = random.Random(int(os.environ['HGD_SEED']))
-    return chosen.sample(every, int(SAMPLE))
 
 
 @pytest.mark.parametrize(('script', 'patience'), [(SCRIPT, 1), (LEFT, 4)])
@@ -178,10 +93,10 @@ def test_no_fault_at_any_byte_makes_a_success_or_text_of_its_own(
     sshd: loopback.Sshd, script: str, patience: float
 ) -> None:
     force(sshd, script)
-    clean = Proxy(sshd.port)
+    clean = faults.Proxy(sshd.port)
     assert deploy(sshd, clean, patience) == ('succeeded', OUTPUT + OBJECT)
-    outcomes: collections.Counter[tuple[str, int, str]] = collections.Counter()
-    wanted = cases(clean.passed)
+    outcomes: faults.Outcomes = collections.Counter()
+    wanted = faults.cases(clean.passed)
     if script == LEFT:
         # each takes three seconds
         wanted = wanted[::4]
@@ -191,14 +106,4 @@ def test_no_fault_at_any_byte_makes_a_success_or_text_of_its_own(
         ):
             outcomes[case[0], case[1], outcome] += 1
     assert sum(outcomes.values()) == len(wanted)
-    show(outcomes)
-
-
-def show(outcomes: collections.Counter[tuple[str, int, str]]) -> None:
-    states = ('pending', 'lost', 'failed', 'succeeded')
-    print('fault  direction  ' + '  '.join(f'{s:>9}' for s in states))
-    for fault in FAULTS:
-        for way, name in ((UP, 'to sshd'), (DOWN, 'from sshd')):
-            counts = [outcomes[fault, way, state] for state in states]
-            row = '  '.join(f'{count:9}' for count in counts)
-            print(f'{fault:5}  {name:9}  {row}')
+    faults.show(outcomes, ('pending', 'lost', 'failed', 'succeeded'))

@@ -13,7 +13,9 @@ import pytest
 
 from hgext_delegate.ssh import session
 
-pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
+pytestmark = pytest.mark.usefixtures(
+    'nothing_is_left_or_said', 'for_gates_as_well'
+)
 
 
 def test_a_second_status_does_not_replace_the_first(folder: Path) -> None:

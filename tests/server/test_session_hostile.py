@@ -18,7 +18,9 @@ from loopback import message
 
 from hgext_delegate.ssh import session
 
-pytestmark = pytest.mark.usefixtures('nothing_is_left_or_said')
+pytestmark = pytest.mark.usefixtures(
+    'nothing_is_left_or_said', 'for_gates_as_well'
+)
 
 
 def test_more_output_than_the_window_allows_ends_the_session(
