@@ -28,6 +28,26 @@ settings.register_profile(
 settings.load_profile('suite')
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        '--one-of-each',
+        action='store_true',
+        help='of a test with many sets of parameters run the first alone',
+    )
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    if config.getoption('one_of_each'):
+        firsts: dict[str, pytest.Item] = {}
+        for item in items:
+            firsts.setdefault(item.nodeid.partition('[')[0], item)
+        left_out = [item for item in items if item not in firsts.values()]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = firsts.values()
+
+
 def pytest_configure() -> None:
     # One seed for all processes of a run: some choose their cases by it.
     os.environ.setdefault('HGD_SEED', str(random.randrange(10**6)))

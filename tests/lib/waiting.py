@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait a minute at most; then it is an AssertionError."""
+    """Look for a minute, or longer on a busy machine; then it is an
+    AssertionError."""
     for _ in range(3000):
         if condition():
             return
