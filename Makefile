@@ -20,6 +20,7 @@ endif
 # own packages; pip builds the same releases where Debian's are not there.
 OLDEST := mercurial==6.3.3 paramiko==2.12.0 cryptography==38.0.4 \
 	hg-evolve==11.1.10 hg-git==1.0.5
+ANSIBLE := ansible-core==2.18.19
 NEWEST := mercurial==7.2.4 paramiko==5.1.0 hg-evolve==12.0.0
 
 # Nothing of the caller's: PYTHONUNBUFFERED alone would make output seem live
@@ -37,6 +38,7 @@ FAULTS := all
 MATRIX_ARGS :=
 
 .PHONY: help test test-all test-debian test-pypi test-crash test-faults lint
+.PHONY: engines test-engines
 .PHONY: format pictures
 .PHONY: demo bench clean debian pypi pot test-matrix
 
@@ -47,6 +49,7 @@ help:
 	@echo 'make test-debian  the suite with Mercurial 6.3 and paramiko 2.12'
 	@echo 'make test-pypi    the suite with the newest of both'
 	@echo '                  (PYTEST_ARGS="-k relay -x" goes to pytest)'
+	@echo 'make test-engines receivers with Slurm, Ansible and podman (as root)'
 	@echo 'make test-crash   kill the server at a thousand moments'
 	@echo 'make test-faults  break the connection at each byte (or FAULTS=2000)'
 	@echo 'make test-matrix  part of it with every Mercurial and paramiko'
@@ -72,6 +75,10 @@ test-debian: debian
 
 test-pypi: pypi
 	$(PYPI) pytest $(WORKERS) $(PYTEST_ARGS)
+
+test-engines: engines
+	$(CLEAN) HGD_ENGINES=1 "$(ENVIRONMENTS)/engines/bin/python" \
+		-m pytest tests/server/test_engines_real.py $(PYTEST_ARGS)
 
 test-crash: pypi
 	$(CLEAN) HGD_CRASHES=1000 "$(ENVIRONMENTS)/pypi/bin/python" \
@@ -101,6 +108,10 @@ debian:
 
 pypi:
 	@python3 -I tests/lib/environment.py "$(ENVIRONMENTS)/pypi" $(NEWEST)
+
+engines:
+	@python3 -I tests/lib/environment.py "$(ENVIRONMENTS)/engines" --engines \
+		$(NEWEST) $(ANSIBLE)
 
 pot: pypi
 	$(CLEAN) "$(ENVIRONMENTS)/pypi/bin/python" tests/lib/messages.py \

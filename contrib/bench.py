@@ -10,6 +10,7 @@ without a hook, with 'changegroup.autopush = ssh DEPLOY', with this extension.
 --streaming  a deploy that prints 10 MB; when a single line is seen
 --gigabyte   a deploy that prints 1 GB
 --fan-out    many targets; one of them slow, one dead
+--thousand   a thousand repositories and deploy accounts, 200 pushes at once
 --idle       instructions of commands that do not push (needs valgrind)
 
 Accounts and servers are those of the tests (tests/lib/world.py), and so are the
@@ -38,6 +39,7 @@ import bench_growth
 import bench_idle
 import bench_receiver
 import bench_streaming
+import bench_thousand
 from bench_push import Bench
 from world import World
 
@@ -47,6 +49,7 @@ RUNS = {
     'streaming': bench_streaming.run,
     'gigabyte': bench_streaming.gigabyte,
     'fan-out': bench_fanout.run,
+    'thousand': bench_thousand.run,
     'idle': bench_idle.run,
 }
 
@@ -69,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error('at least 2 rounds are needed')
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
     versions()
     world = World()

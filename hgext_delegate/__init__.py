@@ -350,8 +350,8 @@ def delegate_hold(ui, repo, target, *targets, **opts):
     With --release what waits is delegated, as :hg:`delegate --pending TARGET`
     does.
 
-    Holding again what is held changes who holds it and why, and not since
-    when. The names of all targets that are held stand above what
+    Holding again what is held changes who holds it and, with -m, why, and not
+    since when. The names of all targets that are held stand above what
     :hg:`delegate-log` lists. Who may write in ``.hg/delegate`` may hold and
     release, whoever has held it.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Sequence
 
@@ -49,7 +50,7 @@ def _hold(ui, repo, names: Sequence[bytes], message: bytes) -> int:
     for name in names:
         target = pycompat.sysstr(name)
         before = holds.of(paths, target)
-        with _changing(paths):
+        with _changing(paths, target):
             found = holds.put(paths, target, cancel.who(), reason)
         hints = []
         if before:
@@ -97,7 +98,7 @@ def _release(ui, repo, names: Sequence[bytes]) -> int:
             line = wording.of(target, _(b'nobody holds it'))
             printer.warn(line, hint % name)
             continue
-        with _changing(paths):
+        with _changing(paths, target):
             holds.release(paths, target)
         printer.say(wording.of(target, _(b'released')))
         free.append(name)
@@ -110,15 +111,19 @@ def _release(ui, repo, names: Sequence[bytes]) -> int:
 
 
 @contextlib.contextmanager
-def _changing(paths: files.Paths) -> Iterator[None]:
+def _changing(paths: files.Paths, target: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
         pass  # somebody else has released it just now
     except OSError as exc:
         owner = util.username(os.lstat(paths.folder).st_uid)
+        hint = _(b'run it as %s, who may write .hg/delegate') % owner
+        if exc.errno in (errno.EISDIR, errno.ENOTDIR):
+            name = pycompat.sysbytes(paths.hold(target).name)
+            hint = _(b'move away .hg/delegate/%s') % name
+        elif exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = _(b'free some space, and run it again')
         line = _(b'cannot change who holds it: %s')
-        raise error.StateError(
-            line % encoding.strtolocal(exc.strerror or ''),
-            hint=_(b'run it as %s, who may write .hg/delegate') % owner,
-        ) from None
+        line %= encoding.strtolocal(exc.strerror or '')
+        raise error.StateError(line, hint=hint) from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mercurial import error, logcmdutil, pycompat
@@ -24,6 +24,7 @@ except ImportError:  # hg <= 7.1
 
 _CANCEL = b'cancel/'
 _LIMIT = 20
+_NAME = re.compile(rb'[A-Za-z0-9][A-Za-z0-9._-]*')
 _KEY = re.compile(rb'[0-9]{1,18}')
 # target, state, node, when it began, for how long it ran
 _ROW = re.compile(
@@ -45,10 +46,7 @@ def delegate(ui, repo, names: Sequence[bytes], opts) -> int:
         new = opened.changeset(repo, opts['rev']).hex()
     with _server(repo, opts['remote']) as server:
         has = _listed(server)
-        for name in names:
-            if name not in has:
-                known = [each for each in has if b'/' not in each]
-                raise opened.unknown_target(name, known)
+        _check(names, has)
         done = [_set(server, name, has[name], new) for name in names]
     return 0 if all(done) else 1
 
@@ -75,7 +73,7 @@ def log(ui, repo, id: bytes | None, opts) -> int:
             hint=_(b'the push channel has no output of a delegation'),
         )
     with _server(repo, opts['remote']) as server:
-        _listed(server)
+        _check(filter(None, [opts['target']]), _listed(server))
         found = _keys(server, b'delegate-log')
     limit = logcmdutil.getlimit(pycompat.byteskwargs(opts)) or _LIMIT
     keys = sorted(filter(_KEY.fullmatch, found), key=int, reverse=True)
@@ -137,6 +135,12 @@ def _listed(server) -> dict[bytes, bytes]:
             hint=_(b"'NAME:remote = push' in the server's hgrc allows it"),
         )
     return found
+
+
+def _check(names: Iterable[bytes], has: dict[bytes, bytes]) -> None:
+    for name in names:
+        if name not in has:
+            raise opened.unknown_target(name, filter(_NAME.fullmatch, has))
 
 
 def _keys(server, namespace: bytes) -> dict[bytes, bytes]:

@@ -172,7 +172,8 @@ class _Child:
             except error.Abort as exc:
                 os.write(theirs, exc.message[-_MOST_SAID:])
             except BaseException as exc:  # noqa: BLE001 - it is a child
-                text = getattr(exc, 'strerror', None) or type(exc).__name__
+                text = getattr(exc, 'strerror', None)
+                text = text or f'{type(exc).__name__}: {exc}'[:_MOST_SAID]
                 os.write(theirs, text.encode('utf-8', 'replace'))
             finally:
                 os._exit(status)

@@ -13,6 +13,7 @@ import contextlib
 import os
 import re
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 from mercurial import pycompat
 from mercurial.node import bin
@@ -29,6 +30,8 @@ from ..push import outbox, push
 from ..report import printer as printermod, refusals, wording
 from ..state import delegation, files, holds, journal as journalmod, target_lock
 from . import names
+
+Rows = Sequence['delegation.Delegation | None']
 
 _CANCEL = b'cancel/'
 _NOTHING = b'0' * 40
@@ -56,22 +59,26 @@ def listed(repo) -> dict[bytes, bytes]:
             node = has.get(name)
             found[name] = node.hex().encode('ascii') if node else _NOTHING
     may_push = [t.name for t in usable if t.remote == 'push' and not t.gate]
-    return {**found, **_cancellable(repo, may_push)}
+    rows = _read(repo, may_push, lambda j, n: [*j.pending(n), j.running(n)])
+    for row in rows:
+        if row.merged_into is None:
+            key = b'%s%d' % (_CANCEL, row.number)
+            found[key] = pycompat.sysbytes(row.target)
+    return found
 
 
-def _cancellable(repo, may_push: list[str]) -> dict[bytes, bytes]:
+def _read(
+    repo, names: Iterable[str], rows: Callable[[journalmod.Journal, str], Rows]
+) -> list[delegation.Delegation]:
+    '''``rows`` of all ``names``; none for an account that may only read the
+    repository'''
     path = files.paths(repo).journal
-    found: dict[bytes, bytes] = {}
-    # an account that may only read the repository sees none
+    found: list[delegation.Delegation] = []
     unread = contextlib.suppress(journalmod.JournalError, OSError)
-    if may_push and os.access(path, os.R_OK):
+    if os.access(path, os.R_OK):
         with unread, contextlib.closing(journalmod.peek(path)) as opened:
-            for name in may_push:
-                rows = [*opened.pending(name), opened.running(name)]
-                for row in filter(None, rows):
-                    if row.merged_into is None:
-                        key = b'%s%d' % (_CANCEL, row.number)
-                        found[key] = pycompat.sysbytes(name)
+            for name in names:
+                found += filter(None, rows(opened, name))
     return found
 
 
@@ -84,13 +91,7 @@ def newest(repo) -> dict[bytes, bytes]:
     '''
     usable, _errors = policy.read(repo, outbox.roads(repo))
     shown = {target.name for target in usable if target.remote != 'no'}
-    path = files.paths(repo).journal
-    rows: list[delegation.Delegation] = []
-    unread = contextlib.suppress(journalmod.JournalError, OSError)
-    if shown and os.access(path, os.R_OK):
-        with unread, contextlib.closing(journalmod.peek(path)) as opened:
-            for name in shown:
-                rows += opened.newest(name, _NEWEST)
+    rows = _read(repo, shown, lambda j, n: j.newest(n, _NEWEST))
     rows.sort(key=lambda row: row.number)
     return {b'%d' % row.number: _shown(repo, row) for row in rows[-_NEWEST:]}
 
@@ -118,8 +119,7 @@ def answer(repo, client: bytes, key: bytes, old: bytes, new: bytes) -> bool:
             if key.startswith(_CANCEL):
                 number = key[len(_CANCEL) :]
                 return _cancel(launcher.dispatcher, number, old, new, who)
-            over_http = client.startswith(b'remote:http')
-            return _delegate(launcher, over_http, key, old, new, who)
+            return _delegate(launcher, key, old, new, who)
     except Refused as exc:
         printer.warn(*exc.args)
     except (files.FolderError, journalmod.JournalError, OSError) as exc:
@@ -151,7 +151,6 @@ def _target(
 
 def _delegate(
     launcher: launchermod.Launcher,
-    over_http: bool,
     key: bytes,
     old: bytes,
     new: bytes,
@@ -175,9 +174,13 @@ def _delegate(
     if jobs and not target.wait:
         launcher.hand_over(jobs)
         return True
-    # a web server may end this process
-    run = launcher.run_detached if over_http else launcher.run
-    good = run(jobs) and not waiting
+    broadcasts = getattr(dispatcher.repo, '_delegate_broadcasts', None)
+    if jobs and broadcasts is not None:
+        # the reply tells the rest: a web server may end this process
+        followers = launcher.detach(jobs)
+        broadcasts.append((dispatcher.paths, followers))
+        return bool(followers)
+    good = launcher.run(jobs) and not waiting
     abandoned.settle(dispatcher, [target])
     dispatcher.prune()
     return good
@@ -195,13 +198,13 @@ def _node(
         if not newest:
             raise Refused(*refusals.unusable(target.name))
         return newest
-    node = new.decode('ascii', 'replace')
+    node = new.decode('ascii', 'replace').lower()
     if not protocol.NODE.fullmatch(node):
         raise Refused(*refusals.no_node(target.name, new))
     changelog = dispatcher.repo.filtered(b'served').changelog
-    if not changelog.hasnode(bin(new)):
+    if not changelog.hasnode(bin(node)):
         raise Refused(*refusals.not_there(target.name, node))
-    is_for = dispatcher.is_for(target, changelog.rev(bin(new)))
+    is_for = dispatcher.is_for(target, changelog.rev(bin(node)))
     if is_for is None:
         raise Refused(*refusals.unusable(target.name))
     if not is_for:

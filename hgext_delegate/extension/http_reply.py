@@ -5,7 +5,8 @@ hgweb buffers what hooks print and sends it at the end. But the reply to a
 push is a bundle that is made while it is sent, and may have any number of
 ``output`` parts. So the hook only starts a process that delegates. What is
 said later goes into the reply, a part for a few lines; stock clients show each
-at once.
+at once. The reply to ``pushkey`` is a number and text, which they show at its
+end; blanks before the number keep it going.
 '''
 
 from __future__ import annotations
@@ -18,13 +19,24 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mercurial import bundle2, exchange, extensions, hg, wireprotoserver
+from mercurial import (
+    bundle2,
+    exchange,
+    extensions,
+    hg,
+    wireprotoserver,
+    wireprototypes,
+    wireprotov1server,
+)
 
 from .. import errors
 from ..report import follower as followermod, printer, wording
 from ..state import files, journal
+
+if TYPE_CHECKING:
+    Broadcasts = list[tuple[files.Paths, list[followermod.Follower]]]
 
 # A proxy ends a reply that is silent for too long (nginx after a minute), and
 # only a failed write tells that the client is gone.
@@ -41,10 +53,12 @@ def install() -> None:
     hg.foi.append(('path', b'hgrc'))
     extensions.wrapfunction(exchange, 'unbundle', _unbundle)
     extensions.wrapfunction(wireprotoserver, 'handlewsgirequest', _handle)
+    entry = wireprotov1server.commands[b'pushkey']
+    entry.func = functools.partial(_pushkey, entry.func)
 
 
 def _handle(orig, rctx, req, res, checkperm) -> Any:
-    if req.qsparams.get(b'cmd') == b'unbundle':
+    if req.qsparams.get(b'cmd') in (b'unbundle', b'pushkey'):
         # nginx would buffer the reply, and other proxies would compress it
         res.headers[b'X-Accel-Buffering'] = b'no'
         res.headers[b'Cache-Control'] = b'no-transform'
@@ -75,19 +89,51 @@ def _unbundle(orig, repo, cg, heads, source, url) -> Any:
     if not over_http or not isinstance(cg, bundle2.unbundle20):
         return orig(repo, cg, heads, source, url)
     repo = repo.unfiltered()
-    # The hook adds the delegations that it starts.
-    broadcasts: list[tuple[files.Paths, list[followermod.Follower]]] = []
-    repo._delegate_broadcasts = broadcasts
-    try:
+    with _broadcasting(repo) as broadcasts:
         reply = orig(repo, cg, heads, source, url)
-    finally:
-        del repo._delegate_broadcasts
     # Some clients want no reply.
     if hasattr(reply, 'addpart'):
         for paths, followers in broadcasts:
             texts = Broadcast(repo.ui, paths, followers).texts()
             reply.addpart(_LivePart(texts))
     return reply
+
+
+@contextlib.contextmanager
+def _broadcasting(repo) -> Iterator[Broadcasts]:
+    '''what is delegated in this block goes on, and is told by the reply'''
+    # whoever starts a delegation adds it
+    broadcasts: Broadcasts = []
+    repo._delegate_broadcasts = broadcasts
+    try:
+        yield broadcasts
+    finally:
+        del repo._delegate_broadcasts
+
+
+def _pushkey(orig, repo, proto, namespace, *args) -> Any:
+    with _broadcasting(repo.unfiltered()) as broadcasts:
+        reply = orig(repo, proto, namespace, *args)
+    if not broadcasts:
+        return reply
+    asked = namespace == b'delegate'
+    chunks = _lasting(repo.ui, reply.data, broadcasts, asked)
+    return wireprototypes.streamreslegacy(chunks)
+
+
+def _lasting(
+    ui, reply: bytes, broadcasts: Broadcasts, asked: bool
+) -> Iterator[bytes]:
+    '''``reply``, with what is told later; if the delegations are what was
+    ``asked`` for, it is 1 only if all of them have succeeded'''
+    number, _newline, said = reply.partition(b'\n')
+    for paths, followers in broadcasts:
+        for text in Broadcast(ui, paths, followers).texts():
+            said += text
+            yield b' '
+        if asked and not all(each.succeeded for each in followers):
+            number = b'0'
+    yield number + b'\n' + said
 
 
 class Broadcast:
@@ -99,7 +145,8 @@ class Broadcast:
     def __init__(
         self, ui, paths: files.Paths, followers: Sequence[followermod.Follower]
     ):
-        self._ui = ui.copy()
+        # ui.copy() is without what the repository's hgrc says
+        self._ui = type(ui)(ui)
         # what a Printer flushes is not the output of the server
         self._ui.fout = self._ui.ferr = io.BytesIO()
         self._ui.pushbuffer(error=True)

@@ -50,22 +50,18 @@ def _pushed(repo, key: bytes, old: bytes, new: bytes) -> bool:
     client = vars(repo.unfiltered()).get('_delegate_client')
     if client is None or not hooks.has_targets(repo):
         return False
-    with imports.complete():
-        from . import channel_requests
-    return channel_requests.answer(repo.unfiltered(), client, key, old, new)
+    return _requests().answer(repo.unfiltered(), client, key, old, new)
 
 
 def _listed(repo) -> dict[bytes, bytes]:
-    if not hooks.has_targets(repo):
-        return {}
-    with imports.complete():
-        from . import channel_requests
-    return channel_requests.listed(repo)
+    return _requests().listed(repo) if hooks.has_targets(repo) else {}
 
 
 def _newest(repo) -> dict[bytes, bytes]:
-    if not hooks.has_targets(repo):
-        return {}
+    return _requests().newest(repo) if hooks.has_targets(repo) else {}
+
+
+def _requests():
     with imports.complete():
         from . import channel_requests
-    return channel_requests.newest(repo)
+    return channel_requests

@@ -6,7 +6,6 @@ from __future__ import annotations
 import dataclasses
 import html
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,9 +98,7 @@ def verdict(row: delegation.Delegation) -> str:
 def index_text(rows: Sequence[delegation.Delegation]) -> bytes:
     lines = []
     for row in rows[: web_records.LIMIT]:
-        when = time.strftime(
-            '%Y-%m-%dT%H:%M:%SZ', time.gmtime(row.began or row.created)
-        )
+        when = web_text.moment(row.began or row.created)
         fields = [str(row.number), row.target, row.state, row.node[:12], when]
         if row.reason:
             fields.append(wording.text(row.reason).decode())
@@ -144,5 +141,4 @@ def atom(rows: Sequence[delegation.Delegation], base: str, name: str) -> bytes:
 
 
 def _moment(row: delegation.Delegation) -> str:
-    seconds = row.ended or row.began or row.created
-    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(seconds))
+    return web_text.moment(row.ended or row.began or row.created)

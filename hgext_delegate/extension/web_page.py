@@ -110,7 +110,9 @@ def _tile(site: Site, state: web_records.TargetState) -> str:
 
 
 def _usually(seconds: float | None) -> str:
-    return '' if seconds is None else f', usually {seconds:.0f} s'
+    if seconds is None:
+        return ''
+    return f', usually {wording.duration(seconds).decode("ascii")}'
 
 
 def _held(hold: holds.Hold) -> str:
@@ -194,10 +196,9 @@ def _changeset(site: Site, node: str) -> str:
 
 
 def _moment(seconds: float) -> str:
-    moment = time.gmtime(seconds)
-    iso = time.strftime('%Y-%m-%dT%H:%M:%SZ', moment)
+    iso = web_text.moment(seconds)
     # as Mercurial's own pages, whose script makes "5 minutes ago" of it
-    text = time.strftime('%a, %d %b %Y %H:%M:%S +0000', moment)
+    text = time.strftime('%a, %d %b %Y %H:%M:%S +0000', time.gmtime(seconds))
     return f'<time class="age" datetime="{iso}">{text}</time>'
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 
 from .. import sanitizer
 
@@ -20,6 +21,11 @@ _CLASSES = {
     **{str(30 + n): {f'c{n}'} for n in range(8)},
     **{str(90 + n): {f'c{n}', 'bright'} for n in range(8)},
 }
+
+
+def moment(seconds: float) -> str:
+    '''as RFC 3339 has it'''
+    return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(seconds))
 
 
 def escaped(text: str) -> str:

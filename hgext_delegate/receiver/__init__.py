@@ -19,6 +19,7 @@ boxed            a process in it
 box_failure      why there is none
 box_init         the box's process 1
 landlock         keeps it from abstract sockets
+seccomp          keeps it from the bits setuid and setgid
 process          a process, and the end of all that it starts
 authorized_keys  the file into which --install writes
 '''

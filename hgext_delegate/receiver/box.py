@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from .. import errors
-from . import clone as clonemod
+from . import clone as clonemod, seccomp
 
 # Where the script finds what the server has told.
 OBJECT = '/run/delegate.json'
@@ -91,7 +91,11 @@ class Plan:
         self._tree = os.path.realpath(inside.tree) if inside.tree else ''
         self._empty = list(_empty(box.state))
         try:
-            self.options = [*_first(box.network), *self._places(inside)]
+            self.options = [
+                *_first(box.network),
+                *self._filter(),
+                *self._places(inside),
+            ]
         except BaseException:
             self.close()
             raise
@@ -99,6 +103,21 @@ class Plan:
     def close(self) -> None:
         while self.fds:
             os.close(self.fds.pop())
+
+    def _filter(self) -> Iterator[str]:
+        machine = os.uname().machine
+        program = seccomp.program(machine)
+        if not program:
+            raise BoxError(
+                'there is no box: it knows no system calls of %s' % machine,
+                'x86_64 and aarch64 have one',
+            )
+        reading, writing = os.pipe()
+        self.fds.append(reading)
+        # it is much smaller than a pipe
+        os.write(writing, program)
+        os.close(writing)
+        yield from ('--seccomp', str(reading))
 
     def _places(self, inside: Inside) -> Iterator[str]:
         '''in this order: what comes later is on top'''
@@ -116,8 +135,11 @@ class Plan:
                 shown = real if path == _RESOLVER else os.path.abspath(path)
                 yield from ('--ro-bind', real, shown)
         own = self._clone if not self._tree else ''
-        for path in filter(None, [own, *self._box.writable]):
+        paths = [*filter(None, [own, *self._box.writable])]
+        for path in paths:
             yield from self._bind(path)
+        for path, real in zip(paths, self._writable):
+            self._check_above(path, real)
         if self._tree:
             for path in (self._clone, os.path.dirname(self._tree)):
                 yield from ('--ro-bind', path, path)
@@ -166,6 +188,21 @@ class Plan:
             % (path, place),
             'name a folder that has nothing else in it',
         )
+
+    def _check_above(self, path: str, real: str) -> None:
+        '''raise BoxError if a script could put a link in the place of ``path``,
+        which the next run would follow'''
+        above = {os.path.dirname(real)}
+        folder = os.path.abspath(path)
+        while folder != '/':
+            folder = os.path.dirname(folder)
+            above.add(os.path.realpath(folder))
+        for place in self._writable:
+            if any(_is_in(each, place) for each in above):
+                raise BoxError(
+                    '--writable %s is in %s, which is writable' % (path, place),
+                    'take it out of the line',
+                )
 
     def _repository(self) -> Iterator[str]:
         '''.hg, which can be read, but for what may hold a password'''

@@ -27,6 +27,8 @@ _LINES = 30
 # in characters
 _LONGEST_SUBJECT = 200
 
+# what an SMTP server without extensions takes, with a host or without
+_ADDRESS = re.compile(r'[!-~]+')
 _COLOR = re.compile(rb'\x1b[^m]*m')
 
 
@@ -44,7 +46,7 @@ def compose(
     subject = f'{paths.name}: {row.target}: {_text(line)}'
     # no header goes on where somebody's line ends
     found['Subject'] = ' '.join(subject.split())[:_LONGEST_SUBJECT]
-    found['From'] = sender(ui)
+    found['From'] = _sender(ui)
     found['To'] = ', '.join(recipients)
     found['Date'] = email.utils.localtime()
     found['Message-ID'] = f'<{row.id}.{row.state}@{_host()}>'
@@ -66,22 +68,29 @@ def compose(
     return found
 
 
-def sender(ui) -> str:
-    '''``email.from``, else the account that runs this'''
+def _sender(ui) -> str:
+    '''``email.from``, else the account that runs this. Raises error.Abort'''
     said = ui.config(b'email', b'from')
-    if said:
-        return ' '.join(_text(said).split())
-    return f'{getpass.getuser()}@{_host()}'
+    if not said:
+        return f'{getpass.getuser()}@{_host()}'
+    name, address = email.utils.parseaddr(' '.join(_text(said).split()))
+    if not _ADDRESS.fullmatch(address):
+        raise error.Abort(_(b"email.from is not an address: '%s'") % said)
+    return email.utils.formataddr((name, address))
+
+
+def validate(ui) -> None:
+    '''raise error.Abort if ``[email]`` says nothing that mail can be sent by'''
+    mail.validateconfig(ui)
+    _sender(ui)
 
 
 def send(ui, message: email.message.EmailMessage) -> None:
     '''hand it over to what ``[email]`` names. Raises error.Abort and OSError'''
-    mail.validateconfig(ui)
+    validate(ui)
     to = message.get_all('To', [])
     tos = [address for _name, address in email.utils.getaddresses(to)]
     _name, from_ = email.utils.parseaddr(message['From'])
-    if not from_:
-        raise error.Abort(_(b'email.from is not an address'))
     mail.connect(ui)(from_, tos, message.as_bytes())
 
 

@@ -29,8 +29,8 @@ def waiting_for(
 ) -> bytes:
     '''what a pusher waits for since so many ``seconds``'''
     if row is None:
-        line = _(b'waiting for another process that has its lock, %d s so far')
-        return line % seconds
+        line = _(b'waiting for the lock of %s, %d s so far')
+        return line % (target.encode('ascii'), seconds)
     line = _(b'waiting for delegation %d of %s to %s, %s')
     how_long = so_far(row, usual) or _(b'%d s so far') % seconds
     return line % (

@@ -92,7 +92,7 @@ class Delegation:
 
 # The words stand in the SQL of the journal as well. A version that does not
 # know one takes its row for damage: MIGRATIONS has the journal's version.
-_STATES = {*OPEN, *RUN, SUPERSEDED, PASSED, REFUSED}
+STATES = {*OPEN, *RUN, SUPERSEDED, PASSED, REFUSED}
 # the year 9999: a date beyond it cannot be shown, and infinity is none
 LATEST = 253402300800.0
 _KINDS = {'int': int, 'str': str, 'float': float, 'None': type(None)}
@@ -112,7 +112,7 @@ def is_sound(*row: Any) -> bool:
     found = Delegation(*row)
     nodes = filter(None, (found.node, found.previous))
     return (
-        found.state in _STATES
+        found.state in STATES
         and is_id(found.number, found.id)
         and is_target(found.target)
         and all(map(protocol.NODE.fullmatch, nodes))

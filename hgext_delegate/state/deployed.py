@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 
 FILENAME = b'delegate-deployed'
@@ -33,9 +34,12 @@ def read(path: bytes | str) -> dict[bytes, bytes]:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return {}
-    with open(fd, 'rb') as file:
-        lines = file.read(_LONGEST).split(b'\n')
-    found = filter(None, map(_LINE.fullmatch, lines))
+    try:
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        data = os.read(fd, _LONGEST) if is_file else b''
+    finally:
+        os.close(fd)
+    found = filter(None, map(_LINE.fullmatch, data.split(b'\n')))
     return {match[1]: match[2] for match in found}
 
 

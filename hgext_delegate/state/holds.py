@@ -78,10 +78,10 @@ def all(paths: files.Paths) -> dict[str, Hold]:
 def put(paths: files.Paths, target: str, who: str, reason: str) -> Hold:
     '''hold ``target``, from now on or from when somebody has held it
 
-    Raises OSError.
+    Their reason stays if ``reason`` is empty. Raises OSError.
     '''
-    before = of(paths, target)
-    since = (before and before.since) or time.time()
+    before = of(paths, target) or Hold(since=time.time())
+    since, reason = before.since or time.time(), reason or before.reason
     hold = Hold(line(who, _MAX_WHO), since, line(reason, MAX_REASON))
     text = json.dumps(dataclasses.asdict(hold)).encode('ascii')
     paths.hold(target).replace(files.FIRST_LINE + text + b'\n')

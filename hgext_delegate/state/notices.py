@@ -31,9 +31,15 @@ def claim(journal: journalmod.Journal) -> Notice | None:
     '''the first that nobody has told, which the caller tells now'''
     with journal.db.writing() as db:
         query = 'SELECT place, number, state FROM notice WHERE NOT told '
-        row = db.execute(query + 'ORDER BY place LIMIT 1').fetchone()
-        if row is None:
+        query += 'ORDER BY place LIMIT 1'
+        # hooks are told the state as it stands there
+        rows = journal.db.select(
+            query,
+            is_sound=lambda _place, _of, state: state in delegation.STATES,
+        )
+        if not rows:
             return None
+        (row,) = rows
         db.execute('UPDATE notice SET told = 1 WHERE place = ?', row[:1])
         # what is forgotten is told no more
         db.execute(

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import passwd
 import processes
 
 ROOT = os.getuid() == 0
@@ -207,10 +208,14 @@ def remove(base: Path) -> None:
     suffix = base.name.removeprefix('hgd-')
     users = [user for user in _ours() if user.pw_name.endswith(f'-{suffix}')]
     processes.end(base, {user.pw_uid for user in users})
+    if any(re.match(passwd.PATTERN, user.pw_name) for user in users):
+        passwd.remove(suffix)
     for user in users:
-        _run(f'userdel {user.pw_name}', done=6)  # 6: there is none any more
-    if base.exists():
-        shutil.rmtree(base)
+        if not re.match(passwd.PATTERN, user.pw_name):
+            # 6: there is none any more
+            _run(f'userdel {user.pw_name}', done=6)
+    # shutil.rmtree() gives up where a deploy has made folders in folders
+    subprocess.run(['rm', '-rf', '--one-file-system', base], check=True)
 
 
 def sweep() -> None:
@@ -232,7 +237,8 @@ def sweep() -> None:
 
 
 def _ours() -> list[pwd.struct_passwd]:
-    name = re.compile(f'hgd-({"|".join(ROLES)})-[0-9a-f]{{6}}')
+    roles = '|'.join(f'hgd-{role}' for role in ROLES)
+    name = re.compile(f'({roles}|{passwd.PATTERN})-[0-9a-f]{{6}}')
     return [user for user in pwd.getpwall() if name.fullmatch(user.pw_name)]
 
 

@@ -1,6 +1,6 @@
 """Make or bring up to date one virtual environment that the tests run in.
 
-    environment.py FOLDER [--debian] REQUIREMENT...
+    environment.py FOLDER [--debian | --engines] REQUIREMENT...
 
 FOLDER gets tests/lib/requirements.txt and every REQUIREMENT (as pip takes
 them). With --debian the packages of /usr/bin/python3 are used instead of the
@@ -50,6 +50,17 @@ DEBIAN_PACKAGES = {
     'parallel': 'parallel',
     'clush': 'clustershell',
 }
+# For 'make test-engines' alone.
+ENGINES = {
+    'busybox': 'busybox-static',
+    'catatonit': 'catatonit',
+    'munged': 'munge',
+    'podman': 'podman',
+    'runc': 'runc',
+    'slurmctld': 'slurmctld',
+    'slurmd': 'slurmd',
+    'srun': 'slurm-client',
+}
 MOD_WSGI = Path('/usr/lib/apache2/modules/mod_wsgi.so')
 MODULES = {'mercurial': 'mercurial', 'paramiko': 'python3-paramiko'}
 VERSIONS = """
@@ -87,6 +98,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument('folder', type=Path)
     parser.add_argument('--debian', action='store_true')
+    parser.add_argument('--engines', action='store_true')
     parser.add_argument('requirements', nargs='+')
     options = parser.parse_args()
     os.umask(0o022)  # other accounts run what is installed here
@@ -94,6 +106,8 @@ def main() -> int:
     try:
         with open(f'{options.folder}.lock', 'w') as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if options.engines:
+                DEBIAN_PACKAGES.update(ENGINES)
             install_missing(options.debian)
             update(options.folder, *plan(options.debian, options.requirements))
     except Missing as missing:

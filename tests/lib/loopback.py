@@ -153,6 +153,8 @@ class Sshd:
         new.write_text(self.settings + settings, 'utf-8')
         # The sshd of another connection may be reading it.
         config = new.replace(self.folder / 'sshd_config')
+        # A sweep of thousands would leave as many zombies.
+        self._children = [c for c in self._children if c.poll() is None]
         with open(self.folder / 'log', 'ab') as log:
             self._children.append(
                 subprocess.Popen(

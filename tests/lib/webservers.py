@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import accounts
 import pytest
 import servers
 from repositories import Repository
@@ -76,6 +77,16 @@ CGI_SCRIPT = """\
 from mercurial import demandimport; demandimport.enable()
 from mercurial.hgweb import hgweb, wsgicgi
 wsgicgi.launch(hgweb({config!r}))
+"""
+LIGHTTPD = """\
+server.bind = "127.0.0.1"
+server.port = {port}
+server.document-root = "{home}/cgi"
+server.errorlog = "{home}/lighttpd.log"
+server.pid-file = "{home}/lighttpd.pid"
+server.modules = ("mod_cgi")
+server.stream-response-body = 1
+cgi.assign = (".cgi" => "")
 """
 PROXY = """\
 LoadModule proxy_module {modules}/mod_proxy.so
@@ -174,6 +185,26 @@ def uwsgi(
 
 
 @contextlib.contextmanager
+def uwsgi_of_root(
+    world: World, repository: Repository, *options: str, home: str = '/root'
+) -> Iterator[str]:
+    """uWSGI that root starts with HOME, and that then becomes the server
+    account."""
+    if not accounts.ROOT:
+        pytest.skip('only root can start a server that changes its account')
+    application(world, repository)
+    port, name = servers.free_port(), world.server.name
+    command = [world.python, '-c', 'import pyuwsgi; pyuwsgi.run()', '--master']
+    command += ['--http-socket', f'127.0.0.1:{port}', '--die-on-term']
+    command += ['--uid', name, '--gid', name, '--chdir', str(world.server.home)]
+    command += ['--wsgi', 'wsgi', *options]
+    root = accounts.Account('root', Path(home), 0, 0)
+    log = world.server.write(f'{port}.log', '')
+    with servers.http(root, command, port, log) as url:
+        yield f'{url}/{repository.path.name}'
+
+
+@contextlib.contextmanager
 def started_apache(world: World, configuration: str) -> Iterator[str]:
     """Debian's Apache as the server account; its URL."""
     if not shutil.which('dpkg'):
@@ -205,15 +236,33 @@ def apache(
         yield f'{url}/{repository.path.name}'
 
 
+def cgi_script(world: World, repository: Repository, path: str) -> None:
+    config = bytes(world.web_conf([repository]))
+    text = CGI_SCRIPT.format(python=world.python, config=config)
+    world.server.write(path, text, 0o755)
+
+
 @contextlib.contextmanager
 def cgi(world: World, repository: Repository) -> Iterator[str]:
     """Apache with mod_cgid: a process for each request."""
-    config = bytes(world.web_conf([repository]))
-    text = CGI_SCRIPT.format(python=world.python, config=config)
-    world.server.write('hgweb.cgi', text, 0o755)
+    cgi_script(world, repository, 'hgweb.cgi')
     text = CGI.format(home=world.server.home, modules=MODULES)
     with started_apache(world, text) as url:
         yield f'{url}/{repository.path.name}'
+
+
+@contextlib.contextmanager
+def lighttpd(world: World, repository: Repository) -> Iterator[str]:
+    """lighttpd with mod_cgi, as docs/http.rst has it."""
+    program = '/usr/sbin/lighttpd'
+    if not shutil.which(program):
+        pytest.skip('there is no lighttpd here (apt-get install lighttpd)')
+    cgi_script(world, repository, 'cgi/hgweb.cgi')
+    port = servers.free_port()
+    text = LIGHTTPD.format(home=world.server.home, port=port)
+    conf = world.server.write('lighttpd.conf', text)
+    with world.http([program, '-D', '-f', str(conf)], port) as url:
+        yield f'{url}/hgweb.cgi/{repository.path.name}'
 
 
 @contextlib.contextmanager

@@ -262,3 +262,23 @@ def test_no_option_of_ours_is_unknown_to_mercurial(
         warning = ('--config', 'devel.all-warnings=yes')
         said = repository.hg(*warning, *args, check=False)
         assert b'devel-warn' not in said.stderr
+
+
+@pytest.mark.once
+def test_a_quiet_push_by_path_says_of_a_failed_deploy_that_one_line(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    """Over ssh and HTTP Mercurial's own client leaves out all of it."""
+    world.forced_command('echo output; exit 3')
+    path = world.server.copy(world.base / 'empty', 'mine')
+    local = Clone(world.server, path, world.hg)
+    local.commit('-u', 'alice')
+    said = [line for _, line in local.push('-q', str(repository.path)).lines]
+    assert verdict.read(said[0]) == verdict.failed('exit status 3')
+    # no more than its hints
+    assert len(said) == 3 and all(x[:1] + x[-1:] == b'()' for x in said[1:])
+    with world.hgweb([repository]) as url:
+        for to in (repository.url, f'{url}/{repository.path.name}'):
+            ready.hg('pull', '-q', '-u', to)
+            ready.commit()
+            assert not ready.push('-q', to).lines

@@ -58,6 +58,32 @@ def test_it_is_logged_in_while_the_push_is_still_checked(
     assert logins(world) == before + 1
 
 
+@pytest.mark.parametrize('verdict_of_hook', ['true', 'false'])
+def test_it_begins_before_the_client_has_sent_anything(
+    world: World, repository: Repository, clone: Clone, verdict_of_hook: str
+) -> None:
+    clone.commit()
+    clone.push()  # what is empty has no branches to ask for
+    before = logins(world)
+    repository.hgrc(targets(world))
+    go = world.pusher.home / 'go'
+    go.unlink(missing_ok=True)
+    hook = f'until [ -e {go} ]; do sleep 0.02; done; {verdict_of_hook}'
+    node = clone.commit()
+    push = clone.start_push('--config', f'hooks.preoutgoing={hook}')
+    until(lambda: logins(world) > before)
+    world.pusher.write('go', '')
+    done = push.finish(check=False)
+    assert logins(world) == before + 1
+    if verdict_of_hook == 'true':
+        assert verdict.last(done) == verdict.deployed(node)
+    else:
+        # the client has pushed nothing after all
+        assert not done.remote
+        assert not world.deploys()
+    until(lambda: not sessions(world))
+
+
 def test_over_http_as_well(
     world: World,
     repository: Repository,

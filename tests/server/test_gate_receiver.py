@@ -71,7 +71,10 @@ def test_the_receiver_checks_what_is_pushed_and_keeps_nothing(
     assert (told['HG_NODE'], told['DELEGATE_TARGET']) == (first, 'checks')
     assert in_clone(receiver) == [] and gates(receiver) == []
     # refused, by what makes itself hard to remove
-    receiver.todo('mkdir -p x/y; chmod 0 x/y x; echo bad; exit 7')
+    deep = 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(3000)]'
+    receiver.todo(
+        f"mkdir -p x/y; chmod 0 x/y x; python3 -c '{deep}'; echo bad; exit 7"
+    )
     second = clone.commit()
     third = clone.commit()
     push = clone.push(check=False)

@@ -36,6 +36,9 @@ def test_pushers_of_what_is_held_are_told_at_once_and_it_waits(
     said = hold(repository, 'blog', '-m', 'database migration')
     assert said.startswith(f'delegate: blog: {held_by(world)}')
     assert said.endswith(' UTC: database migration\n')
+    # who says no reason takes none away
+    again = hold(repository, 'blog').splitlines()
+    assert again[0].endswith(' UTC: database migration')
     logins = world.ssh_log().count('Connection from ')
     push = ready.push()
     assert push.returncode == 0
@@ -223,6 +226,7 @@ def test_a_hold_outlives_the_journal_and_counts_where_it_cannot_be_read(
     file.mkdir()
     said = refused(repository, 'delegate-hold', 'blog')
     assert 'cannot change who holds it: Is a directory' in said
+    assert '(move away .hg/delegate/blog.hold)' in said
     file.rmdir()
 
 

@@ -42,6 +42,7 @@ def test_each_line_arrives_while_the_deploy_still_runs(
 def test_a_failure_is_said_and_the_push_stands(
     world: World, repository: Repository, ready: Clone
 ) -> None:
+    repository.hgrc(targets(world, more='blog:remote = push\n'))
     world.forced_command('. ./record\necho oops\nexit 3\n')
     ready.commit()
     with world.hgweb([repository]) as url:
@@ -49,6 +50,11 @@ def test_a_failure_is_said_and_the_push_stands(
     assert push.returncode == 0
     end = push.remote[push.remote.index(b'blog| oops') + 1]
     assert verdict.read(end) == verdict.failed('exit status 3')
+    # what the repository's hgrc says counts for the hints
+    again = (
+        b"('hg delegate blog' on the server, or with --remote, runs it again)"
+    )
+    assert push.remote[-1] == again
 
 
 def test_two_pushes_in_a_row_are_both_live(

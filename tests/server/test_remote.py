@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,37 @@ def test_it_is_live_and_recorded_with_its_pusher_and_a_second_loses(
     assert verdict.last(done) == verdict.deployed(node)
     assert [row['pusher'] for row in log(repository)] == ['alice', None]
     assert len(world.deploys()) == 2
+
+
+@pytest.mark.once
+def test_over_http_the_reply_goes_on_while_the_deploy_runs(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    repository.hgrc(targets(world, more=PUSH))
+    clone.commit()
+    clone.deliver()
+    node = clone.tip()
+    for ending, number in (HELD, b'1'), (f'{HELD}exit 3\n', b'0'):
+        world.forced_command(ending)
+        with world.hgweb([repository]) as http:
+            old = NOTHING if number == b'1' else node
+            request = urllib.request.Request(
+                f'{http}/{repository.path.name}?cmd=pushkey',
+                data=b'',
+                headers={
+                    'X-HgArg-1': f'namespace=delegate&key=blog&old={old}&new='
+                },
+            )
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                # a proxy hears that it works, and nginx buffers nothing
+                assert reply.read(1) == b' '
+                assert reply.headers['X-Accel-Buffering'] == 'no'
+                world.deploy.write('go', '')
+                said = reply.read().lstrip(b' ')
+        assert said.startswith(number + b'\n'), said
+        assert b'\nblog| begun\nblog| done\ndelegate: blog: ' in said
+        (world.deploy.home / 'go').unlink()
+    assert states(repository) == ['succeeded', 'failed']
 
 
 @pytest.mark.once
@@ -337,6 +369,7 @@ def test_with_our_extension_at_the_client_it_is_said_better(
         (['delegate', *remote, 'blog', '--pending'], b'and --pending'),
         (['delegate', '--remote', str(clone.path), 'blog'], b'use -R in place'),
         (['delegate-log', *remote, '1'], b'--remote and an ID'),
+        (['delegate-log', *remote, '-t', 'nix'], b'targets: blog'),
         (['delegate-cancel', *remote, '1'], b"no delegation '1' runs or waits"),
     ):
         assert word in hg(*args, status=255).stderr
@@ -356,3 +389,13 @@ def test_with_our_extension_at_the_client_it_is_said_better(
     assert 'blog: delegation 6 is cancelled' in said(done)
     world.deploy.write('go', '')
     assert running.finish(check=False).returncode == 1
+    # a server may say anything
+    evil = world.server.write(
+        'evil.py',
+        'from mercurial import pushkey\n'
+        'names = {b"x\\x1b[31m": b"0", b"good": b"0"}\n'
+        'pushkey.list = lambda repo, namespace: names\n',
+    )
+    repository.hgrc(f'evil = {evil}\n' + targets(world, more=PUSH))
+    refused = hg('delegate', *remote, 'nix', status=255).stderr
+    assert refused.endswith(b"(targets: good)\n"), refused

@@ -9,6 +9,7 @@ import http.server
 import json
 import re
 import shlex
+import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -148,6 +149,10 @@ def test_a_hook_that_hangs_or_fails_delays_and_harms_nothing(
     checked = check(repository)
     assert b': warning: delegation 1: hook: ' in checked
     assert b'delegated.b hook exited with status 3' in checked
+    # as a member of a group can leave it
+    with open(untold, 'ab') as file:
+        file.write(b'9 \xff\n' + b'9 x\n' * 20000)
+    assert check(repository).count(b': delegation 9: ') == 1
     ready.commit()
     repository.hgrc(hooked(world, later))
     (world.server.home / 'later').unlink(missing_ok=True)
@@ -364,3 +369,61 @@ def test_what_the_web_server_alone_reads_counts_too(
     with world.http(command, port) as url:
         ready.push(f'{url}/{repository.path.name}')
         until(lambda: len(told(world)) == 2)
+
+
+def _is_told(world: World, times: int) -> bool:
+    return len(told(world)) == times
+
+
+@pytest.mark.once
+def test_what_a_client_sets_in_its_environment_is_no_configuration(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    forged = [
+        ['hooks', f'delegated{name}', f'touch $HOME/forged{name}', 'x']
+        for name in ('', '.forged')
+    ]
+    # sshd takes what the client sends, and so has it whoever starts hg
+    folder = world.base / 'accepting'
+    more = 'AcceptEnv HG_DELEGATE*\n'
+    sshd = servers.Sshd(folder, world.accounts, more=more)
+    try:
+        known = f'[localhost]:{sshd.port} {sshd.host_keys[0]}\n'
+        world.pusher.write('.ssh/known_hosts', known)
+        seen = 'echo "$HG_DELEGATE_PRIVATE" >> $HOME/seen'
+        url = repository.url.replace(f':{world.port}/', f':{sshd.port}/')
+        ssh = shlex.join([*world.ssh(world.pusher), '-o', 'SendEnv=HG_*'])
+        for count, waits in enumerate(('yes', 'no'), 1):
+            # the server itself has it
+            hooks = f'changegroup = {seen}\ndelegated.told = {HOOK}\n'
+            options = f'blog:wait = {waits}\n[hooks]\n{hooks}'
+            repository.hgrc(targets(world, more=options))
+            ready.commit()
+            private = {'HG_DELEGATE_PRIVATE': json.dumps(forged)}
+            config = ('--config', f'ui.ssh={ssh}')
+            ready.start_push(url, *config, env=private).finish()
+            until(partial(_is_told, world, count))
+        assert world.server.read('seen').count('forged.forged') == 2
+        assert not list(world.server.home.glob('forged*'))
+    finally:
+        sshd.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.once
+def test_a_mail_that_cannot_be_composed_harms_no_hook_and_is_seen(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    options = (
+        'blog:notify = ops@example.org\n[email]\nmethod = cat\nfrom = <@\n'
+        f'[hooks]\ndelegated = {HOOK}\n'
+    )
+    repository.hgrc(targets(world, more=options))
+    wrong = b"mail: email.from is not an address: '<@'"
+    assert b'cannot be told by ' + wrong in check(repository)
+    world.forced_command(FAILS)
+    ready.commit()
+    push = ready.push()
+    assert b'delegate: blog: failed' in b'\n'.join(push.remote)
+    until(lambda: len(told(world)) == 1)
+    until(partial(_says, repository, b'delegation 1: ' + wrong))

@@ -82,7 +82,7 @@ def in_its_own_dress(url: str, style: str) -> None:
 def badges(url: str, style: str) -> None:
     """The changeset that a target has bears a badge."""
     red = r'<span class="delegation red"[^>]*>deployed/blog \(last run failed\)'
-    for page in ('shortlog', 'rev/0', 'log', 'graph'):
+    for page in ('shortlog', 'rev/deployed%252Fblog', 'log', 'graph'):
         text = get(f'{url}/{page}?style={style}').text
         if (style, page) != ('spartan', 'graph'):  # it shows no names at all
             assert len(re.findall(red, text)) == 1, (style, page)

@@ -106,8 +106,9 @@ def test_who_stops_reading_is_let_go(
     )
     enabled = f'[extensions]\nimpatient = {impatient}\n'
     repository.hgrc(targets(world) + enabled)
-    # more than the buffers of both ends take
-    world.forced_command('echo begin; cat >object; seq -f %01000.0f 20000')
+    # more than the buffers of both ends take, once both are there
+    flood = 'echo begin; cat >object\n. ./hold\nseq -f %01000.0f 20000\n'
+    world.forced_command(flood)
     ready.commit()
 
     def readers() -> list[str]:
@@ -132,6 +133,7 @@ def test_who_stops_reading_is_let_go(
         reader.sendall(f'GET {page} HTTP/1.0\r\n\r\n'.encode())
         until(lambda: len(readers()) == 2)
         os.kill(push.process.pid, signal.SIGSTOP)
+        world.deploy.write('go', '')
         until(lambda: not readers())
         until(lambda: log(repository)[0]['state'] == 'succeeded')
         push.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from hgext_delegate.push import outbox
 from hgext_delegate.state import (
     delegation,
+    deployed,
     files,
     journal,
+    notices,
     pruning,
     schema,
     sqlite_file,
@@ -192,3 +195,35 @@ def test_an_outbox_that_is_a_link_or_a_pipe_is_not_read(tmp_path: Path) -> None:
     (tmp_path / 'link').symlink_to('other')
     with pytest.raises(OSError, match='symbolic'):
         outbox.read_file(str(tmp_path / 'link'))
+
+
+def test_a_notice_of_no_state_is_damage(path: str) -> None:
+    """A hook would be told of it."""
+    prepare(path, "INSERT INTO notice (number, state) VALUES (1, 'x\ny')")
+    opened = journal.open(path)
+    with pytest.raises(
+        journal.JournalError, match='malformed record'
+    ) as caught:
+        notices.claim(opened)
+    assert caught.value.damaged
+    opened.close()
+
+
+def test_deployed_names_are_read_from_a_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / 'delegate-deployed'
+    os.mkfifo(path)
+    # somebody writes into the pipe, in their own time
+    with open(os.open(path, os.O_RDWR), 'wb') as pipe:
+        assert deployed.read(str(path)) == {}
+        pipe.write(b'blog %s\n' % A.encode())
+        pipe.flush()
+        assert deployed.read(str(path)) == {}
+    path.unlink()
+    path.mkdir()
+    before = os.listdir('/proc/self/fd')
+    assert deployed.read(str(path)) == {}
+    assert os.listdir('/proc/self/fd') == before
+    path.rmdir()
+    line = b'blog %s\n' % A.encode()
+    path.write_bytes(b'\xff\0 x\n' + line + b'y' * 2**21 + b'\n' + line)
+    assert deployed.read(str(path)) == {b'blog': A.encode()}

@@ -7,21 +7,13 @@ import os
 import re
 from collections.abc import Iterator
 
-from mercurial import (
-    encoding,
-    error,
-    mail,
-    pycompat,
-    revsetlang,
-    ui as uimod,
-    util,
-)
+from mercurial import encoding, error, pycompat, revsetlang, ui as uimod, util
 from mercurial.i18n import _
 
 from ...config import policy, targets
 from ...delivery import evaluation, told
 from ...push import outbox, selection
-from ...report import wording
+from ...report import mail, wording
 from . import finding, rights, serving
 
 _TOPIC = b'config'
@@ -215,7 +207,7 @@ def _mailed(
 ) -> finding.Finding:
     who = wording.text(', '.join(target.notify))
     try:
-        mail.validateconfig(ui)
+        mail.validate(ui)
     except error.Abort as exc:
         line = _(b'%s cannot be told by mail: %s')
         return about.warning(

@@ -24,6 +24,8 @@ from .. import opened
 from . import finding, rights
 
 _ABOUT = finding.About(b'', b'journal')
+# in bytes
+_MOST_UNTOLD = 16 * 1024
 
 
 def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
@@ -72,12 +74,13 @@ def _untold(paths: files.Paths) -> Iterator[finding.Finding]:
     '''what went wrong the last time that somebody was to be told of an end'''
     with contextlib.suppress(OSError):
         with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
-            lines = file.read().splitlines()[1:]
-        for line in lines:
-            number, _space, said = line.partition(b' ')
+            kept = file.read(_MOST_UNTOLD).decode('utf-8', 'replace')
+        # of its hooks and of its mail
+        for line in kept.split('\n')[1:3]:
+            number, _space, said = line.partition(' ')
             yield _ABOUT.warning(
                 _(b'delegation %s: %s')
-                % tuple(wording.text(each.decode()) for each in (number, said)),
+                % tuple(wording.text(each) for each in (number, said)),
                 _(b'it goes away once telling of an end succeeds'),
             )
 
