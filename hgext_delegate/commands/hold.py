@@ -38,6 +38,11 @@ def _hold(ui, repo, names: Sequence[bytes], message: bytes) -> int:
     for name in names:
         if name not in known:
             raise opened.unknown_target(name, known)
+        if targetsmod.gate(dict(ui.configitems(targetsmod.SECTION)), name):
+            raise error.InputError(
+                _(b"'%s' is a gate: nothing waits for it") % name,
+                hint=_(b'set %s:when to none() to let pushes pass') % name,
+            )
     reason = push.localtext(message)
     paths = files.make(repo.unfiltered())
     printer = printermod.Printer(ui)

@@ -87,6 +87,10 @@ SETTINGS = (
 )
 
 
+# what means nothing for a gate, and might seem to
+_OF_DELEGATIONS = (b'after', b'notify', b'remote')
+
+
 @dataclasses.dataclass(frozen=True)
 class ConfigError:
     '''what is wrong with one configuration item of [delegate]
@@ -281,6 +285,11 @@ def _check_item(item: bytes, items: Mapping[bytes, bytes]) -> None:
         raise parsers.InvalidValue(
             _(b"there is no target '%s'") % name,
             _nearest(name, [each for each in items if b':' not in each]),
+        )
+    elif option in _OF_DELEGATIONS and items[item] and gate(items, name):
+        raise parsers.InvalidValue(
+            _(b"'%s' is a gate, to which nothing is delegated") % name,
+            _(b'%s is for other targets: remove it') % item,
         )
 
 

@@ -134,6 +134,8 @@ def test_a_push_passes_only_if_the_gate_says_so(
     by_hand = repository.ask('delegate', 'checks', check=False)
     assert b"abort: 'checks' is a gate: nothing is delegated" in by_hand.stderr
     assert repository.ask('delegate', '--pending').returncode == 0
+    held = repository.ask('delegate-hold', 'checks', check=False)
+    assert b"abort: 'checks' is a gate: nothing waits for it" in held.stderr
     (world.deploy.home / 'todo').unlink()
     assert verdict.last(clone.push()) == verdict.deployed(second)
     assert len(asked(world)) == 3
@@ -260,6 +262,7 @@ FAILS = [
     ('checks:timeout = soon\n', '', 'it cannot be asked as it is configured'),
     ('checks:when = nobody(\n', '', 'it cannot be asked as it is configured'),
     ('checks:when = branch(x)\n', '', 'it cannot be asked as it is configured'),
+    ('checks:notify = a@b.c\n', '', 'it cannot be asked as it is configured'),
     ('*:nonsense = 1\n', '', 'it cannot be asked as it is configured'),
 ]
 
