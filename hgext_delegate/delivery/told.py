@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mercurial import error, pycompat
 
+from .. import imports
 from ..config import targets as targetsmod
-from ..report import mail
 from ..state import (
     delegation,
     files,
@@ -140,6 +140,9 @@ def _tell_one(
 
 def _send_mail(repo, row: delegation.Delegation, to: Sequence[str]) -> None:
     again = row.state == delegation.SUCCEEDED
+    # no push sends one, and Python's package email is large
+    with imports.complete():
+        from ..report import mail
     message = mail.compose(repo.ui, files.paths(repo), row, to, again)
     mail.send(repo.ui, message)
 

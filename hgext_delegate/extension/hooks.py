@@ -66,7 +66,11 @@ def _gate():
 def _may_have_gates(repo) -> bool:
     # a repository may have taken away what the host says, which is looked at
     found = (ui.configitems(b'delegate') for ui in (repo.ui, repo.baseui))
-    return any(found)
+    if not any(found):
+        return False
+    with imports.complete():
+        from ..config import gates
+    return gates.are_there(repo)
 
 
 def explain(ui, repo, hooktype, source=None, txnname=b'', **kwargs) -> bool:
