@@ -5,6 +5,7 @@
 # This software may be used and distributed according to the terms of the
 # GNU General Public License version 2 or any later version.
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -14,10 +15,8 @@ HERE = Path(__file__).resolve().parent
 
 def version():
     # The package itself imports Mercurial, which need not be there to build.
-    metadata = {}
-    source = (HERE / 'hgext_delegate' / 'metadata.py').read_text('utf-8')
-    exec(source, metadata)
-    return metadata['__version__'].decode('ascii')
+    source = (HERE / 'hgext_delegate' / '__init__.py').read_text('utf-8')
+    return re.search("^__version__ = b'(.+)'$", source, re.M)[1]
 
 
 def long_description():

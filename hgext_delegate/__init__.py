@@ -56,13 +56,15 @@ from mercurial import (
 )
 from mercurial.i18n import _
 
-from . import imports, metadata
+from . import imports
 from .extension import hooks, names, translations
 
-__version__ = metadata.__version__
-testedwith = metadata.testedwith
-minimumhgversion = metadata.minimumhgversion
-buglink = metadata.buglink
+# setup.py reads it without importing the package
+__version__ = b'0.1.0'
+# Mercurial compares the first two numbers; both are run by 'make test'.
+testedwith = b'6.3 7.2'
+minimumhgversion = b'6.3'
+buglink = b'the address under "Reporting a bug" in README.rst of hg-delegate'
 
 # Before the commands: their texts are translated when they are registered.
 translations.install(os.path.join(os.path.dirname(__file__), 'locale'))

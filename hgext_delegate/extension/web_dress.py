@@ -16,7 +16,7 @@ import secrets
 
 from mercurial import templateutil
 
-from .. import metadata
+from .. import imports
 
 _LINK = b'<a href="{url|urlescape}%s{sessionvars%%urlparameter}">%s</a>'
 _OURS = _LINK % (b'delegations', b'delegations')
@@ -31,7 +31,7 @@ _STYLESHEET = (
     b' href="{url|urlescape}delegationscss?%s"'
     # for a policy that lets in what has the nonce alone
     b'{if(nonce, \' nonce="{nonce}"\')} />\n'
-) % metadata.__version__
+) % imports.extension().__version__
 _VIEWPORT = (
     b'<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
 )

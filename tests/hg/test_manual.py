@@ -14,7 +14,7 @@ from mercurial import pycompat
 from sources import CHECKOUT
 
 import hgext_delegate
-from hgext_delegate import metadata, protocol
+from hgext_delegate import protocol
 from hgext_delegate.config import parsers, policy, targets as targetsmod
 from hgext_delegate.state import delegation
 
@@ -150,11 +150,11 @@ def test_hg_version_tells_where_paramiko_is_missing(
 ) -> None:
     monkeypatch.setattr(sys, 'path', [])
     said = hgext_delegate.getversion()
-    assert said == metadata.__version__ + b' (without paramiko)'
+    assert said == hgext_delegate.__version__ + b' (without paramiko)'
 
 
 def test_what_is_tested_is_what_is_said() -> None:
     makefile = (CHECKOUT / 'Makefile').read_text('utf-8')
     tested = re.findall(r'mercurial==(\d+\.\d+)', makefile)
-    assert metadata.testedwith.decode().split() == tested
-    assert metadata.minimumhgversion.decode() == tested[0]
+    assert hgext_delegate.testedwith.decode().split() == tested
+    assert hgext_delegate.minimumhgversion.decode() == tested[0]

@@ -38,7 +38,7 @@ def cheap(world: World, repository: Repository) -> None:
         assert name not in names
     own = [name.partition('_delegate')[2] for name in names if 'hgext_' in name]
     light = {
-        *('', '.imports', '.metadata', '.extension'),
+        *('', '.imports', '.extension'),
         *('.extension.early_login', '.extension.hooks'),
         *('.extension.names', '.extension.translations'),
         '.extension.push_channel',

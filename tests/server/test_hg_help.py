@@ -13,7 +13,6 @@ from repositories import Repository
 from world import World
 
 import hgext_delegate
-from hgext_delegate import metadata
 
 
 def test_what_the_manual_shows_to_paste_is_right(
@@ -106,7 +105,7 @@ def test_the_help_names_every_keyword_of_templates(
 
 def test_hg_version_tells_ours(repository: Repository) -> None:
     said = repository.hg('version', '-v').stdout.decode()
-    version = metadata.__version__.decode()
+    version = hgext_delegate.__version__.decode()
     line = rf'\n  hgext_delegate  external  {version} \(paramiko [\d.]+\)\n'
     assert re.search(line, said)
     assert re.fullmatch(r'\d+\.\d+(\.\d+)?', version)

@@ -15,12 +15,12 @@ from accounts import ROOT
 from servers import SBIN
 from sources import CHECKOUT
 
-from hgext_delegate import metadata
+import hgext_delegate
 
 pytestmark = pytest.mark.once
 
 
-VERSION = metadata.__version__.decode('ascii')
+VERSION = hgext_delegate.__version__.decode('ascii')
 # What version control and earlier runs leave in a checkout.
 OTHERS = shutil.ignore_patterns(
     *(
@@ -163,7 +163,7 @@ def test_it_is_installed_upgraded_and_removed_beside_mercurial(
             ignore=shutil.ignore_patterns('dist', 'build', '*.egg-info'),
         )
     )
-    path = old / 'hgext_delegate' / 'metadata.py'
+    path = old / 'hgext_delegate' / '__init__.py'
     text = path.read_text('utf-8').replace(VERSION, '0.0.9')
     path.write_text(text, 'utf-8')
     (old / 'hgext_delegate' / 'gone.py').write_text('', 'utf-8')

@@ -23,7 +23,7 @@ FOLDERS = [
     ['state'],
     ['config', 'push'],
     ['ssh'],
-    ['imports', 'metadata', 'protocol', 'sanitizer'],
+    ['imports', 'protocol', 'sanitizer'],
     ['errors', 'jsontext'],
 ]
 # What is dear to load, or is to be found in one place.
@@ -32,7 +32,7 @@ ONLY = {
     'cryptography': {'ssh.library'},
     'sqlite3': {'state.sqlite_file'},
 }
-PURE = {'errors', 'jsontext', 'metadata', 'protocol', 'sanitizer'}
+PURE = {'errors', 'jsontext', 'protocol', 'sanitizer'}
 
 
 def ours(name: str) -> set[str]:

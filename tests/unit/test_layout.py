@@ -43,3 +43,18 @@ def test_each_test_file_that_the_documents_name_is_there() -> None:
     for path in [*CHECKOUT.glob('*.rst'), *CHECKOUT.glob('docs/*.rst')]:
         named |= set(re.findall(r'test_\w+\.py', path.read_text('utf-8')))
     assert len(named) > 10 and named <= there
+
+
+def test_no_file_and_no_function_is_too_long() -> None:
+    package = CHECKOUT / 'hgext_delegate'
+    assert len(list(package.glob('*.py'))) <= 6
+    for path in package.rglob('*.py'):
+        text = path.read_text('utf-8')
+        if path.parent != package or path.name != '__init__.py':
+            assert text.count('\n') <= 320, path
+        for node in ast.walk(ast.parse(text)):
+            # the docstring of a command is its manual
+            if isinstance(node, ast.FunctionDef) and node.end_lineno:
+                first = node.body[ast.get_docstring(node) is not None :][:1]
+                length = node.end_lineno - (first or [node])[0].lineno + 1
+                assert length <= 45, (path, node.name)

@@ -12,7 +12,7 @@ import dataclasses
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mercurial import error, pycompat, ui as uimod, util
 from mercurial.i18n import _
@@ -77,15 +77,19 @@ def run(ui, repo, name: bytes, url: bytes, opts) -> int:
         }
         made['hgrc'] = snippets.hgrc(_sections(enabled, target, made, command))
     _warn(ui, repo, target, host.user, pair.path if is_here else '')
+    page = [made['authorized_keys'], '', made['hgrc']]
+    if not ui.quiet:
+        page = [*_page(made, host, key, boxless)]
+    _print(ui, opts, made, page)
+    return 0
+
+
+def _print(ui, opts, made: dict[str, str], page: Sequence[str]) -> None:
     with ui.formatter(b'delegate-setup', pycompat.byteskwargs(opts)) as fm:
         fm.startitem()
         fm.data(**{k: v.encode('utf-8') for k, v in made.items()})
-        page = [made['authorized_keys'], '', made['hgrc']]
-        if not ui.quiet:
-            page = [*_page(made, host, key, boxless)]
         for text in '\n'.join(page).splitlines():
             fm.plain(b'%s\n' % wording.text(text))
-    return 0
 
 
 def _target(name: bytes, url: bytes) -> targetsmod.Target:
