@@ -174,6 +174,43 @@ def test_what_is_based_on_what_is_hidden_is_laid_out(
     assert in_served(repository) == [base, child]
 
 
+def test_what_evolve_has_rewritten_is_checked_and_what_it_pruned_goes(
+    world: World, repository: Repository, clone: Clone
+) -> None:
+    receiver = Receiver(world, repository)
+    evolve = '[extensions]\nevolve =\n'
+    lay(world, receiver, more=evolve + '[phases]\npublish = no\n')
+    home = world.pusher.home / '.hgrc'
+    world.pusher.write('.hgrc', home.read_text() + evolve)
+    base = clone.commit(files={'a': '1\n'})
+    old = clone.commit(files={'b': '2\n'})
+    clone.push()
+    clone.hg('amend', '-m', 'better')
+    better = at(clone, '.')
+    push = clone.push()
+    assert verdict.passed() in verdict.among(push.remote), push.remote
+    assert world.deploy.read('new').split() == [better]
+    assert in_served(repository) == [base, better]
+    # a push of markers alone: nothing is there to check
+    clone.hg('prune', '-r', better)
+    receiver.todo('exit 9')
+    assert verdict.among(clone.push(check=False).remote) == []
+    assert in_served(repository) == [base]
+    # and what is refused leaves none of its markers
+    clone.hg('touch', '-r', better, '--hidden')
+    touched = at(clone, 'max(all())')
+    assert touched not in (old, better)
+    push = clone.push('-r', touched, check=False)
+    assert verdict.refused('exit status 9') in verdict.among(push.remote)
+    assert in_served(repository) == [base]
+    found = repository.hg('debugobsolete').stdout
+    assert touched.encode() not in found
+
+
+def at(clone: Clone, revision: str) -> str:
+    return clone.hg('log', '-r', revision, '-T', '{node}').stdout.decode()
+
+
 def in_served(repository: Repository) -> list[str]:
     said = repository.hg('log', '-r', 'all()', '-T', '{node}\n').stdout
     return said.decode().split()
