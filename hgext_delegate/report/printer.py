@@ -101,7 +101,8 @@ class Printer:
 
     def _tell(self, write: _Write, line: bytes, hints, label: bytes) -> None:
         self._print(write, b'delegate: %s\n' % line, label)
-        for hint in filter(None, hints):
+        # of a verdict, who wants it quiet hears that one line
+        for hint in filter(None, () if label and self._ui.quiet else hints):
             hint = advice(self._ui, hint)
             self._print(write, b'(%s)\n' % hint, b'delegate.hint')
 
