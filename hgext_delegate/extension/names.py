@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mercurial import error, namespaces, pushkey
+from mercurial import error, localrepo, namespaces, pushkey
 from mercurial.i18n import _
 from mercurial.node import bin, hex
 
@@ -24,8 +24,27 @@ _PREFIX = NAMESPACE + b'/'
 
 
 def install(repo) -> None:
-    '''give ``repo`` the namespace'''
-    repo.names.addnamespace(
+    '''give ``repo`` the namespace, once names are looked up in it
+
+    Many commands look up none, and need not load what Mercurial does it with.
+    '''
+
+    class Named(repo.__class__):
+        @localrepo.unfilteredpropertycache
+        def names(self) -> Any:
+            found = super().names
+            _add_to(found)
+            return found
+
+    if 'names' in vars(repo.unfiltered()):
+        # another extension has looked already
+        _add_to(repo.names)
+    else:
+        repo.__class__ = Named
+
+
+def _add_to(found) -> None:
+    found.addnamespace(
         namespaces.namespace(
             NAMESPACE,
             templatename=NAMESPACE,

@@ -158,14 +158,15 @@ class Follower:
         '''say what a pending one waits for'''
         if row.state != delegation.PENDING or runs is not row:
             return
-        # a reason without it is final: _conclude() tells it
         reason, again, pause = row.reason.partition(delegation.AGAIN)
         if again and row.reason != self._told:
             self._told = row.reason
             line = self._of(wording.text(reason))
             self.printer.say(line, progress.trying_again(pause))
         waited = time.monotonic() - self._began
-        if again or waited < self._remind_at:
+        # what has had its turn is over otherwise: _conclude() tells that
+        had_turn = (row.began or 0.0) >= self._since
+        if again or had_turn or waited < self._remind_at:
             return
         if row.remedy.startswith(delegation.ONCE):
             self._remind_at = next(self._reminders)

@@ -14,6 +14,8 @@ from hgext_delegate.state import delegation, files, journal, output_log
 
 
 class Ui:
+    quiet = False
+
     def __init__(self) -> None:
         self.written: list[bytes] = []
 
