@@ -159,7 +159,9 @@ _installing = threading.Lock()
 
 
 def _begin_early(over_http: bool) -> None:
-    with imports.complete():
+    # over ssh there is one thread until a push comes, and a pull needs no more
+    loading = imports.complete if over_http else demandimport.deactivated
+    with loading():
         from .extension import early_login, push_channel
     with _installing:
         early_login.install()

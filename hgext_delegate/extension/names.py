@@ -10,13 +10,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mercurial import error, localrepo, namespaces, pushkey
+from mercurial import demandimport, error, localrepo, namespaces, pushkey
 from mercurial.i18n import _
 from mercurial.node import bin, hex
 
-from .. import imports
-
-with imports.complete():
+with demandimport.deactivated():
+    # not complete(), which would load all that stands above in every command
     from ..state import deployed as deployedmod
 
 NAMESPACE = b'deployed'
