@@ -15,6 +15,7 @@ from mercurial import error, logcmdutil, pycompat
 from mercurial.i18n import _
 from mercurial.utils import dateutil, urlutil
 
+from .. import protocol
 from . import opened
 
 try:
@@ -24,11 +25,11 @@ except ImportError:  # hg <= 7.1
 
 _CANCEL = b'cancel/'
 _LIMIT = 20
-_NAME = re.compile(rb'[A-Za-z0-9][A-Za-z0-9._-]*')
+_NAME = re.compile(protocol.TARGET_NAME.pattern.encode('ascii'))
 _KEY = re.compile(rb'[0-9]{1,18}')
 # target, state, node, when it began, for how long it ran
 _ROW = re.compile(
-    rb'([A-Za-z0-9][A-Za-z0-9._-]*) ([a-z]+) ([0-9a-f]{40}) ([0-9]{1,11})'
+    b'(' + _NAME.pattern + rb') ([a-z]+) ([0-9a-f]{40}) ([0-9]{1,11})'
     rb' ([0-9]{1,9}\.[0-9]|-)'
 )
 

@@ -163,10 +163,7 @@ def _over_http(orig: Callable, repo, proto, *args) -> Any:
 def _import() -> None:
     '''all that a delegation needs'''
     with imports.complete():
-        from ..config import policy, targets  # noqa: F401
-        from ..delivery import connection, worker  # noqa: F401
-        from ..push import outbox  # noqa: F401
-        from ..state import files, holds  # noqa: F401
+        from ..delivery import worker  # noqa: F401
         from . import push_hooks  # noqa: F401
 
 
