@@ -125,7 +125,7 @@ def test_of_two_with_the_same_old_one_wins(
     world: World, repository: Repository, clone: Clone
 ) -> None:
     repository.hgrc(targets(world, more=PUSH))
-    old, new = clone.commit(), clone.commit()
+    one, other, new = clone.commit(), clone.commit(), clone.commit()
     clone.push()
     with world.hgweb([repository]) as http:
         for url in (repository.url, f'{http}/{repository.path.name}'):
@@ -133,14 +133,14 @@ def test_of_two_with_the_same_old_one_wins(
             # imports let both fail
             ask(clone, url, 'blog', '', new, good=False)
             args = ('debugpushkey', url, 'delegate', 'blog', new)
-            both = [start(clone, *args, node) for node in (old, new)]
+            # neither is what it has: the second to come finds another
+            both = [start(clone, *args, node) for node in (one, other)]
             ends = [each.finish(check=False) for each in both]
             assert sorted(end.returncode for end in ends) == [0, 1], ends
             (has,) = listed(clone, url).values()
             won = [end.returncode for end in ends].index(0)
-            assert has == (old, new)[won]
-            if has == old:
-                ask(clone, url, 'blog', old, new)
+            assert has == (one, other)[won]
+            ask(clone, url, 'blog', has, new)
     assert set(states(repository)) == {'succeeded'}
 
 
