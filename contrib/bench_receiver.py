@@ -4,6 +4,7 @@ says a word; by the classic line, and by this extension."""
 from __future__ import annotations
 
 import shlex
+import shutil
 import statistics
 from dataclasses import dataclass
 
@@ -23,11 +24,19 @@ cd "$1" || exit
 # What is asked for says which way it is.
 FORCED = """\
 case "$SSH_ORIGINAL_COMMAND" in
-'hg-delegate 1 receiver '*) exec {receiver} ;;
-'hg-delegate 1 script '*) way=script ;;
+*' receiver '*) way=receiver ;;
+*' script '*) way=script ;;
+*' chg '*) way=chg ;;
 *) way=$SSH_ORIGINAL_COMMAND ;;
 esac
-exec sh {job} {clones}$way {sources}$way
+clone={clones}$way source={sources}$way
+set -- --config extensions.hgext_delegate= delegate-receive \\
+    --clone "$clone" --source "$source" --run ./deploy.sh
+case $way in
+receiver) exec {hg} "$@" ;;
+chg) exec env CHGHG="$HOME/hg" CHGSOCKNAME="$HOME/.chg" chg "$@" ;;
+*) exec sh {job} "$clone" "$source" ;;
+esac
 """
 # Grows a repository that has its files by changesets of nothing.
 GROW = """\
@@ -72,8 +81,14 @@ def ways(bench: Bench) -> list[Way]:
         hook = shlex.join([*command, name])
         return f'[hooks]\nchangegroup.autopush = {hook}\n'
 
-    ours = '[extensions]\nhgext_delegate =\n[delegate]\n{} = {}\n'
-    receiver = ours.format('receiver', bench.url) + 'receiver:receiver = yes\n'
+    ours = '[extensions]\nhgext_delegate =\n[delegate]\n{0} = {1}\n'
+    with_receiver = ours + '{0}:receiver = yes\n'
+    by_chg = Way(
+        'chg',
+        '  by chg',
+        with_receiver.format('chg', bench.url),
+        b'delegate: chg: deployed',
+    )
     return [
         Way('none', 'no hook', '', b''),
         Way('line', 'the line', line(ssh, 'line'), b'deployed'),
@@ -87,9 +102,10 @@ def ways(bench: Bench) -> list[Way]:
         Way(
             'receiver',
             'ours, the receiver',
-            receiver,
+            with_receiver.format('receiver', bench.url),
             b'delegate: receiver: deployed',
         ),
+        *[by_chg] * bool(shutil.which('chg')),
     ]
 
 
@@ -151,7 +167,7 @@ def prepare(
         world.server.run([*pull, str(first.path)], timeout=600)
         clones[way.name] = clone = world.clone(repository)
         clone.hg('update', '-q')
-        if way.name != 'receiver':  # which makes its own
+        if way.name not in ('receiver', 'chg'):  # which makes its own
             there = world.deploy.home / 'clones' / f'{size}{way.name}'
             clone_ = [*world.hg, 'clone', '-q', str(repository.path)]
             world.deploy.run([*clone_, str(there)], timeout=600)
@@ -162,15 +178,8 @@ def prepare(
 def force(bench: Bench, clones: str, sources: str) -> None:
     world = bench.world
     hg = shlex.join(world.hg)
-    receiver = [*world.hg, '--config', 'extensions.hgext_delegate=']
-    receiver += ['delegate-receive', '--clone', f'{clones}receiver']
-    receiver += ['--source', f'{sources}receiver', '--run', './deploy.sh']
+    world.deploy.write('hg', f'#!/bin/sh\nexec {hg} "$@"\n', 0o755)
     job = world.deploy.write('job', JOB.format(hg=hg))
     world.forced_command(
-        FORCED.format(
-            receiver=shlex.join(receiver),
-            job=job,
-            clones=clones,
-            sources=sources,
-        )
+        FORCED.format(hg=hg, job=job, clones=clones, sources=sources)
     )

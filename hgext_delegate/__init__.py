@@ -103,6 +103,9 @@ colortable = {
     b'delegate.check.error': b'red bold',
 }
 
+# Whether this is chg's server, which forks for each command what it has loaded.
+_IN_CHG = 'CHGINTERNALMARK' in os.environ
+
 # An extension that was loaded by its path is found by ``python:`` hooks too.
 sys.modules.setdefault('hgext_delegate', sys.modules[__name__])
 
@@ -121,10 +124,13 @@ def getversion() -> bytes:
 def extsetup(ui) -> None:
     extensions.wrapfunction(hookmod, '_allhooks', hooks.with_ours)
     extensions.wrapcommand(hgcommands.table, b'help', _help)
-    if _is_web_server():
+    if _IN_CHG:
+        with imports.complete():
+            from .receiver import command  # noqa: F401
+    elif _is_web_server():
         _begin_early(over_http=True)
-    else:
-        extensions.wrapcommand(hgcommands.table, b'serve', _serve)
+        return
+    extensions.wrapcommand(hgcommands.table, b'serve', _serve)
 
 
 def _help(orig, ui, *names, **opts):
@@ -528,7 +534,7 @@ def delegate_receive(ui, **opts):
     '''
     with imports.complete():
         from .receiver import command
-    return command.run(ui, opts)
+    return command.run(ui, opts, _IN_CHG)
 
 
 @command(

@@ -8,6 +8,7 @@ is sent; the worker records the rest.
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
@@ -145,6 +146,9 @@ class Attempt:
         known = remote_requests.status(self._target, self._row)
         if known and known['state'] == 'unknown':
             return state, fields
+        if known and end.status and end.status == _in_shell(known['signal']):
+            end = session.End(None, known['signal'], end.is_kept_open)
+            state, fields = _ended(end, receiver=True)
         if known and known['milliseconds'] is not None:
             fields['seconds'] = known['milliseconds'] / 1000
         ended_by = known and (known['signal'] or known['status'])
@@ -175,6 +179,13 @@ class Attempt:
             # no reason to end what runs well
             return None
         return current.cancelled_by if current else None
+
+
+def _in_shell(name: str | None) -> int:
+    '''what a shell, or chg, between sshd and the receiver exits with if its
+    script dies by the signal; 0 where there is none'''
+    number = getattr(signal, 'SIG%s' % name, 0)
+    return 128 + number if number else 0
 
 
 def _ended(end: session.End, receiver: bool) -> Outcome:

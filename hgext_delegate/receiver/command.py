@@ -7,8 +7,12 @@ import contextlib
 import ctypes
 import os
 import re
+import resource
 import shlex
+import signal
+import sys
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 from mercurial import error, pycompat
 from mercurial.i18n import _
@@ -34,8 +38,8 @@ _FOREIGN = ('SSH_', 'HG', 'LC_', 'LANG')
 _OWN = ('HGRCPATH',)
 
 
-def run(ui, opts) -> int:
-    '''the command; its exit status is that of the script'''
+def run(ui, opts, in_chg: bool) -> int:
+    '''the command; it exits as the script does'''
     if os.geteuid() == 0 and not opts['allow_root']:
         server.say(
             'this account is root: what is deployed could do anything',
@@ -47,7 +51,25 @@ def run(ui, opts) -> int:
         return 0
     _set_title()
     folder = _path(opts['state'] or _STATE.encode('ascii'))
-    return server.serve(folder, _work(ui, opts, folder))
+    status = server.serve(folder, _work(ui, opts, folder))
+    if not in_chg:
+        _leave(status)
+    # chg hands a status on by itself, and has no way to tell a signal
+    return status if status >= 0 else 128 - status
+
+
+def _leave(status: int) -> NoReturn:
+    '''end with ``status``; if negative, by the signal of that number'''
+    if status < 0:
+        # sshd then says which one it was; a core of ours would help nobody
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(OSError):  # KILL has no handler
+            signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    # not by way of the interpreter's own end, which takes as long as the rest
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _install(ui, opts) -> None:

@@ -189,15 +189,12 @@ def detach(work: Callable[[], None], keep: int) -> None:
 
     It shares only the descriptor ``keep`` with this one. Raises OSError.
     '''
-    child = os.fork()
-    if child:
-        os.waitpid(child, 0)
+    if os.fork():
         return
     try:
         os.setsid()
-        if os.fork() == 0:
-            _let_go(keep)
-            work()
+        _let_go(keep)
+        work()
     finally:
         # never back into hg, which belongs to the other process
         os._exit(0)

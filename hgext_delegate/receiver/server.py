@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import select
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from typing import NoReturn
 
 from .. import errors, protocol
 from ..state import delegation, journal, output_log
@@ -28,8 +26,9 @@ FAREWELL = 9.0
 # How many may wait for their turn in one clone.
 WAITING = 10
 
-# How soon a line is seen, in milliseconds.
-_PAUSE = 10
+# How soon a line is seen, in milliseconds: at first, which is when most deploys
+# begin and end, and after the given number of pauses without one.
+_SHORT, _PAUSE, _MANY = 2, 10, 200
 # How often it is looked whether there is a supervisor, in pauses.
 _LOOK = 50
 
@@ -41,6 +40,7 @@ class BusyError(errors.DelegateError):
 def serve(folder: str, work: supervisor.Work) -> int:
     '''do what the other side asks for; what to exit with
 
+    That is minus the number of a signal if one has ended the script.
     ``folder`` keeps what becomes of each id.
     '''
     try:
@@ -133,7 +133,7 @@ def _deploy(folder: str, deploy: protocol.Deploy, work: supervisor.Work) -> int:
         with _opened(folder, work) as runs:
             row = _follow(runs, deploy)
         if row:
-            _leave(row)
+            return exit_status(row)
     say('the receiver is killed whenever it starts')
     return run.EXIT_LOST
 
@@ -211,7 +211,7 @@ def _follow(
                 continue
             if row and run.is_over(row):
                 return row
-            if channel.poll(_PAUSE):
+            if channel.poll(_SHORT if idle < _MANY else _PAUSE):
                 raise BrokenPipeError
             idle += 1
             if row is None or (idle % _LOOK == 0 and not runs.is_held(row.id)):
@@ -228,19 +228,11 @@ def _copy(log: output_log.Reader) -> bool:
     return bool(data)
 
 
-def _leave(row: delegation.Delegation) -> NoReturn:
-    '''end as the script has: with its exit status, or by its signal'''
+def exit_status(row: delegation.Delegation) -> int:
+    '''of the script; minus the number of a signal if that has ended it'''
     if row.signal:
-        # sshd then says which one it was; a core of ours would help nobody
-        number = supervisor.signal_number(row.signal)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # KILL has no handler
-            signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-    # not by way of the interpreter's own end, which takes as long as the rest
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(run.EXIT_LOST if row.status is None else row.status)
+        return -supervisor.signal_number(row.signal)
+    return run.EXIT_LOST if row.status is None else row.status
 
 
 def _cancel(runs: run.Runs, target: str, id: str) -> int:

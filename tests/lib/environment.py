@@ -38,6 +38,7 @@ PACKAGES = {
 # PuTTY's keys, engines, and what a script might keep the account with.
 DEBIAN_PACKAGES = {
     'apache2': 'apache2-bin',
+    'chg': 'mercurial',
     'chromium': 'chromium',
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',

@@ -150,9 +150,9 @@ class Receiver:
         ]
 
     def supervisors(self) -> list[int]:
-        """Whoever sees a run through: the leader of that session is gone."""
-        pids = self.processes('delegate-receive')
-        return [pid for pid in pids if not _session_is_led(pid)]
+        """Whoever sees a run through, which has no input; so has its child."""
+        pids = set(filter(_is_alone, self.processes('delegate-receive')))
+        return [pid for pid in pids if _parent(pid) not in pids]
 
     def followers(self) -> list[int]:
         """The others, which have the connections."""
@@ -160,11 +160,19 @@ class Receiver:
         return list(pids - set(self.supervisors()))
 
 
-def _session_is_led(pid: int) -> bool:
+def _is_alone(pid: int) -> bool:
     try:
-        return Path(f'/proc/{os.getsid(pid)}').exists()
-    except ProcessLookupError:
-        return True  # it has just ended, and is nobody's supervisor
+        return os.readlink(f'/proc/{pid}/fd/0') == os.devnull
+    except OSError:
+        return False  # it has just ended
+
+
+def _parent(pid: int) -> int:
+    try:
+        status = Path(f'/proc/{pid}/stat').read_text()
+    except OSError:
+        return 0
+    return int(status.rpartition(')')[2].split()[1])
 
 
 def read_until(process: subprocess.Popen[bytes], text: bytes) -> bytes:

@@ -185,13 +185,8 @@ def test_a_record_outlives_a_power_failure(kept: runmod.Runs) -> None:
     assert kept.journal.db.select('PRAGMA synchronous') == [(2,)]
 
 
-def test_a_state_without_a_status_is_no_success(
-    kept: runmod.Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended: list[int] = []
-    monkeypatch.setattr(os, '_exit', ended.append)
-    server._leave(put(kept, 1, delegation.PENDING))
-    assert ended == [runmod.EXIT_LOST]
+def test_a_state_without_a_status_is_no_success(kept: runmod.Runs) -> None:
+    assert server.exit_status(put(kept, 1, delegation.PENDING)) == 120
 
 
 Run = Callable[..., 'tuple[int, bytes]']
