@@ -304,10 +304,10 @@ def delegate_log(ui, repo, id=None, **opts):
     the median of the last five that succeeded.
 
     With --stat, one line for each target is shown instead: how many were run
-    and failed (or were lost), and of those that succeeded the median, the
-    slowest, and the median of the last five. No more is known than what is
-    recorded (``keep``). Its templates have ``target``, ``count``, ``failed``,
-    ``median``, ``slowest`` and ``usual``, in seconds.
+    and failed (or were lost, or refused a push), and of those that succeeded
+    the median, the slowest, and the median of the last five. No more is known
+    than what is recorded (``keep``). Its templates have ``target``,
+    ``count``, ``failed``, ``median``, ``slowest`` and ``usual``, in seconds.
 
     With --remote the newest 20 of the targets are shown that have ``remote``
     in the configuration of the server that PATH leads to (``default``: where

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-'''how long delegations to a target take, and how many of them fail'''
+'''how long delegations to a target take, and how many of them fail
+
+A gate's success is that it let a push pass.
+'''
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from . import delegation, journal as journalmod
 
 # how many of the last successes say what is usual
 NEWEST = 5
+
+_GOOD = (delegation.SUCCEEDED, delegation.PASSED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,9 +42,10 @@ def usual(journal: journalmod.Journal, target: str) -> float | None:
     # what somebody else needs of the journal will fail, and say so
     with contextlib.suppress(journalmod.JournalError):
         rows = journal.db.select(
-            'SELECT seconds FROM delegation WHERE target = ? AND state = ? '
-            'AND seconds IS NOT NULL ORDER BY turn DESC LIMIT ?',
-            *(target, delegation.SUCCEEDED, NEWEST),
+            'SELECT seconds FROM delegation WHERE target = ? AND '
+            'state IN (?, ?) AND seconds IS NOT NULL '
+            'ORDER BY turn DESC, number DESC LIMIT ?',
+            *(target, *_GOOD, NEWEST),
             is_sound=_is_duration,
         )
     return _median([row[0] for row in rows])
@@ -51,9 +57,10 @@ def of_all(
     '''of all targets, by name, or of one. Raises JournalError'''
     rows = journal.db.select(
         'SELECT target, state, seconds FROM delegation '
-        'WHERE turn IS NOT NULL AND target = coalesce(?, target) '
-        'ORDER BY target, turn',
-        target,
+        'WHERE (turn IS NOT NULL OR state IN (?, ?, ?)) '
+        'AND target = coalesce(?, target) ORDER BY target, turn, number',
+        # gates have no turn
+        *(delegation.PASSED, delegation.REFUSED, delegation.LOST, target),
         is_sound=_is_run,
     )
     found: dict[str, list[Any]] = {}
@@ -63,13 +70,14 @@ def of_all(
 
 
 def _of(target: str, runs: list[Any]) -> Statistics:
-    states = [state for state, _seconds in runs if state in delegation.RUN]
+    run = (*delegation.RUN, delegation.PASSED, delegation.REFUSED)
+    states = [state for state, _seconds in runs if state in run]
     durations = [
         seconds
         for state, seconds in runs
-        if state == delegation.SUCCEEDED and seconds is not None
+        if state in _GOOD and seconds is not None
     ]
-    failures = (delegation.FAILED, delegation.LOST)
+    failures = (delegation.FAILED, delegation.LOST, delegation.REFUSED)
     return Statistics(
         target,
         len(states),

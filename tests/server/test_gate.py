@@ -128,6 +128,10 @@ def test_a_push_passes_only_if_the_gate_says_so(
     rows = delegations.log(repository, '-t', 'checks')
     assert [row['state'] for row in rows] == ['refused', 'passed']
     assert (rows[0]['status'], rows[0]['node']) == (3, second)
+    stat = repository.hg('delegate-log', '--stat', '-Tjson', '-t', 'checks')
+    (counted,) = json.loads(stat.stdout)
+    assert [counted[name] for name in ('count', 'failed')] == [2, 1]
+    assert counted['usual'] == counted['median'] == rows[1]['seconds']
     shown = repository.ask('delegate-log', str(rows[0]['id'])).stdout
     assert b'no tabs' in shown
     assert b'checks' not in repository.ask('log', '-T', '{deployed}').stdout
