@@ -67,7 +67,9 @@ minimumhgversion = b'6.3'
 buglink = b'the address under "Reporting a bug" in README.rst of hg-delegate'
 
 # Before the commands: their texts are translated when they are registered.
-translations.install(os.path.join(os.path.dirname(__file__), 'locale'))
+_LOCALE = os.path.join(os.path.dirname(__file__), 'locale')
+if os.path.isdir(_LOCALE):
+    translations.install(_LOCALE)
 
 cmdtable: dict = {}
 command = registrar.command(cmdtable)

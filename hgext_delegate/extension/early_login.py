@@ -68,6 +68,8 @@ class _Requests:
         self.read = fin.read
 
     def readline(self, *args) -> bytes:
+        if not self._early.next:
+            return self._fin.readline(*args)
         with self._early.meanwhile():
             return self._fin.readline(*args)
 
@@ -192,14 +194,12 @@ class EarlyLogin:
     def meanwhile(self) -> Iterator[None]:
         '''do what is next in a thread, which ends within this block'''
         work, self.next = self.next, None
+        thread = threading.Thread(target=work, name='delegate-begin')
         with contextlib.ExitStack() as until_end:
-            if work:
-                thread = threading.Thread(target=work, name='delegate-begin')
-                # where none can be started the hook meets that as well, and
-                # says so
-                with contextlib.suppress(RuntimeError):
-                    thread.start()
-                    until_end.callback(thread.join)
+            # where none can be started the hook meets that as well, and says so
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                until_end.callback(thread.join)
             yield
 
     def load(self) -> None:

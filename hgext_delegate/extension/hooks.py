@@ -135,7 +135,6 @@ def deliver(ui, repo, hooktype, source=None, **kwargs) -> bool:
 _FUNCTIONS = {
     b'prepushkey.delegate': note_pushkey,
     b'pretxnclose.delegate': note,
-    b'txnabort.delegate': explain,
     b'txnclose.delegate': move,
     b'changegroup.delegate': deliver,
 }

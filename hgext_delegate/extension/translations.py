@@ -8,7 +8,6 @@ whatever is wrong with it, the extension must be there.
 from __future__ import annotations
 
 import gettext
-import os
 import re
 
 from mercurial import i18n
@@ -16,8 +15,6 @@ from mercurial import i18n
 
 def install(folder: str) -> None:
     '''what Mercurial's catalogue does not know is looked up below ``folder``'''
-    if not os.path.isdir(folder):
-        return
     try:
         found = gettext.translation('hgext_delegate', folder, fallback=True)
     except Exception:  # noqa: BLE001
