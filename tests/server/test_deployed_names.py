@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from by_hand import check
 from hgrc import PUSHVARS, targets
 from repositories import Clone, Repository
 from world import World
@@ -165,7 +166,14 @@ def test_a_file_that_is_gone_or_another_is_written_again(
         node = ready.commit()
         push = ready.push()
         assert b'blog| deployed' in push.remote
-        if not damage.endswith('mkdir {0}'):
+        if damage.endswith('mkdir {0}'):
+            # which only a person may move away
+            found, _status = check(repository)
+            said = [
+                f['message'] for f in found if 'is a folder' in f['message']
+            ]
+            assert said == [f'{path} is a folder: no deployed name is kept']
+        else:
             assert ask(repository, 'deployed/blog') == node
             assert world.server.read(path) == f'{first}\nblog {node}\n'
     assert rest

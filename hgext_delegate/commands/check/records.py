@@ -45,6 +45,11 @@ def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
             _(b'%s cannot be written') % os.fsencode(path),
             rights.granting(os.fsencode(path), b'w'),
         )
+    for path in (paths.deployed, paths.deployed + '.new'):
+        if os.path.isdir(path):
+            line = _(b'%s is a folder: no deployed name is kept')
+            remedy = _(b'move it away; the next push writes what is missing')
+            yield _ABOUT.error(line % os.fsencode(path), remedy)
     # A process has the lock from before its transaction until after it.
     sequence = (b'journal', b'lock', b'journal')
     if [repo.svfs.lexists(name) for name in sequence] == [True, False, True]:
