@@ -8,6 +8,7 @@ child            what hg does, in a process that can be ended
 supervisor       a process of its own, which runs one delegation
 run              the record of what was run
 clone            the clone that it brings to a changeset
+clone_folder     its folder: who may write there, what of it hg may read
 readiness        whether the next deploy could begin, for delegate-check
 failure          why that failed, in our words
 hg_command       a command of Mercurial's in this process

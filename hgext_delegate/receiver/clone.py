@@ -19,7 +19,7 @@ from typing import BinaryIO
 from mercurial import encoding
 
 from .. import errors
-from . import failure, hg_command
+from . import clone_folder, failure, hg_command
 
 # Names the source of a clone that is ours.
 MARK = 'delegate-source'
@@ -28,8 +28,6 @@ _NODE = 'delegate-node'
 # There while we update: a working copy that was clean is being changed.
 _UPDATING = 'delegate-updating'
 _NEW = '.hg-delegate-new'
-# An hgrc that does not begin so was written by a person, and stays.
-_HGRC = b'# written by hg delegate-receive\n[paths]\ndefault = '
 # How long a lock of Mercurial's is waited for, in seconds. No delegation has
 # one: we hold the lock of the clone.
 _LOCK_WAIT = 15
@@ -46,7 +44,9 @@ class Clone:
     '''the clone in the folder ``path``, which pulls from ``source``
 
     ``name`` is the source without a password. ``config`` are options for
-    each hg, which runs with ``environ``. ``clean`` is one of the above.
+    each hg, which runs with ``environ``. ``clean`` is one of the above. The
+    account's own hgrc names the files of patterns ``ignores``. What runs in
+    the clone ``is_boxed``.
     '''
 
     path: str
@@ -55,6 +55,8 @@ class Clone:
     config: Sequence[str]
     environ: Mapping[str, str]
     clean: str = KEEP
+    ignores: Sequence[bytes] = ()
+    is_boxed: bool = False
 
     def bring(self, node: str, environ: Mapping[str, str]) -> None:
         '''bring it to ``node`` (40 hex digits), made and pulled if need be
@@ -65,8 +67,10 @@ class Clone:
         self.enter(environ)
         try:
             self._make()
+            if self.is_boxed and (why := clone_folder.trouble(self.path)):
+                raise UnpreparedError(*why)
             self.check_source()
-            self._name_default()
+            clone_folder.name_default(self._join('hgrc'), self.source)
             self._pull()
             self._update(node)
         except OSError as exc:
@@ -99,6 +103,7 @@ class Clone:
         os.environ.clear()
         os.environ.update({**self.environ, **environ})
         encoding.encoding = b'UTF-8'
+        clone_folder.read_patterns_inside(self.path, self.ignores)
 
     def _join(self, name: str) -> str:
         return os.path.join(self.path, '.hg', name)
@@ -133,7 +138,7 @@ class Clone:
     def _make(self) -> None:
         '''make it where nothing is; it is there whole, or not at all'''
         with contextlib.suppress(FileExistsError):
-            os.mkdir(self.path)
+            os.mkdir(self.path, 0o755)
         new = os.path.join(self.path, _NEW)
         if os.path.lexists(self._join('')):
             if os.path.isdir(new):
@@ -185,22 +190,6 @@ class Clone:
                 'into %s' % self._join(MARK),
             )
 
-    def _name_default(self) -> None:
-        '''for whoever types ``hg pull`` in the clone'''
-        path = self._join('hgrc')
-        wanted = b'%s%s\n' % (_HGRC, os.fsencode(self.source))
-        with contextlib.suppress(FileNotFoundError), open(path, 'rb') as file:
-            data = file.read()
-            if data == wanted or not data.startswith(_HGRC):
-                return
-        # 0600: there may be a password in it
-        fd = os.open(
-            path + '.new', os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600
-        )
-        with open(fd, 'wb') as file:
-            file.write(wanted)
-        os.rename(path + '.new', path)
-
     def _pull(self) -> None:
         for name in ('wlock', 'store/lock'):
             path = self._join(name)
@@ -225,7 +214,8 @@ class Clone:
         left = self._commits() if self.clean == KEEP else []
         with open(mark, 'w'):
             pass
-        self._purge(node)
+        # It may fail by an .hgignore that this changeset corrects.
+        self._purge()
         # As a revset: a bookmark or tag may have 40 digits, too. Hidden: what
         # was amended or pruned since can be asked for as well.
         revision = 'id(%s)' % node
@@ -238,7 +228,12 @@ class Clone:
             os.unlink(mark)
         if status:
             self._explain(node, said)
-        self._purge(node)
+        if why := self._purge():
+            known = failure.of_update(why, self.path, self.name)
+            by_hand = 'see it as this account: hg -R %s purge' % self.path
+            raise UnpreparedError(
+                *(known or ('cannot clean the clone', by_hand))
+            )
         with open(self._join(_NODE), 'w') as file:
             file.write(node)
         for commit in left:
@@ -268,17 +263,21 @@ class Clone:
         missing = self._ask(*asked).decode('ascii').split()
         return [commit for commit in mine.split() if commit in missing]
 
-    def _purge(self, node: str) -> None:
+    def _purge(self) -> bytes:
         '''as --clean says: before the update, for what is in the way, and
-        after it, by the ``.hgignore`` of the changeset'''
+        after it, by the ``.hgignore`` of the changeset; what hg says if it
+        fails'''
         if self.clean == KEEP:
-            return
-        more = ['--all'] if self.clean == CLEAN_IGNORED else []
-        status, said = self._run(
-            'purge', '--no-confirm', '--abort-on-err', *more
-        )
-        if status:
-            self._explain(node, said)
+            return b''
+        command = ['purge', '--no-confirm', '--abort-on-err']
+        if self.clean == CLEAN_IGNORED:
+            command.append('--all')
+        status, said = self._run(*command)
+        if status and b'Permission denied' in said:
+            # whatever modes a script has given to its folders
+            clone_folder.open_up(self.path)
+            status, said = self._run(*command)
+        return said if status else b''
 
     def _is_halfway(self) -> bool:
         '''whether an update has begun and not ended; a file of Mercurial's'''

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from mercurial import error, pycompat
+from mercurial import error, pycompat, util
 from mercurial.i18n import _
 from mercurial.utils import urlutil
 
@@ -169,7 +169,17 @@ def _clone(ui, opts) -> clone.Clone:
         config=list(_config(ui, opts['subrepos'])),
         environ={**environ, 'HGPLAIN': '1', 'LANG': 'C.UTF-8'},
         clean=_clean(opts),
+        ignores=list(_ignores(ui, opts)),
+        is_boxed=bool(opts['box']),
     )
+
+
+def _ignores(ui, opts) -> Iterator[bytes]:
+    '''the files with patterns that the account's own hgrc names, as hg does'''
+    for name, path in ui.configitems(b'ui'):
+        if name == b'ignore' or name.startswith(b'ignore.'):
+            root = os.fsencode(_path(opts['clone']))
+            yield os.path.join(root, util.expandpath(path))
 
 
 def _clean(opts) -> str:

@@ -108,6 +108,11 @@ _CONTENT = [
         'see .hgsub, and if this account can read what it names',
     ),
     (
+        rb'abort: ([^\n]*invalid pattern[^\n]*)',
+        'a pattern in .hgignore is wrong: %(found)s',
+        'correct it, commit and push',
+    ),
+    (
         rb'abort: (?:error: )?([^\n]*(?:LFS|largefile|refused|HTTP)[^\n]*)',
         'what the changeset needs cannot be fetched: %(found)s',
         'see if this account can read it where %(name)s has it',

@@ -23,6 +23,7 @@ from . import (
     box as boxmod,
     child,
     clone as clonemod,
+    clone_folder,
     environment,
     mask as maskmod,
     process,
@@ -223,6 +224,7 @@ class Supervisor:
             self._check()
             raise _cancelled()
         work = self._work
+        repository = clone_folder.repository(work.clone.path)
         try:
             self._script = scriptmod.start(
                 work.script, work.clone.path, environ, work.box, path
@@ -234,6 +236,12 @@ class Supervisor:
             status = self._script.wait(mask.feed, self._check)
         finally:
             mask.close()
+            if work.box and not clone_folder.shut(work.clone.path, repository):
+                run.say(
+                    self._log,
+                    'another .hg was put into the clone while the script ran',
+                    'see %s, then move the clone away' % work.clone.path,
+                )
         if left := scriptmod.left(self._script):
             run.say(self._log, *left)
         return status

@@ -536,3 +536,53 @@ def test_check_says_who_can_keep_the_account(
     )
     said = receiver.repository.hg('delegate-check', check=False).stdout
     assert b'only a receiver tells if what is run can keep' in said
+
+
+# Lets another account put another .hg into the clone, while it runs.
+SWAP = """\
+#!/bin/sh
+cp -r .hg other
+printf '[hooks]\\npre-pull = touch %s/kept\\n' HOME_OF_ACCOUNT >other/hgrc
+chmod MODE .
+echo ready
+until [ -e go ]; do sleep 0.02; done
+chmod 755 .
+"""
+
+
+@pytest.mark.skipif(not ROOT, reason='one account for all')
+@pytest.mark.parametrize('mode', ['777', '700'])
+def test_nobody_else_can_put_a_repository_into_the_clone(
+    receiver: Receiver, clone: Clone, mode: str
+) -> None:
+    install(receiver)
+    home = receiver.account.home
+    text = SWAP.replace('HOME_OF_ACCOUNT', str(home)).replace('MODE', mode)
+    node = deployable(clone, text)
+    process = receiver.start(*protocols.deploy(node))
+    read_until(process, b'ready\n')
+    swap = f'cd {receiver.clone} && mv .hg old && mv other .hg && touch go'
+    other = receiver.world.pusher.run(['sh', '-c', swap], check=False)
+    assert (other.returncode == 0) == (mode == '777')
+    receiver.account.write('clone/go', '')
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, error)
+    told = b'another .hg was put into the clone while the script ran'
+    assert (told in out) == (mode == '777')
+    ended = receiver.deploy(commit(clone))
+    assert ended.returncode == (121 if mode == '777' else 0), ended
+    assert not (home / 'kept').exists()
+
+
+def test_a_clone_in_which_all_may_write_is_not_used(
+    receiver: Receiver, clone: Clone
+) -> None:
+    install(receiver)
+    assert receiver.deploy(deployable(clone, '#!/bin/sh\n')).returncode == 0
+    receiver.clone.chmod(0o777)
+    ended = receiver.deploy(commit(clone))
+    assert ended.returncode == 121
+    assert b'every account of this host can write in ' in ended.stdout
+    receiver.clone.chmod(0o775)
+    assert receiver.deploy(commit(clone)).returncode == 0
+    assert receiver.clone.stat().st_mode & 0o777 == 0o755

@@ -113,3 +113,92 @@ def test_a_signal_to_the_receiver_is_named_and_no_cancel(
     assert process.returncode == 125
     told = receiver.status(id)
     assert (told['state'], told['status']) == ('failed', 125)
+
+
+PATCH = """\
+diff --git a/.hgignore b/.hgignore
+new file mode 100644
+--- /dev/null
++++ b/.hgignore
+@@ -0,0 +1,1 @@
++{}
+"""
+
+
+def ignoring(clone: Clone, line: str) -> str:
+    """A changeset whose .hgignore is LINE, which the pusher's own hg has not
+    looked at; the node, which is delivered."""
+    patch = clone.owner.write('patch', PATCH.format(line))
+    clone.hg('import', '-q', '--bypass', '-m', 'ignore', str(patch))
+    node = clone.tip()
+    clone.deliver()
+    return node
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    'line',
+    [
+        *('include:{}/secret', 'include:/dev/zero', 'include:pipe'),
+        *('include:.hg/hgrc', 'subinclude:pipe', 'subinclude:.hg/hgrc'),
+    ],
+)
+def test_a_pushers_hgignore_reads_nothing_outside_the_clone(
+    receiver: Receiver, clone: Clone, line: str
+) -> None:
+    receiver.install(last='--clean')
+    home = receiver.account.home
+    receiver.account.write('secret', 'machine HTTP(s3cret\n', 0o600)
+    receiver.todo('mkfifo pipe\n')
+    receiver.deploy(commit(clone))
+    receiver.account.write('clone/.hg/hgrc', '[paths]\ndefault = HTTP(s3cret\n')
+    receiver.todo('touch left\n')
+    for _ in range(2):
+        ended = receiver.deploy(ignoring(clone, line.format(home)))
+        refused = b'cannot clean the clone' if 'subinclude:.hg' in line else b''
+        assert ended.returncode == (121 if refused else 0)
+        assert refused in ended.stdout and b's3cret' not in ended.stdout
+        clone.hg('update', '-q', '0')
+
+
+@pytest.mark.once
+def test_the_accounts_own_ignore_file_counts(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.account.write('own', r'\.o$')
+    receiver.account.write('.hgrc', '[ui]\nignore.own = ~/own\n')
+    receiver.install(last='--clean')
+    receiver.todo('touch kept.o left\n')
+    receiver.deploy(commit(clone))
+    receiver.todo('')
+    assert receiver.deploy(commit(clone)).returncode == 0
+    assert (receiver.clone / 'kept.o').exists()
+    assert not (receiver.clone / 'left').exists()
+
+
+@pytest.mark.once
+def test_a_wrong_hgignore_is_told_and_mended_by_a_push(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.install(last='--clean')
+    receiver.deploy(commit(clone))
+    ended = receiver.deploy(ignoring(clone, 'a(b'))
+    assert ended.returncode == 121
+    said = ended.stdout.decode()
+    assert 'delegate-receive: a pattern in .hgignore is wrong: ' in said
+    assert '(correct it, commit and push)' in said
+    clone.hg('update', '-q', '0')
+    assert receiver.deploy(commit(clone)).returncode == 0
+
+
+@pytest.mark.once
+def test_folders_without_rights_are_cleaned_as_well(
+    receiver: Receiver, clone: Clone
+) -> None:
+    receiver.install(last='--clean')
+    receiver.todo('mkdir -p d/e; touch d/e/f; chmod 0 d/e d\n')
+    receiver.deploy(commit(clone))
+    receiver.todo('')
+    ended = receiver.deploy(commit(clone))
+    assert (ended.returncode, ended.stdout) == (0, b'')
+    assert not (receiver.clone / 'd').exists()
