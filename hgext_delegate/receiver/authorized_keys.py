@@ -124,7 +124,11 @@ def _options(line: str) -> tuple[dict[str, str | None], str]:
         if line[match.end() : offset] == ' ':
             return options, line[offset:]
         if line[match.end() : offset] != ',':
-            raise InstallError('the options of the line are damaged')
+            raise InstallError(
+                'the options of the line are damaged',
+                'a double quote within command="..." is written \\"; '
+                + _REMEDY,
+            )
 
 
 def _is_key(type: str, text: str) -> bool:

@@ -106,7 +106,10 @@ class Plan:
 
     def _filter(self) -> Iterator[str]:
         machine = os.uname().machine
-        program = seccomp.program(machine)
+        with_sockets = self._box.network or any(
+            _is_socket(path) for path in self._box.writable
+        )
+        program = seccomp.program(machine, with_sockets)
         if not program:
             raise BoxError(
                 'there is no box: it knows no system calls of %s' % machine,
@@ -292,10 +295,13 @@ def _sockets() -> set[str]:
         path = name[0].rstrip('\n') if name else ''
         if path.startswith('/'):
             real = os.path.realpath(path)
-            try:
-                is_socket = stat.S_ISSOCK(os.stat(real).st_mode)
-            except OSError:
-                continue
-            if is_socket and os.access(real, os.W_OK):
+            if _is_socket(real) and os.access(real, os.W_OK):
                 found.add(real)
     return found
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False

@@ -85,8 +85,13 @@ class Boxed(process.Process):
             ended = self._started.poll()
             self._receive()
             word, end, _rest = self._said.partition(b'\n')
-            if end and word[:1] == b'S' and word[1:].isdigit():
-                self._status = os.waitstatus_to_exitcode(int(word[1:]))
+            if end and word[:1] == b'S':
+                try:
+                    self._status = os.waitstatus_to_exitcode(int(word[1:]))
+                except (ValueError, OverflowError):
+                    # the script has taken the socket of process 1
+                    self._said = b''
+                    self._kill()
             elif ended is not None:
                 # killed from elsewhere: bubblewrap says it as a shell does
                 self._status = 128 - ended if ended > 128 else ended or 1

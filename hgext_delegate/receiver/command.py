@@ -99,7 +99,9 @@ def _try_box(words: Sequence[str]) -> None:
     for word, following in zip(words, [*words[1:], '']):
         name, _equals, value = word.partition('=')
         if name == '--writable':
-            writable.append(_path(os.fsencode(value or following)))
+            # a session begins at the home
+            path = os.path.expanduser(value or following)
+            writable.append(os.path.join(os.path.expanduser('~'), path))
     network = '--no-network' not in words
     state = _path(_STATE.encode('ascii'))
     if problem := boxed.problem(box.Box(state, writable, network)):

@@ -237,7 +237,9 @@ def test_a_script_in_a_box_cannot_keep_the_account(
     script = script.replace('SOCKETS', ' '.join(sockets))
     script = script.replace('WRITABLE', str(writable))
     node = deployable(clone, script, **{'connect.py': CONNECT})
-    install(receiver, f'--box --no-network --writable {writable}')
+    # without the network no socket could be reached in any case
+    alone = '' if landlock.is_there() else '--no-network'
+    install(receiver, f'--box {alone} --writable {writable}')
     keys = account.read('.ssh/authorized_keys')
     request, data = protocols.deploy(node)
     done = receiver.ask(request, data)
@@ -586,3 +588,64 @@ def test_a_clone_in_which_all_may_write_is_not_used(
     receiver.clone.chmod(0o775)
     assert receiver.deploy(commit(clone)).returncode == 0
     assert receiver.clone.stat().st_mode & 0o777 == 0o755
+
+
+# Says in the place of process 1 how it has ended, by its socket.
+FORGE = """\
+#!/usr/bin/env python3
+import ctypes, os, socket
+libc = ctypes.CDLL(None)
+outer = os.pidfd_open(1)
+for number in range(3, 64):
+    fd = libc.syscall(438, outer, number, 0)  # pidfd_getfd
+    try:
+        socket.socket(fileno=max(fd, 0)).send(b'WORD\\n')
+        print('sent', flush=True)
+        break
+    except OSError:
+        pass
+import time
+time.sleep(3)
+raise SystemExit(3)
+"""
+
+
+@pytest.mark.parametrize('word', ['S127', 'S' + '9' * 23, 'Sx', 'x'])
+def test_an_impossible_end_is_a_failure(
+    receiver: Receiver, clone: Clone, word: str
+) -> None:
+    install(receiver)
+    node = deployable(clone, FORGE.replace('WORD', word))
+    ended = receiver.deploy(node)
+    assert ended.stdout == b'sent\n'
+    assert ended.returncode not in (0, 120), ended
+    assert ended.stderr == b''
+
+
+ASK = """\
+#!/usr/bin/env python3
+import socket
+socket.socketpair()
+try:
+    socket.socket(socket.AF_UNIX)
+    print('a socket')
+except PermissionError:
+    print('a pair alone')
+"""
+
+
+def test_without_the_network_nobody_hands_in_a_descriptor(
+    receiver: Receiver, clone: Clone
+) -> None:
+    node = deployable(clone, ASK)
+    path = receiver.account.home / 'control'
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        for last, said in (
+            ('--box', b'a socket\n'),
+            ('--box --no-network', b'a pair alone\n'),
+            (f'--box --no-network --writable {path}', b'a socket\n'),
+        ):
+            install(receiver, last)
+            done = receiver.deploy(node)
+            assert (done.returncode, done.stdout) == (0, said)
