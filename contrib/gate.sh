@@ -14,7 +14,7 @@ trap 'exit 125' HUP INT TERM PIPE
 read -r object && printf '%s\n' "$object" >"$run/json" && cat >"$run/bundle"
 exec </dev/null
 exec 9>"$clone/.hg/gate-lock" && flock 9
-hg -q -R "$clone" pull
+hg -q -R "$clone" --config ui.report_untrusted=no pull
 new='bundle()' repository="bundle:$clone+$run/bundle"
 # 12 bytes are an empty bundle: what has moved is in the clone already
 [ "$(wc -c <"$run/bundle")" -gt 12 ] || { new='none()'; repository=$clone; }
@@ -23,4 +23,9 @@ hg -q -R "$repository" archive --hidden -r "id($4)" --type files \
 cd "$run/tree"
 env -i HOME="$HOME" PATH="$PATH" LANG=C.UTF-8 HG_NODE="$4" \
     DELEGATE_TARGET="$3" DELEGATE_JSON="$run/json" DELEGATE_NEW="$new" \
-    DELEGATE_REPOSITORY="$repository" timeout 110 "$script" 9>&-
+    DELEGATE_REPOSITORY="$repository" timeout 110 "$script" 9>&- & check=$!
+# sshd's process ends with the connection: nobody hears the answer then
+(while [ -d "/proc/$PPID" ]; do sleep 1; done; kill "$check") \
+    >/dev/null 2>&1 9>&- & watch=$!
+status=0; wait "$check" || status=$?
+kill "$watch"; exit "$status"

@@ -220,6 +220,12 @@ class Gate:
             # nothing of it goes on
             script.end(lambda: time.sleep(_PAUSE))
             script.close()
+        if script.is_kept_open and not status:
+            raise supervisor.EndedError(
+                run.EXIT_TIMEOUT,
+                'something that it has left running keeps its output open',
+                'what that has to say may be a no',
+            )
         if status < 0:
             name = process.signal_name(-status)
             raise supervisor.EndedError(

@@ -73,6 +73,8 @@ def _remedy(program: str, folder: str, exc: OSError) -> str:
         return 'it is a folder; --run names a program'
     if os.path.isfile(path):
         if isinstance(exc, PermissionError):
+            if os.path.isabs(program):
+                return 'as this account: chmod +x %s' % program
             return 'make it executable: chmod +x, commit and push'
         if _ends_with_cr(path):
             return 'its first line ends with CR: save it with LF at the ends'
@@ -80,6 +82,8 @@ def _remedy(program: str, folder: str, exc: OSError) -> str:
             return 'what its first line names after #! is not there'
     elif program.startswith('./'):
         return 'it is not in this changeset'
+    elif os.path.isabs(program):
+        return 'there is no such file: make it, or correct --run'
     return 'it must begin with #!; one that is committed is ./NAME'
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from hgrc import targets
 from receivers import Receiver
 from repositories import Clone, Repository
 from sources import CHECKOUT
+from waiting import until
 from world import World
 
 pytestmark = pytest.mark.once
@@ -152,6 +154,18 @@ def test_the_plain_script_needs_no_extension(
         [*world.hg, '-R', str(home / 'clone'), 'log', '-T', '{node} ']
     ).stdout
     assert said.decode().split() == [first]
+    # who is gone does not keep the next one waiting
+    world.deploy.write('todo', 'echo begun; sleep 50; touch "$HOME/after"')
+    clone.commit()
+    running = clone.start_push()
+    running.wait_for(b'checks| begun')
+    running.kill(signal.SIGINT)
+    running.finish(check=False)
+    until(lambda: not world.living())
+    assert not (home / 'after').exists()
+    world.deploy.write('todo', ':')
+    push = clone.push(check=False)
+    assert verdict.passed() in verdict.among(push.remote), push.remote
 
 
 def test_a_gate_is_set_up_and_checked(

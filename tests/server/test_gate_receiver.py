@@ -259,6 +259,25 @@ exit 4
 
 
 @pytest.mark.once
+@pytest.mark.parametrize('last', ['', '--box'])
+def test_a_check_that_leaves_its_output_open_says_no(
+    world: World, repository: Repository, clone: Clone, last: str
+) -> None:
+    receiver = Receiver(world, repository)
+    lay(world, receiver, last=last)
+    clone.commit()
+    for text, passes in (
+        ('(sleep 30; echo no) & exit 0', False),
+        ('sleep 30 >/dev/null 2>&1 & exit 0', True),
+    ):
+        world.deploy.write('script', f'#!/bin/sh\n{text}\n', 0o755)
+        push = clone.push(check=False)
+        assert (verdict.passed() in verdict.among(push.remote)) == passes
+        left = b'something that it has left running keeps its output open'
+        assert any(left in line for line in push.remote) != passes
+
+
+@pytest.mark.once
 def test_a_check_in_a_box_finds_what_is_pushed_and_can_keep_nothing(
     world: World, repository: Repository, clone: Clone
 ) -> None:

@@ -59,8 +59,10 @@ def granting(path: bytes, letter: bytes) -> bytes:
     status = os.stat(path)
     if status.st_uid == os.geteuid():
         return b'chmod u+%s %s' % (letter, path)
-    if status.st_gid in os.getgroups():
-        return b'chmod g+%s %s' % (letter, path)
+    if status.st_gid in os.getgroups() and status.st_uid:
+        more = b'rwX' if letter == b'w' else b'rX'
+        owner = util.username(status.st_uid) or b'%d' % status.st_uid
+        return _(b'as %s: chmod g+%s %s') % (owner, more, path)
     return _(b'as root: chown %s %s') % (util.username(os.geteuid()), path)
 
 
