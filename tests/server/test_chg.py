@@ -14,6 +14,7 @@ import protocols
 import pytest
 import verdict
 from accounts import ROOT
+from by_hand import check
 from receivers import WAIT, Receiver
 from repositories import Clone, Repository
 from waiting import until
@@ -188,3 +189,17 @@ def test_many_at_once_find_no_server_yet(
     assert sorted(receiver.runs()) == sorted(nodes)
     # whoever's socket was replaced ends by itself
     until(lambda: len(servers(receiver)) == 1)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize('line', ['exec env CHGHG=/none {}', '/none/{}'])
+def test_check_says_that_chg_cannot_be_started(
+    receiver: Receiver, line: str
+) -> None:
+    receiver.account.authorize(
+        receiver.world.key(receiver.world.server),
+        line.format('chg delegate-receive --clone x --source y --run z'),
+    )
+    found, _status = check(receiver.repository)
+    (said,) = [f for f in found if 'does not answer as the' in f['message']]
+    assert said['remedy'].startswith('correct how chg is started, or use hg,')

@@ -35,6 +35,7 @@ _MOST_SAID = 64 * 1024
 _LONGEST = 300
 
 _NO_EXTENSION = re.compile('.*(?:hgext_delegate|command .delegate-receive)')
+_NO_CHG = re.compile('chg: abort: .*|.*\\bchg.*(?:not found|No such file).*')
 _NO_HG = re.compile('.*(?:not found|No such file|[Mm]ercurial|interpreter)')
 # how the receiver, and hg, say what is wrong; the next line is what to do
 _SAID = re.compile('(?:delegate-receive: |abort: |(?=config error))(.+)')
@@ -138,6 +139,9 @@ def _unanswered(
         shown = why[1]
         hint = ''.join(lines[lines.index(why.string) + 1 :][:1]).strip('()')
         remedy = _short(hint) or _(b'correct that; or %s') % where
+    elif why := _first(_NO_CHG, lines):
+        shown = why[0]
+        remedy = _(b'correct how chg is started, or use hg, in %s') % where
     elif why := _first(_NO_EXTENSION, lines):
         shown = why[0]
         remedy = _(b'install hg-delegate for its hg; or add to hg in %s: %s')
