@@ -15,6 +15,7 @@ abandoned      delegations whose process is gone
 ending         what runs or waits is cancelled, on both sides
 names          the deployed names, written at each success
 told           hooks and mail about an end, in a process of its own
+lane           what runs one after the other for that, each within a limit
 history        what a worker may ask of the repository's history
 connection     the login, which may begin early
 remote_requests  asking our receiver: end it, or what became of it
