@@ -230,8 +230,8 @@ def delegate(ui, repo, *targets, **opts):
     the only way back.
 
     A target that comes after another one (``NAME:after``) gets the newest that
-    this has, and the rest waits for it; with -r/--rev it does not wait, and what
-    waits for an ancestor of REV goes along.
+    this has, and the rest waits for it; with -r/--rev it does not wait, and
+    what REV has goes along.
 
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.

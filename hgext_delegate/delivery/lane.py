@@ -19,6 +19,8 @@ from mercurial import error
 
 # in seconds, for each process
 _LIMIT = 60.0
+# in seconds: what runs for longer is not waited for
+_SHORT = 2.0
 # in bytes: how much of what went wrong is kept
 MOST_SAID = 2000
 # exit statuses
@@ -42,6 +44,10 @@ class Lane:
             if self.child is None:
                 self._jobs.popleft()
 
+    def has_just_begun(self) -> bool:
+        now = time.monotonic()
+        return self.child is not None and now < self.child.began + _SHORT
+
 
 def wait(lanes: Iterable[Lane], seconds: float) -> bool:
     '''until a process may have ended, or so long; False if none runs'''
@@ -59,7 +65,7 @@ class Child:
     '''
 
     def __init__(self, prepare: Callable[[], Callable[[], object]]):
-        self._ends = time.monotonic() + _LIMIT
+        self.began = time.monotonic()
         self._said, theirs = os.pipe()
         # why it failed, or None
         self.said: str | None = None
@@ -75,7 +81,7 @@ class Child:
 
     def is_over(self) -> bool:
         '''once it has said something, ended, or run for too long'''
-        is_late = time.monotonic() >= self._ends
+        is_late = time.monotonic() >= self.began + _LIMIT
         has_ended = bool(select.select([self], [], [], 0)[0])
         if not has_ended and not is_late:
             return False

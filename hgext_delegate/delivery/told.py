@@ -119,14 +119,19 @@ class _Telling:
         self._write()
 
     def run(self) -> None:
+        lanes = self._lanes.values()
         while True:
-            while notice := notices.claim(self._journal):
-                row = self._journal.get(notice.number)
-                if row:
-                    self._add(notice, row)
-            for each in self._lanes.values():
+            for each in lanes:
                 each.go_on()
-            if not lane.wait(self._lanes.values(), _PAUSE):
+            # What is claimed is lost if this process is killed: so one at a
+            # time, but for a hook that takes long.
+            notice = None
+            if not any(each.has_just_begun() for each in lanes):
+                notice = notices.claim(self._journal)
+            row = notice and self._journal.get(notice.number)
+            if notice and row:
+                self._add(notice, row)
+            elif not lane.wait(lanes, _PAUSE) and not notice:
                 return
 
     def _add(self, notice: notices.Notice, row: delegation.Delegation) -> None:

@@ -373,11 +373,15 @@ def test_a_mail_server_that_hangs_delays_nothing(
         repository.hgrc(targets(world, more=options))
         world.forced_command(FAILS)
         ready.commit()
-        push = ready.push()
-        assert b'delegate: blog: failed' in b'\n'.join(push.remote)
+        pushed = ready.push()
+        assert b'delegate: blog: failed' in b'\n'.join(pushed.remote)
         connection, _address = silent.accept()
         with connection:
             until(partial(_says, repository, b'mail: ended after 60 s'))
+    # it may have gone: neither is it sent again, nor is that forgotten
+    repository.hgrc(targets(world, more=mailed(1)))
+    push(world, repository, ready, FAILS)
+    assert b'1: mail: ended after 60 s' in check(repository)
 
 
 def test_an_address_that_is_none_is_named(
