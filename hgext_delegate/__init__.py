@@ -229,8 +229,9 @@ def delegate(ui, repo, *targets, **opts):
     With -r/--rev another changeset is delegated, also an older one: this is
     the only way back.
 
-    A target that comes after another one (``NAME:after``) gets what that has,
-    and the rest waits for it; with -r/--rev it does not wait.
+    A target that comes after another one (``NAME:after``) gets the newest that
+    this has, and the rest waits for it; with -r/--rev it does not wait, and
+    what REV has goes along.
 
     With --pending, what could not be delegated when it was pushed is tried
     again, as one delegation for each target.

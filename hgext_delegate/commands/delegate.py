@@ -11,6 +11,7 @@ from mercurial.i18n import _
 
 from ..config import targets as targetsmod
 from ..delivery import (
+    by_hand,
     detached,
     dispatcher as dispatchermod,
     ending,
@@ -128,7 +129,11 @@ def _jobs(
         wanted = _wanted(repo, dispatcher, targets, opts['rev'])
     jobs = []
     for target, node in wanted:
-        number = dispatcher.journal.record(target.name, node, cancel.who())
+        if opts['rev']:
+            # it waits for nothing
+            number = dispatcher.journal.record(target.name, node, cancel.who())
+        else:
+            number = by_hand.record(dispatcher, target, node, cancel.who())
         jobs.append((target, number))
     good = len(jobs) == len(targets) and not held
     if opts['dry_run']:
@@ -192,9 +197,10 @@ def _wanted(
 ) -> list[tuple[targetsmod.Target, str]]:
     '''the changeset for each of ``targets``: that of ``rev``, or the newest'''
     rev_node = _revision(repo, rev) if rev else None
+    names = [target.name for target in targets]
     wanted = []
     for target in targets:
-        node = rev_node or dispatcher.newest(target)
+        node = rev_node or by_hand.newest(dispatcher, target, names)
         if node is None:
             line = _(b'no changeset of the repository is for it')
             dispatcher.printer.warn(wording.of(target.name, line))

@@ -111,7 +111,7 @@ class Dispatcher:
         )
         if pushed is None:
             return
-        node = self._newest(target, pushed)
+        node = self.newest_of(target, pushed)
         if node:
             who = entry.push['pusher']
             push = (entry.txn, entry.sequence)
@@ -133,25 +133,21 @@ class Dispatcher:
             self.history.is_ancestor(node, last.node) for node in entry.nodes
         )
 
-    def newest(self, target: targetsmod.Target) -> str | None:
-        '''the newest changeset of the repository that is for ``target``
-
-        None if there is none, '' if its revset is wrong, which is said.
-        '''
-        revs = selection.eligible(self.repo, target.trigger)
-        return self._newest(target, revs)
-
     def is_for(self, target: targetsmod.Target, rev: int) -> bool | None:
         '''whether the revset of ``target`` has ``rev``, which can be pulled
 
         None if its revset is wrong, which is said.
         '''
-        found = self._newest(target, [rev])
+        found = self.newest_of(target, [rev])
         return None if found == '' else found is not None
 
-    def _newest(
+    def newest_of(
         self, target: targetsmod.Target, revs: Iterable[int] | None
     ) -> str | None:
+        '''the newest of ``revs`` that is for ``target``
+
+        None if there is none, '' if its revset is wrong, which is said.
+        '''
         try:
             return self._evaluator.newest(self.repo, target, revs)
         except selection.REVSET_ERRORS as exc:

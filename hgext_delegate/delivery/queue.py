@@ -91,13 +91,18 @@ def _divided(
     journal, target = task.journal, task.target
     passed = obstacles.passed(journal, task.history, target, rows)
     may = {row.number for row in passed}
-    if task.regardless:
-        may.add(task.number)
+    mine = journal.get(task.number) if task.regardless else None
+    if mine:
+        may.add(mine.number)
+    known = task.history.is_ancestor
     over = [
         row
         for row in rows
         if row.number not in may
-        and obstacles.is_over_before(journal, target, row)
+        and (
+            obstacles.is_over_before(journal, target, row)
+            or (mine and known(row.node, mine.node))
+        )
     ]
     return [row for row in rows if row.number in may], over
 

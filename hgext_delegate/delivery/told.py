@@ -2,21 +2,20 @@
 '''who should know of an end is told: ``[hooks] delegated``, and mail
 
 A process of its own does it, so nothing waits for a hook or a mail server, and
-nothing fails with one. Each end is told once.
+nothing fails with one. Each end is told once. Each hook, and mail, has its own
+queue, in order: one that hangs keeps no other waiting.
 '''
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
-import select
-import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from mercurial import error, pycompat
+from mercurial import error, hook as hookmod, pycompat
 
 from .. import imports
 from ..config import targets as targetsmod
@@ -27,20 +26,20 @@ from ..state import (
     notices,
     target_lock,
 )
-from . import detached
+from . import detached, lane
 
 HOOK = b'delegated'
 
-# in seconds, for all hooks of one end, and for its mail
-_LIMIT = 60.0
-# how long a process waits for another that tells
-_PATIENCE = 10 * _LIMIT
+# in seconds: how long a process waits for another that tells
+_PATIENCE = 600.0
 # the lock of that: no target begins so
 _LOCK = '-told'
-# in bytes: how much of what went wrong is kept
-_MOST_SAID = 2000
-
-_WRONG = (delegation.FAILED, delegation.LOST, delegation.PENDING)
+# in seconds: how often the one that tells looks for more
+_PAUSE = 0.5
+# the queue of mail; those of the hooks begin with their kind
+_MAIL = 'mail'
+# in bytes
+_LONGEST_FILE = 100_000
 
 
 def is_wanted(ui, targets: Iterable[targetsmod.Target]) -> bool:
@@ -83,129 +82,139 @@ def tell(
     repo, targets: Sequence[targetsmod.Target], journal: journalmod.Journal
 ) -> None:
     '''tell, in order, what nobody has told; the process's own work'''
+
+    def is_left() -> bool:
+        # the one at work takes what comes
+        return notices.newest(journal) > 0
+
     paths = files.paths(repo)
-    turn = target_lock.turn(paths, _LOCK, _PATIENCE, lambda: True)
+    turn = target_lock.turn(paths, _LOCK, _PATIENCE, is_left)
     with contextlib.suppress(target_lock.LockError), turn as mine:
-        while mine and (notice := notices.claim(journal)):
-            row = journal.get(notice.number)
-            if row:
-                wanted = [t.notify for t in targets if t.name == row.target]
-                to = wanted[0] if wanted else ()
-                if not _is_mailed(journal, notice, row.target):
-                    to = ()
-                troubles = list(_tell_one(repo, journal, notice, row, to))
-                _keep(paths, notice.number, troubles)
+        if mine:
+            _Telling(repo, paths, targets, journal).run()
 
 
-def _is_mailed(
-    journal: journalmod.Journal, notice: notices.Notice, target: str
-) -> bool:
-    '''one mail when it goes wrong, one when it works again, none in between'''
-    wrong = notice.state in _WRONG
-    if not wrong and notice.state != delegation.SUCCEEDED:
-        return False
-    return wrong != notices.was_wrong(journal, notice, target)
+class _Telling:
+    def __init__(
+        self,
+        repo,
+        paths: files.Paths,
+        targets: Sequence[targetsmod.Target],
+        journal: journalmod.Journal,
+    ):
+        self._repo = repo
+        self._paths = paths
+        self._journal = journal
+        self._notify = {t.name: t.notify for t in targets if t.notify}
+        self._hooks = {
+            'hook ' + pycompat.sysstr(name): name for name in hooks(repo.ui)
+        }
+        self._lanes = {name: lane.Lane() for name in [_MAIL, *self._hooks]}
+        # what goes wrong, until the same hook or mail does not
+        self._wrong = {
+            name: line
+            for name, line in _untold(paths)
+            if name in self._hooks or (name == _MAIL and self._notify)
+        }
+        self._write()
 
+    def run(self) -> None:
+        lanes = self._lanes.values()
+        while True:
+            for each in lanes:
+                each.go_on()
+            # What is claimed is lost if this process is killed: so one at a
+            # time, but for a hook that takes long.
+            notice = None
+            if not any(each.has_just_begun() for each in lanes):
+                notice = notices.claim(self._journal)
+            row = notice and self._journal.get(notice.number)
+            if notice and row:
+                self._add(notice, row)
+            elif not lane.wait(lanes, _PAUSE) and not notice:
+                return
 
-def _tell_one(
-    repo,
-    journal: journalmod.Journal,
-    notice: notices.Notice,
-    row: delegation.Delegation,
-    to: Sequence[str],
-) -> Iterator[str]:
-    '''tell ``notice`` of ``row``, by mail ``to`` these; what went wrong'''
-    before = row.turn if row.turn is not None else 2**62
-    was = journal.last(row.target, *delegation.RUN, before=before)
-    words = {
-        'target': row.target,
-        'state': notice.state,
-        'node': row.node,
-        'previous': row.previous or '',
-        'id': str(row.number),
-        'was': was.state if was else '',
-    }
-    children = []
-    if to:
+    def _add(self, notice: notices.Notice, row: delegation.Delegation) -> None:
+        before = row.turn if row.turn is not None else 2**62
+        was = self._journal.last(row.target, *delegation.RUN, before=before)
+        words = {
+            'target': row.target,
+            'state': notice.state,
+            'node': row.node,
+            'previous': row.previous or '',
+            'id': str(row.number),
+            'was': was.state if was else '',
+        }
+        self._lanes[_MAIL].add(self._mail(notice, row))
+        for name in self._hooks:
+            self._lanes[name].add(self._hook(name, words))
+
+    def _hook(self, name: str, words: dict[str, str]) -> Iterator[lane.Child]:
+        hook = self._hooks[name]
+        run = functools.partial(_run_hook, self._repo, hook, words)
+        child = lane.Child(lambda: run)
+        yield child
+        self._keep(name, words['id'], child.said)
+
+    def _mail(
+        self, notice: notices.Notice, row: delegation.Delegation
+    ) -> Iterator[lane.Child]:
+        '''one mail when it goes wrong, one when it works again, none between'''
+        to = self._notify.get(row.target, ())
+        is_news = notices.is_news(self._journal, notice, row)
+        if is_news and not to and notice.state != delegation.SUCCEEDED:
+            return  # whoever is to be told from now on is told of the next
+        # before it is sent: one that is killed may have sent it
+        notices.note_known(self._journal, notice, True)
+        if not is_news or not to:
+            return
         # it may have gone on since
         told = dataclasses.replace(row, state=notice.state)
-        children.append(('mail', _Child(lambda: _send_mail(repo, told, to))))
-    if hooks(repo.ui):
-        children.append(('hook', _Child(lambda: _run_hooks(repo, words))))
-    for what, child in children:
-        said = child.wait()
+        child = lane.Child(lambda: _prepare_mail(self._repo, told, to))
+        yield child
+        if child.has_not_begun:
+            notices.note_known(self._journal, notice, False)
+        self._keep(_MAIL, str(row.number), child.said)
+
+    def _keep(self, name: str, number: str, said: str | None) -> None:
+        '''keep what went wrong the last time, for hg delegate-check'''
+        self._wrong.pop(name, None)
         if said is not None:
-            yield f'{what}: {said}'
+            self._wrong[name] = f'{number} {name}: {" ".join(said.split())}\n'
+        self._write()
+
+    def _write(self) -> None:
+        text = ''.join(self._wrong.values()).encode('utf-8', 'replace')
+        with contextlib.suppress(OSError):
+            if text:
+                self._paths.untold.write(files.FIRST_LINE + text)
+            else:
+                self._paths.untold.unlink()
 
 
-def _send_mail(repo, row: delegation.Delegation, to: Sequence[str]) -> None:
+def _untold(paths: files.Paths) -> Iterator[tuple[str, str]]:
+    '''the queue and the line of what went wrong before'''
+    with contextlib.suppress(OSError):
+        with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
+            text = file.read(_LONGEST_FILE).decode('utf-8', 'replace')
+        for line in text.split('\n')[1:]:
+            yield line.partition(' ')[2].partition(': ')[0], line + '\n'
+
+
+def _prepare_mail(repo, row: delegation.Delegation, to: Sequence[str]):
     again = row.state == delegation.SUCCEEDED
     # no push sends one, and Python's package email is large
     with imports.complete():
         from ..report import mail
     message = mail.compose(repo.ui, files.paths(repo), row, to, again)
-    mail.send(repo.ui, message)
+    return mail.prepare(repo.ui, message)
 
 
-def _run_hooks(repo, words: dict[str, str]) -> None:
+def _run_hook(repo, name: bytes, words: dict[str, str]) -> None:
+    command = [(name, repo.ui.config(b'hooks', name))]
     repo.ui.pushbuffer(error=True)
     args = {name: pycompat.sysbytes(word) for name, word in words.items()}
-    failed = repo.hook(HOOK, throw=False, **args)
+    found = hookmod.runhooks(repo.ui, repo, HOOK, command, **args)
     said = repo.ui.popbuffer()
-    if failed:
-        raise error.Abort(said[-_MOST_SAID:])
-
-
-class _Child:
-    '''runs ``job`` in a process that can be ended, with all that it starts
-
-    What a hook that is done in time has left running goes on.
-    '''
-
-    def __init__(self, job: Callable[[], None]):
-        self._ends = time.monotonic() + _LIMIT
-        self._said, theirs = os.pipe()
-        self._pid = os.fork()
-        if not self._pid:
-            os.setsid()
-            status = 1
-            try:
-                job()
-                status = 0
-            except error.Abort as exc:
-                os.write(theirs, exc.message[-_MOST_SAID:])
-            except BaseException as exc:  # noqa: BLE001 - it is a child
-                text = getattr(exc, 'strerror', None)
-                text = text or f'{type(exc).__name__}: {exc}'[:_MOST_SAID]
-                os.write(theirs, text.encode('utf-8', 'replace'))
-            finally:
-                os._exit(status)
-        os.close(theirs)
-
-    def wait(self) -> str | None:
-        '''why it failed, or None'''
-        left = max(0.0, self._ends - time.monotonic())
-        # It says something, or it ends.
-        is_over = select.select([self._said], [], [], left)[0]
-        text = os.read(self._said, _MOST_SAID) if is_over else b''
-        if not is_over:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._pid, signal.SIGKILL)
-        status = os.waitpid(self._pid, 0)[1]
-        os.close(self._said)
-        if not is_over:
-            return 'ended after %d s' % _LIMIT
-        return text.decode('utf-8', 'replace') or (
-            'it was killed' if status else None
-        )
-
-
-def _keep(paths: files.Paths, number: int, troubles: list[str]) -> None:
-    '''keep what went wrong the last time, for hg delegate-check'''
-    with contextlib.suppress(OSError):
-        if not troubles:
-            paths.untold.unlink()
-            return
-        lines = [f'{number} {" ".join(each.split())}\n' for each in troubles]
-        text = ''.join(lines).encode('utf-8')
-        paths.untold.write(files.FIRST_LINE + text)
+    if found[name][0]:
+        raise error.Abort(said[-lane.MOST_SAID :])

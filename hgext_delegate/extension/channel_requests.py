@@ -22,6 +22,7 @@ from .. import protocol
 from ..config import parsers, policy, targets as targetsmod
 from ..delivery import (
     abandoned,
+    by_hand,
     dispatcher as dispatchermod,
     ending,
     launcher as launchermod,
@@ -167,7 +168,7 @@ def _delegate(
     with dispatcher.repo.lock():
         dispatcher.record_all()
         _compare(dispatcher, target, old)
-        number = dispatcher.journal.record(target.name, node, who)
+        number = by_hand.record(dispatcher, target, node, who)
     dispatcher.say_left_behind(target, node, by_hand=True)
     jobs, waiting = dispatcher.free([(target, number)])
     dispatcher.say_waiting(waiting)
@@ -192,7 +193,7 @@ def _node(
     '''the changeset ``new``, which can be pulled and is for ``target``; if it
     is empty, the newest of those'''
     if not new:
-        newest = dispatcher.newest(target)
+        newest = by_hand.newest(dispatcher, target)
         if newest is None:
             raise Refused(*refusals.nothing_for(target.name))
         if not newest:

@@ -14,7 +14,7 @@ import email.utils
 import getpass
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mercurial import encoding, error, mail
 from mercurial.i18n import _
@@ -85,13 +85,17 @@ def validate(ui) -> None:
     _sender(ui)
 
 
-def send(ui, message: email.message.EmailMessage) -> None:
-    '''hand it over to what ``[email]`` names. Raises error.Abort and OSError'''
+def prepare(ui, message: email.message.EmailMessage) -> Callable[[], object]:
+    '''what hands it over to what ``[email]`` names, which is reached by now
+
+    Both raise error.Abort, OSError, and what smtplib does.
+    '''
     validate(ui)
     to = message.get_all('To', [])
     tos = [address for _name, address in email.utils.getaddresses(to)]
     _name, from_ = email.utils.parseaddr(message['From'])
-    mail.connect(ui)(from_, tos, message.as_bytes())
+    send = mail.connect(ui)
+    return lambda: send(from_, tos, message.as_bytes())
 
 
 def _output(log: files.File) -> list[bytes]:

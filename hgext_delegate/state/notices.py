@@ -11,6 +11,11 @@ import dataclasses
 
 from . import delegation, journal as journalmod
 
+# what ``told`` says, which is 0 before: somebody tells it, by hooks for one;
+# and who should know it by mail does
+_CLAIMED, _KNOWN = 1, 2
+_WRONG = (delegation.FAILED, delegation.LOST, delegation.PENDING)
+
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
@@ -50,15 +55,54 @@ def claim(journal: journalmod.Journal) -> Notice | None:
     return Notice(*row)
 
 
-def was_wrong(journal: journalmod.Journal, notice: Notice, target: str) -> bool:
-    '''whether the one told before ``notice`` said that ``target`` goes wrong'''
-    rows = journal.db.select(
-        'SELECT notice.state FROM notice JOIN delegation USING (number) '
-        'WHERE target = ? AND place < ? '
+def note_known(journal: journalmod.Journal, notice: Notice, is_known: bool):
+    '''note whether those who are told by mail know that it is so
+
+    With a mail that went, or may have gone; or since nothing has changed.
+    '''
+    told = _KNOWN if is_known else _CLAIMED
+    with journal.db.writing() as db:
+        update = 'UPDATE notice SET told = ? WHERE place = ?'
+        db.execute(update, (told, notice.place))
+
+
+def is_news(
+    journal: journalmod.Journal, notice: Notice, row: delegation.Delegation
+) -> bool:
+    '''whether by ``notice`` of ``row`` its target goes wrong or works again,
+    for those who are told by mail'''
+    if notice.state == delegation.SUCCEEDED:
+        return _was_wrong(journal, notice, row.target)
+    if notice.state not in _WRONG:
+        return False
+    known = journal.db.select(
+        'SELECT notice.state, turn FROM notice JOIN delegation USING (number) '
+        'WHERE target = ? AND place < ? AND told = ? '
         'AND notice.state IN (?, ?, ?, ?) ORDER BY place DESC LIMIT 1',
-        target,
-        notice.place,
-        *(delegation.SUCCEEDED, delegation.PENDING),
-        *(delegation.FAILED, delegation.LOST),
+        *(row.target, notice.place, _KNOWN, delegation.SUCCEEDED, *_WRONG),
     )
-    return bool(rows) and rows[0][0] != delegation.SUCCEEDED
+    if not known or known[0][0] == delegation.SUCCEEDED:
+        return True
+    # A success has no notice where nobody was to be told, nor is it known
+    # where its mail could not be sent.
+    before = row.turn if row.turn is not None else 2**62
+    last = journal.last(row.target, delegation.SUCCEEDED, before=before)
+    turn = known[0][1]
+    return bool(last and last.turn and turn and last.turn >= turn)
+
+
+def _was_wrong(
+    journal: journalmod.Journal, notice: Notice, target: str
+) -> bool:
+    '''whether it went wrong, told or not, since a success that is known'''
+    of_target = (
+        'FROM notice JOIN delegation USING (number) '
+        'WHERE target = ? AND place < ? AND notice.state '
+    )
+    rows = journal.db.select(
+        f'SELECT 1 {of_target} IN (?, ?, ?) AND place > (SELECT '
+        f'coalesce(max(place), 0) {of_target} = ? AND told = ?) LIMIT 1',
+        *(target, notice.place, *_WRONG),
+        *(target, notice.place, delegation.SUCCEEDED, _KNOWN),
+    )
+    return bool(rows)

@@ -107,19 +107,16 @@ def test_what_failed_at_staging_waits_for_a_later_success_that_has_it(
     assert done.returncode == 1 and b'pending: staging failed' in done.stderr
     done = repository.hg('delegate', 'www', check=False)
     assert done.returncode == 1
-    assert b'pending: staging does not have it' in done.stderr
+    assert b'pending: staging failed' in done.stderr
     said = repository.hg('delegate', '-n', 'www').stdout
     assert b'(delegated once it has succeeded at staging)' in said
     assert nodes(world, www) == []
-    assert states(repository, 'www') == [
-        'pending: staging failed',
-        'pending: staging does not have it',
-    ]
+    assert states(repository, 'www') == ['pending: staging failed']
     facts, _status = check(repository, 'www')
     said_of_www = [(fact['message'], fact['remedy']) for fact in facts]
     assert ('it gets what has succeeded at staging', '') in said_of_www
     assert (
-        'staging does not have it; pushes that wait: 2',
+        'staging failed; pushes that wait: 1',
         'delegated once it has succeeded at staging',
     ) in said_of_www
     # another head, which does not have it
@@ -129,11 +126,7 @@ def test_what_failed_at_staging_waits_for_a_later_success_that_has_it(
     second = other.commit(files={'other': '1'})
     push = other.push('-f')
     assert verdict.among(push.remote)[-1] == verdict.deployed(second, 'www')
-    assert states(repository, 'www') == [
-        'pending: staging failed',
-        'pending: staging does not have it',
-        'succeeded',
-    ]
+    assert states(repository, 'www') == ['pending: staging failed', 'succeeded']
     # a merge has both
     ready.hg('pull', '-q')
     ready.hg('merge', '-q', second)
@@ -142,7 +135,7 @@ def test_what_failed_at_staging_waits_for_a_later_success_that_has_it(
     assert nodes(world, staging) == [first, second, merged]
     assert nodes(world, www) == [second, merged]
     assert states(repository, 'www') == [
-        *('superseded', 'superseded', 'succeeded', 'succeeded')
+        *('superseded', 'succeeded', 'succeeded')
     ]
     # by hand, the administrator has the last word; back is back
     repository.hg('delegate', 'www', '-r', first)
@@ -153,6 +146,38 @@ def test_what_failed_at_staging_waits_for_a_later_success_that_has_it(
     assert nodes(world, www)[3:] == []
     repository.hg('delegate', 'www', '-r', last)
     assert nodes(world, www)[3:] == [last]
+    # what has waited for it goes along
+    assert states(repository, 'www')[-2:] == ['superseded', 'succeeded']
+
+
+def test_by_hand_www_gets_what_staging_has_and_the_rest_waits(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    staging, www = accounts(world)
+    first = ready.commit()
+    ready.push()
+    script(world, www, FAILS)
+    second = ready.commit()
+    ready.push()
+    script(world, staging, FAILS)
+    ready.commit()
+    ready.push()
+    script(world, www, '. ./record\n')
+    said = repository.hg('delegate', 'www').stdout
+    assert verdict.among(said) == [verdict.deployed(second, 'www')]
+    waits = 'pending: staging failed'
+    ends = ['succeeded', 'failed', waits, 'succeeded']
+    assert states(repository, 'www') == ends
+    # what was rolled back goes forward again
+    repository.hg('delegate', 'www', '-r', first)
+    said = repository.hg('delegate', 'www').stdout
+    assert verdict.among(said) == [verdict.deployed(second, 'www')]
+    assert states(repository, 'www') == [*ends, 'succeeded', 'succeeded']
+    assert nodes(world, www) == [first, second, second, first, second]
+    # beside staging it waits for what that gets, but does not wait twice
+    for _ in range(2):
+        assert repository.hg('delegate', check=False).returncode == 1
+    assert len(states(repository, 'www')) == 6
 
 
 def test_a_success_at_staging_by_hand_or_by_cron_goes_on_to_www(

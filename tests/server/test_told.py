@@ -12,6 +12,7 @@ import shlex
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from email.message import EmailMessage
 from functools import partial
@@ -145,14 +146,15 @@ def test_a_hook_that_hangs_or_fails_delays_and_harms_nothing(
     world.server.run(['kill', pid])
     untold = repository.path / '.hg/delegate/untold'
     until(untold.exists)
-    assert 'hook: ' in world.server.read(untold)
+    until(lambda: world.server.read(untold).count('\n') == 3)
     checked = check(repository)
-    assert b': warning: delegation 1: hook: ' in checked
+    assert b': warning: delegation 1: hook delegated.a: ' in checked
+    assert b': warning: delegation 1: hook delegated.b: ' in checked
     assert b'delegated.b hook exited with status 3' in checked
     # as a member of a group can leave it
     with open(untold, 'ab') as file:
         file.write(b'9 \xff\n' + b'9 x\n' * 20000)
-    assert check(repository).count(b': delegation 9: ') == 1
+    assert check(repository).count(b': delegation 9: ') == 3
     ready.commit()
     repository.hgrc(hooked(world, later))
     (world.server.home / 'later').unlink(missing_ok=True)
@@ -181,6 +183,103 @@ def test_what_a_killed_process_left_is_told_once_by_who_comes_next(
     assert len({id for id, _state in found}) == 3
 
 
+def push(
+    world: World, repository: Repository, ready: Clone, script: str | None
+) -> None:
+    """Push, and wait until nobody is about to tell how that ended."""
+    world.forced_command(*([script] if script else []))
+    ready.commit()
+    ready.push()
+    number = log(repository)[0]['id']
+    done = 'SELECT count(*) FROM notice WHERE told AND number = ?'
+    path = repository.path / '.hg/delegate/journal'
+    ask = (
+        'import sqlite3, sys; print(sqlite3.connect(sys.argv[1])'
+        f'.execute({done!r}, [sys.argv[2]]).fetchone()[0])'
+    )
+    command = [world.python, '-c', ask, str(path), str(number)]
+    until(lambda: world.server.run(command).stdout.strip() == b'1')
+    lock = repository.path / '.hg/delegate/-told.lock'
+    free = ['flock', '-n', str(lock), 'true']
+    until(lambda: world.server.run(free, check=False).returncode == 0)
+
+
+@pytest.mark.once
+def test_a_mail_that_could_not_be_sent_goes_at_the_next_end(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    mailbox: tuple[Mailbox, int],
+) -> None:
+    box, port = mailbox
+    refused = b': delegation 1: mail: Connection refused'
+    repository.hgrc(targets(world, more=mailed(1)))
+    push(world, repository, ready, FAILS)
+    assert refused in check(repository)
+    repository.hgrc(targets(world, more=mailed(port)))
+    push(world, repository, ready, FAILS)
+    push(world, repository, ready, FAILS)
+    (subject,) = box.subjects()
+    assert 'blog: failed' in subject
+    assert b'warning: delegation' not in check(repository)
+    # likewise the one that says that it works again
+    repository.hgrc(targets(world, more=mailed(1)))
+    push(world, repository, ready, None)
+    assert b'mail: Connection refused' in check(repository)
+    repository.hgrc(targets(world, more=mailed(port)))
+    push(world, repository, ready, None)
+    push(world, repository, ready, None)
+    assert ['after it had' in each for each in box.subjects()] == [False, True]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize('hooks', ['', f'[hooks]\ndelegated = {HOOK}\n'])
+def test_the_next_outage_is_mailed_where_notify_was_away_between(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    mailbox: tuple[Mailbox, int],
+    hooks: str,
+) -> None:
+    box, port = mailbox
+    repository.hgrc(targets(world, more=mailed(port) + hooks))
+    push(world, repository, ready, FAILS)
+    repository.hgrc(targets(world, more=hooks))
+    world.forced_command()
+    ready.commit()
+    ready.push()
+    if hooks:
+        until(lambda: len(told(world)) == 2)
+    repository.hgrc(targets(world, more=mailed(port) + hooks))
+    push(world, repository, ready, FAILS)
+    push(world, repository, ready, FAILS)
+    assert ['failed' in each for each in box.subjects()] == [True, True]
+
+
+@pytest.mark.once
+def test_mail_and_other_hooks_wait_for_no_hook_that_hangs(
+    world: World,
+    repository: Repository,
+    ready: Clone,
+    mailbox: tuple[Mailbox, int],
+) -> None:
+    box, port = mailbox
+    hangs = 'echo . >> $HOME/hangs; until test -e $HOME/go; do sleep 0.1; done'
+    hooks = f'[hooks]\ndelegated = {hangs}\ndelegated.z = {HOOK}\n'
+    repository.hgrc(targets(world, more=mailed(port) + hooks))
+    began = time.monotonic()
+    for script in (FAILS, None, FAILS):
+        world.forced_command(*([script] if script else []))
+        ready.commit()
+        ready.push()
+    until(lambda: len(box.mails) == 3 and len(told(world)) == 3)
+    assert world.server.read('hangs').count('.') == 1
+    assert time.monotonic() - began < 50
+    assert [t['HG_ID'] for t in told(world)] == ['1', '2', '3']
+    world.server.write('go', '')
+    until(lambda: world.server.read('hangs').count('.') == 3)
+
+
 def test_one_mail_when_it_goes_wrong_and_one_when_it_works_again(
     world: World,
     repository: Repository,
@@ -190,22 +289,8 @@ def test_one_mail_when_it_goes_wrong_and_one_when_it_works_again(
     box, port = mailbox
     repository.hgrc(targets(world, more=mailed(port)))
 
-    def push(script: str | None) -> None:
-        world.forced_command(*([script] if script else []))
-        ready.commit()
-        ready.push()
-        number = log(repository)[0]['id']
-        done = 'SELECT count(*) FROM notice WHERE told AND number = ?'
-        path = repository.path / '.hg/delegate/journal'
-        ask = (
-            'import sqlite3, sys; print(sqlite3.connect(sys.argv[1])'
-            f'.execute({done!r}, [sys.argv[2]]).fetchone()[0])'
-        )
-        command = [world.python, '-c', ask, str(path), str(number)]
-        until(lambda: world.server.run(command).stdout.strip() == b'1')
-
     for script in (None, FAILS, FAILS, None, None):
-        push(script)
+        push(world, repository, ready, script)
     until(lambda: len(box.mails) == 2)
     name = repository.path.name
     wrong, again = box.mails
@@ -288,11 +373,15 @@ def test_a_mail_server_that_hangs_delays_nothing(
         repository.hgrc(targets(world, more=options))
         world.forced_command(FAILS)
         ready.commit()
-        push = ready.push()
-        assert b'delegate: blog: failed' in b'\n'.join(push.remote)
+        pushed = ready.push()
+        assert b'delegate: blog: failed' in b'\n'.join(pushed.remote)
         connection, _address = silent.accept()
         with connection:
             until(partial(_says, repository, b'mail: ended after 60 s'))
+    # it may have gone: neither is it sent again, nor is that forgotten
+    repository.hgrc(targets(world, more=mailed(1)))
+    push(world, repository, ready, FAILS)
+    assert b'1: mail: ended after 60 s' in check(repository)
 
 
 def test_an_address_that_is_none_is_named(

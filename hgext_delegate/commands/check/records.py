@@ -26,6 +26,7 @@ from . import finding, rights
 _ABOUT = finding.About(b'', b'journal')
 # in bytes
 _MOST_UNTOLD = 16 * 1024
+_MOST_TROUBLES = 5
 
 
 def check(repo, names: Sequence[bytes]) -> Iterator[finding.Finding]:
@@ -80,13 +81,13 @@ def _untold(paths: files.Paths) -> Iterator[finding.Finding]:
     with contextlib.suppress(OSError):
         with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
             kept = file.read(_MOST_UNTOLD).decode('utf-8', 'replace')
-        # of its hooks and of its mail
-        for line in kept.split('\n')[1:3]:
+        # of the hooks and of mail
+        for line in kept.split('\n')[1:-1][:_MOST_TROUBLES]:
             number, _space, said = line.partition(' ')
             yield _ABOUT.warning(
                 _(b'delegation %s: %s')
                 % tuple(wording.text(each) for each in (number, said)),
-                _(b'it goes away once telling of an end succeeds'),
+                _(b'it goes away once the same succeeds for another end'),
             )
 
 
