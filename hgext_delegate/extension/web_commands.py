@@ -165,7 +165,7 @@ def _one(web, records: web_records.Records, row: delegation.Delegation) -> Any:
             page, row, facts, output, runs, records.usual(row.target)
         )
     else:
-        reply = web_feeds.Reply(row)
+        reply = web_feeds.Reply(row, runs)
     if may_last:
         http_reply.limit_patience(web.req.rawenv)
     live = web_live.Live(records, row, reply, may_last)

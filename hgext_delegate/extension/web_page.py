@@ -254,11 +254,13 @@ class Reply:
             note = 'It runs. What it prints appears here, and then its end.'
         if self.runs:
             note = note.replace('runs', f'runs{_usually(self.usual)}', 1)
+        if note:
+            note = f'<p class="note">{note}</p>'
         title = f'Delegation {row.number} to {web_text.escaped(row.target)}'
         text = (
             f'<section aria-labelledby="one"><h3 id="one">{title}</h3>'
             f'{"" if self.runs else verdict(row)}{self.facts}'
-            f'<p class="note">{note}</p></section>'
+            f'{note}</section>'
         )
         if self.with_output:
             text += _OUTPUT_BEGINS % ('live' if lasts else 'ended')
@@ -276,11 +278,7 @@ class Reply:
 
 def verdict(row: delegation.Delegation) -> str:
     '''the last line about ``row``'''
-    line, _hints = wording.verdict(row)
-    text = line.decode('utf-8', 'replace')
-    if row.merged_into and row.state == delegation.SUPERSEDED:
-        text = f'superseded by delegation {row.merged_into}'
     return (
         f'<p class="verdict state-{row.state}" role="status">'
-        f'<strong>{web_text.escaped(f"{row.target}: {text}")}</strong></p>'
+        f'<strong>{web_text.escaped(web_text.verdict(row))}</strong></p>'
     )

@@ -171,15 +171,16 @@ def _unrecorded(target: str, entry: outbox.Entry) -> delegation.Delegation:
 
 
 def _plain_reason(row: delegation.Delegation) -> str:
+    # the receiver ends with an exit status of its own for these
+    if row.state in (delegation.SUCCEEDED, delegation.PASSED):
+        return ''
+    if row.state == delegation.CANCELLED:
+        return 'cancelled'
     if row.signal is not None:
         return f'killed by signal {row.signal}'
     if row.status is not None:
         return f'exit status {row.status}'
-    return {
-        delegation.FAILED: 'no exit status',
-        delegation.LOST: 'no exit status',
-        delegation.CANCELLED: 'cancelled',
-    }.get(row.state, '')
+    return 'no exit status' if row.state in RED else ''
 
 
 @contextlib.contextmanager

@@ -178,6 +178,27 @@ def test_state_shows_no_output_and_no_person(
             assert not re.search('alice|bob|connection', text)
             assert ('held' in text) == ('raw' not in path)
             assert world.server.name not in text
+        rows = json.loads(get(f'{url}/json-delegations').text)['delegations']
+        reasons = {row['state']: row['reason'] for row in rows}
+        assert reasons == {
+            'pending': '',
+            'running': '',
+            'succeeded': '',
+            'failed': 'exit status 3',
+            'lost': 'no exit status',
+            'superseded': '',
+            'cancelled': 'cancelled',
+        }
+        words = get(f'{url}/delegations/7').words
+        assert ' blog: cancelled target ' in words and 'failed' not in words
+        said = get(f'{url}/raw-delegations/7').text
+        assert said == 'delegate: blog: cancelled\n'
+        assert 'class="note"' not in get(f'{url}/delegations/3').text
+        assert 'class="note"' in get(f'{url}/delegations/1').text
+    publish(world, 'output')
+    with world.hgweb([other]) as url:
+        words = get(f'{url}/{other.path.name}/delegations/7').words
+        assert ' blog: cancelled by bob target ' in words
 
 
 @pytest.mark.once
