@@ -81,7 +81,7 @@ def _untold(paths: files.Paths) -> Iterator[finding.Finding]:
         with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
             kept = file.read(_MOST_UNTOLD).decode('utf-8', 'replace')
         # of its hooks and of its mail
-        for line in kept.split('\n')[1:3]:
+        for line in filter(None, kept.split('\n')[1:3]):
             number, _space, said = line.partition(' ')
             yield _ABOUT.warning(
                 _(b'delegation %s: %s')
