@@ -16,7 +16,7 @@ import re
 import socket
 import sys
 
-from ..ssh import addresses, knownhosts, regular_file
+from ..ssh import from_option, knownhosts, regular_file
 
 # as sshd makes it
 _AUTH_INFO = re.compile(rb'/tmp/sshauth\.[A-Za-z0-9]+')
@@ -99,7 +99,7 @@ def _lets_in(options: str, client: str) -> bool:
     if 'cert-authority' in values:
         return False
     allowed = values.get('from')
-    return not (allowed and client) or addresses.allows(allowed, client)
+    return not (allowed and client) or from_option.allows(allowed, client)
 
 
 def _kernel_form(family: int, address: str, port: str) -> str:

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import ipaddress
-import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,24 +69,3 @@ def sources(ways: Sequence[Way]) -> list[str]:
         else:
             seen.append(way.here)
     return list(dict.fromkeys(seen))
-
-
-def allows(patterns: str, address: str) -> bool:
-    '''whether the list ``patterns`` of from= allows ``address``
-
-    ssh_config(5), PATTERNS. A host name cannot be judged here, and may.
-    '''
-    allowed = False
-    for pattern in patterns.split(','):
-        bare = pattern.removeprefix('!')
-        try:
-            network = ipaddress.ip_network(bare, strict=False)
-            matches = ipaddress.ip_address(address) in network
-        except ValueError:
-            matches = fnmatch.fnmatchcase(address, bare)
-            is_name = bool(re.search('[g-zG-Z]', bare))
-            matches = matches or (is_name and pattern == bare)
-        if matches and pattern != bare:
-            return False
-        allowed = allowed or matches
-    return allowed

@@ -15,7 +15,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 
-from . import addresses, config, errors, knownhosts, regular_file
+from . import addresses, config, errors, from_option, knownhosts, regular_file
 
 _DAY = 24 * 60 * 60
 _CONFIG = '/etc/ssh/sshd_config'
@@ -149,7 +149,7 @@ def _line(
         allowed = re.search(r'\bfrom="([^"]*)"', options, re.IGNORECASE)
         ends = _ENDS.search(options)
         if allowed and not any(
-            addresses.allows(allowed[1], each) for each in sources
+            from_option.allows(allowed[1], each) for each in sources
         ):
             where = ' or '.join(sources)
             return f'from= of its line in authorized_keys must allow {where}'
