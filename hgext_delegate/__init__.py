@@ -192,8 +192,8 @@ def reposetup(ui, repo) -> None:
 @revsetpredicate(b'deployed([target])', safe=True)
 def deployed(repo, subset, x):
     '''What each target has now, or what those have whose name is
-    ``target``. Pattern matching is supported for ``target``: see
-    :hg:`help revisions.patterns`.
+    ``target``, in quotes if that has a hyphen. Pattern matching is
+    supported for ``target``: see :hg:`help revisions.patterns`.
     '''
     return names.deployed(repo, subset, x)
 

@@ -102,12 +102,7 @@ def _jobs(
     '''what to delegate, and whether each target that is meant is among it'''
     targets = _chosen(ui, dispatcher, names)
     if not targets and not dispatcher.config_errors.found:
-        line = _(b'no target is configured')
-        if not opts['pending']:
-            hint = _(b"see 'hg help delegate.config'")
-            raise error.StateError(line, hint=hint)
-        # no error: a host may run this over all of its repositories
-        dispatcher.printer.say(line)
+        _say_none(dispatcher, bool(opts['pending']))
     if opts['pending']:
         dispatcher.record_all()
         waiting = [(target, dispatcher.waiting(target)) for target in targets]
@@ -141,6 +136,21 @@ def _jobs(
     free, left = dispatcher.free(jobs, regardless=bool(opts['rev']))
     dispatcher.say_waiting(left)
     return free, good and not left
+
+
+def _say_none(dispatcher: dispatchermod.Dispatcher, pending: bool) -> None:
+    '''that there is no target; no error where a host runs ``--pending`` over
+    all of its repositories'''
+    line = _(b'no target is configured')
+    hint = _(b"see 'hg help delegate.config'")
+    if dispatcher.gates:
+        names = b', '.join(map(pycompat.sysbytes, dispatcher.gates))
+        line = _(b'only gates are configured: %s') % names
+        hint = _(b'nothing is delegated to a gate: it is asked at each push')
+    if not pending:
+        raise error.StateError(line, hint=hint)
+    if not dispatcher.gates:
+        dispatcher.printer.say(line)
 
 
 def _without_held(

@@ -14,7 +14,7 @@ web           the pages about delegations: what is added to hgweb for them
 web_commands  what hgweb answers for them
 web_records   what they may show, read from the journal
 web_page      their HTML
-web_text      what others have written, as HTML and as text
+web_text      what others have written, as HTML and as text; the last line
 web_feeds     JSON, the feed, and text
 web_live      the page that goes on while its delegation runs
 web_dress     the dress of hgweb's styles, the link and the badges

@@ -113,6 +113,7 @@ def answer(repo, client: bytes, key: bytes, old: bytes, new: bytes) -> bool:
     All that is said goes to the client.
     '''
     printer = printermod.Printer(repo.ui)
+    new = b'' if new == _NOTHING else new
     try:
         with launchermod.open(repo.ui, repo) as launcher:
             abandoned.close_all(launcher.dispatcher)

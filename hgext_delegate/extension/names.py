@@ -121,9 +121,12 @@ def deployed(repo, subset, x) -> Any:
     args = revset.getargs(x, 0, 1, _(b'deployed takes one argument or none'))
     found = nodes(repo)
     if args:
-        asked = revset.getstring(
-            args[0], _(b'deployed requires the name of a target')
-        )
+        line = _(b'deployed requires the name of a target')
+        try:
+            asked = revset.getstring(args[0], line)
+        except error.ParseError:
+            hint = _(b'a name with a hyphen is quoted: deployed("my-site")')
+            raise error.ParseError(line, hint=hint) from None
         kind, name, matches = stringutil.stringmatcher(asked)
         if kind == b'literal' and name not in found:
             if repo.ui.config(b'delegate', name, untrusted=True) is None:

@@ -127,7 +127,7 @@ def _index(web, records: web_records.Records) -> Any:
         return _send(web, web_feeds.atom(rows, *_origin(web)))
     if kind == 'text/plain':
         return _send_text(web, web_feeds.index_text(rows))
-    states = [] if target or before else records.targets(web.repo.ui)
+    states = [] if before else records.targets(web.repo.ui, target)
     if kind == 'json':
         return _send(web, web_feeds.index_json(states, rows))
     site = _site(web)
@@ -165,7 +165,7 @@ def _one(web, records: web_records.Records, row: delegation.Delegation) -> Any:
             page, row, facts, output, runs, records.usual(row.target)
         )
     else:
-        reply = web_feeds.Reply(row)
+        reply = web_feeds.Reply(row, runs)
     if may_last:
         http_reply.limit_patience(web.req.rawenv)
     live = web_live.Live(records, row, reply, may_last)

@@ -20,11 +20,13 @@ from .. import imports
 
 _LINK = b'<a href="{url|urlescape}%s{sessionvars%%urlparameter}">%s</a>'
 _OURS = _LINK % (b'delegations', b'delegations')
-# in a list, after a |, or alone
+# in a list, after a |, or alone; on a page of the help it is a link or not
 _HELP = re.compile(
-    rb'(?P<before><li>\s*|\|\s*)?'
-    + re.escape(_LINK % (b'help', b'help'))
-    + rb'(?P<after>\s*</li>)?'
+    rb'(?P<bar>\|\s*)?(?:\{if\(subindex,.*?\n\s*\)\}'
+    rb'|<li[^>]*>\s*(?:LINK|help)\s*</li>|LINK|(?<=\|\n)help$)'.replace(
+        b'LINK', re.escape(_LINK % (b'help', b'help'))
+    ),
+    re.DOTALL | re.MULTILINE,
 )
 _STYLESHEET = (
     b'\n<link rel="stylesheet" type="text/css"'
@@ -84,10 +86,10 @@ def adapt(tmpl, name: bytes, is_linked: bool) -> None:
 
 def _beside(found: re.Match[bytes]) -> bytes:
     '''the link to the help, and ours before it'''
-    before, after = found['before'] or b'', found['after'] or b''
-    if before.startswith(b'|'):
-        return before + _OURS + b' ' + found[0]  # a | is in both
-    return before + _OURS + after + b'\n' + found[0]
+    if found['bar']:
+        return found['bar'] + _OURS + b' ' + found[0]  # a | is in both
+    ours = b'<li>%s</li>' % _OURS if b'<li' in found[0] else _OURS
+    return ours + b'\n' + found[0]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,7 +46,7 @@ def as_json(value: Any) -> bytes:
 def one_json(records: web_records.Records, row: delegation.Delegation) -> bytes:
     found = plain(row) or {}
     if records.with_output:
-        lines = web_live.Live(records, row, Reply(row), False).chunks()
+        lines = web_live.Live(records, row, Reply(row, False), False).chunks()
         *output, _verdict = lines
         found['output'] = b''.join(output).decode('utf-8')
     return as_json(found)
@@ -54,9 +54,13 @@ def one_json(records: web_records.Records, row: delegation.Delegation) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-    '''the output of ``row`` as text, and the last line of a push'''
+    '''the output of ``row`` as text, and the last line of a push
+
+    ``row`` may be sent while it ``runs``.
+    '''
 
     row: delegation.Delegation
+    runs: bool
     # there is nothing in text that nobody sees
     heartbeat: bytes = b''
 
@@ -67,7 +71,10 @@ class Reply:
         return web_text.text_line(data)
 
     def end(self, row: delegation.Delegation | None) -> bytes:
-        return verdict(row or self.row).encode('utf-8')
+        # None: nobody works on it any more
+        runs = self.runs and row is not None
+        text = web_text.verdict(row or self.row, runs)
+        return f'delegate: {text}\n'.encode()
 
 
 def index_json(
@@ -87,12 +94,6 @@ def index_json(
     ]
     shown = [plain(row) for row in rows[: web_records.LIMIT]]
     return as_json({'targets': targets, 'delegations': shown})
-
-
-def verdict(row: delegation.Delegation) -> str:
-    '''what ``hg push`` says at last, as one line of text'''
-    line, _hints = wording.verdict(row)
-    return f'delegate: {row.target}: {line.decode("utf-8", "replace")}\n'
 
 
 def index_text(rows: Sequence[delegation.Delegation]) -> bytes:
@@ -115,9 +116,7 @@ def atom(rows: Sequence[delegation.Delegation], base: str, name: str) -> bytes:
         if not row.number:
             continue
         url = f'{base}delegations/{row.number}'
-        title = escaped(verdict(row).removeprefix('delegate: ').strip())
-        if row.state == delegation.RUNNING:
-            title = f'{row.target}: running'
+        title = escaped(web_text.verdict(row, True))
         who = ''
         if row.pusher:
             who = f'<author><name>{escaped(row.pusher)}</name></author>'

@@ -77,12 +77,14 @@ def index(
     else:
         parts.append('<p>Nothing was delegated here yet.</p>')
     more = []
+    query = {'target': target} if target else {}
     if len(rows) > web_records.LIMIT and shown[-1].number:
-        query = {'target': target} if target else {}
         older = site.url(before=shown[-1].number, **query)
         more.append(f'<a rel="next" href="{older}">older</a>')
     more.append(f'<a href="{site.url()}">newest of all targets</a>')
-    more.append(f'<a href="{site.url(watch=1)}">watch: load this again</a>')
+    more.append(
+        f'<a href="{site.url(**query, watch=1)}">watch: load this again</a>'
+    )
     parts.append(f'<p class="more">{" ".join(more)}</p></section>')
     return ''.join(parts)
 
@@ -92,9 +94,8 @@ def _tile(site: Site, state: web_records.TargetState) -> str:
     word = row.state if row else 'nothing yet'
     is_red = state.is_red and word != delegation.RUNNING
     kind = delegation.FAILED if is_red else row.state if row else 'none'
-    has = 'has nothing yet'
-    if state.node:
-        has = f'has {_changeset(site, state.node)}'
+    has = _changeset(site, state.node) if state.node else 'nothing yet'
+    has = '' if state.is_gate else f'<span class="has">has {has}</span>'
     last = f' <a href="{_page(site, row)}">{word}</a>' if row else f' {word}'
     if state.is_red and row and row.state not in web_records.RED:
         last += ', the last run failed'
@@ -105,7 +106,7 @@ def _tile(site: Site, state: web_records.TargetState) -> str:
     link = site.url(target=state.name)
     return (
         f'<li class="state-{kind}"><a class="target" href="{link}">{name}</a>'
-        f'<strong>{last}</strong><span class="has">{has}</span>{held}</li>'
+        f'<strong>{last}</strong>{has}{held}</li>'
     )
 
 
@@ -254,11 +255,13 @@ class Reply:
             note = 'It runs. What it prints appears here, and then its end.'
         if self.runs:
             note = note.replace('runs', f'runs{_usually(self.usual)}', 1)
+        if note:
+            note = f'<p class="note">{note}</p>'
         title = f'Delegation {row.number} to {web_text.escaped(row.target)}'
         text = (
             f'<section aria-labelledby="one"><h3 id="one">{title}</h3>'
             f'{"" if self.runs else verdict(row)}{self.facts}'
-            f'<p class="note">{note}</p></section>'
+            f'{note}</section>'
         )
         if self.with_output:
             text += _OUTPUT_BEGINS % ('live' if lasts else 'ended')
@@ -276,11 +279,7 @@ class Reply:
 
 def verdict(row: delegation.Delegation) -> str:
     '''the last line about ``row``'''
-    line, _hints = wording.verdict(row)
-    text = line.decode('utf-8', 'replace')
-    if row.merged_into and row.state == delegation.SUPERSEDED:
-        text = f'superseded by delegation {row.merged_into}'
     return (
         f'<p class="verdict state-{row.state}" role="status">'
-        f'<strong>{web_text.escaped(f"{row.target}: {text}")}</strong></p>'
+        f'<strong>{web_text.escaped(web_text.verdict(row))}</strong></p>'
     )

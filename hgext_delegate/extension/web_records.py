@@ -39,6 +39,7 @@ class TargetState:
     '''``node`` is what the target has now, ``newest`` what is known last'''
 
     name: str
+    is_gate: bool  # it has nothing ever
     node: str | None
     newest: delegation.Delegation | None
     is_red: bool  # the last run failed, or was lost
@@ -57,16 +58,21 @@ class Records:
     paths: files.Paths
     with_output: bool
 
-    def targets(self, ui) -> list[TargetState]:
-        '''those that the configuration has, with errors or not'''
+    def targets(self, ui, only: str | None = None) -> list[TargetState]:
+        '''those that the configuration has, with errors or not; ``only`` one'''
         found = []
         has = deployed.read(self.paths.deployed)
+        items = dict(ui.configitems(targetsmod.SECTION))
         with opened(self.paths) as journal:
-            for name in map(pycompat.sysstr, targetsmod.names(ui)):
+            for key in targetsmod.names(ui):
+                name = pycompat.sysstr(key)
+                if only not in (None, name):
+                    continue
                 newest = next(iter(journal.newest(name, 1)), None)
                 found.append(
                     TargetState(
                         name,
+                        bool(targetsmod.gate(items, key)),
                         _node(has, name),
                         self._shown(newest),
                         _is_red(journal, name),
@@ -171,15 +177,16 @@ def _unrecorded(target: str, entry: outbox.Entry) -> delegation.Delegation:
 
 
 def _plain_reason(row: delegation.Delegation) -> str:
+    # the receiver ends with an exit status of its own for these
+    if row.state in (delegation.SUCCEEDED, delegation.PASSED):
+        return ''
+    if row.state == delegation.CANCELLED:
+        return 'cancelled'
     if row.signal is not None:
         return f'killed by signal {row.signal}'
     if row.status is not None:
         return f'exit status {row.status}'
-    return {
-        delegation.FAILED: 'no exit status',
-        delegation.LOST: 'no exit status',
-        delegation.CANCELLED: 'cancelled',
-    }.get(row.state, '')
+    return 'no exit status' if row.state in RED else ''
 
 
 @contextlib.contextmanager

@@ -12,6 +12,8 @@ import re
 import time
 
 from .. import sanitizer
+from ..report import wording
+from ..state import delegation
 
 _SGR = re.compile('\x1b\\[([0-9;:]*)m')
 # SGR code -> classes that it adds
@@ -26,6 +28,23 @@ _CLASSES = {
 def moment(seconds: float) -> str:
     '''as RFC 3339 has it'''
     return time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(seconds))
+
+
+def verdict(row: delegation.Delegation, runs: bool = False) -> str:
+    '''the last line about ``row``, which ``runs`` if some process runs it
+
+    As ``hg push`` says it, but a cancelled one has not failed: beside it stands
+    its state.
+    '''
+    line, _hints = wording.verdict(row)
+    if row.state == delegation.CANCELLED:
+        line = wording.text(row.reason)
+    text = line.decode('utf-8', 'replace')
+    if runs and row.state == delegation.RUNNING:
+        text = 'running'
+    if row.merged_into and row.state == delegation.SUPERSEDED:
+        text = f'superseded by delegation {row.merged_into}'
+    return f'{row.target}: {text}'
 
 
 def escaped(text: str) -> str:

@@ -16,10 +16,12 @@ import re
 import socket
 import sys
 
-from ..ssh import knownhosts, regular_file
+from ..ssh import from_option, knownhosts, regular_file
 
 # as sshd makes it
 _AUTH_INFO = re.compile(rb'/tmp/sshauth\.[A-Za-z0-9]+')
+# sshd(8): in a quoted value a backslash means something before a quote alone
+_OPTION = re.compile(r'([A-Za-z0-9-]+)(?:="((?:\\"|[^"])*)")?')
 
 
 def account(connection: bytes | None) -> int | None:
@@ -45,12 +47,13 @@ def account(connection: bytes | None) -> int | None:
     return None
 
 
-def key(path: bytes | None) -> bytes | None:
+def key(path: bytes | None, connection: bytes | None) -> bytes | None:
     '''who has the key that logged in: the comment of its line in our
     authorized_keys, else its fingerprint
 
     ``path`` is SSH_USER_AUTH, which sshd sets with ``ExposeAuthInfo yes``.
     Where it does not, a client may: the file must be as sshd makes it.
+    ``connection`` is SSH_CONNECTION.
     '''
     if path is None or not _AUTH_INFO.fullmatch(path):
         return None
@@ -67,11 +70,13 @@ def key(path: bytes | None) -> bytes | None:
     except (OSError, StopIteration, IndexError, ValueError):
         return None
     fingerprint = knownhosts.key_of(blob).fingerprint.encode('ascii')
-    return _comment(words[2]) or fingerprint
+    client = (connection or b'').partition(b' ')[0].decode('ascii', 'replace')
+    return _comment(words[2], client) or fingerprint
 
 
-def _comment(key: bytes) -> bytes | None:
-    '''the comment of the first line of authorized_keys that has ``key``'''
+def _comment(key: bytes, client: str) -> bytes | None:
+    '''the comment of the first line of authorized_keys that has ``key`` and
+    may have let in the address ``client``'''
     folder = os.path.join(pwd.getpwuid(os.geteuid()).pw_dir, '.ssh')
     for name in ('authorized_keys', 'authorized_keys2'):
         try:
@@ -80,9 +85,21 @@ def _comment(key: bytes) -> bytes | None:
             continue
         for line in text.splitlines():
             before, _type, comment = line.partition(key)
-            if _type and not before.lstrip().startswith(b'#'):
+            if _type and _lets_in(before.decode('latin-1'), client):
                 return comment.strip() or None
     return None
+
+
+def _lets_in(options: str, client: str) -> bool:
+    '''whether sshd may take a line with ``options``; it goes on with the next
+    one if not'''
+    if options.lstrip().startswith('#'):
+        return False
+    values = {name.lower(): text for name, text in _OPTION.findall(options)}
+    if 'cert-authority' in values:
+        return False
+    allowed = values.get('from')
+    return not (allowed and client) or from_option.allows(allowed, client)
 
 
 def _kernel_form(family: int, address: str, port: str) -> str:

@@ -141,7 +141,8 @@ def _usernames(environ, over_http, named):
         if not name.startswith(_CLIENT_VARIABLES):
             yield environ.get(name)
     if not over_http:
-        yield origin.key(environ.get(b'SSH_USER_AUTH'))
+        connection = environ.get(b'SSH_CONNECTION')
+        yield origin.key(environ.get(b'SSH_USER_AUTH'), connection)
 
 
 def _kallithea(extras: bytes | None) -> bytes | None:

@@ -19,6 +19,7 @@ channel           one command on one channel
 channel_receiver  what the other side says there, kept within bounds
 probe             what a login may do besides running a command
 addresses         from where a host sees us
+from_option       whether from= of authorized_keys allows an address
 rfc4251           strings and numbers as SSH writes them
 refusal           why a key may have been refused on this machine
 errors, diagnosis why a session failed, and what that means

@@ -7,9 +7,7 @@ It does not say why. So the account is looked at, as far as this account may.
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import glob
-import ipaddress
 import os
 import pwd
 import re
@@ -17,7 +15,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 
-from . import addresses, config, errors, knownhosts, regular_file
+from . import addresses, config, errors, from_option, knownhosts, regular_file
 
 _DAY = 24 * 60 * 60
 _CONFIG = '/etc/ssh/sshd_config'
@@ -150,7 +148,9 @@ def _line(
     for options in found:
         allowed = re.search(r'\bfrom="([^"]*)"', options, re.IGNORECASE)
         ends = _ENDS.search(options)
-        if allowed and not any(_allows(allowed[1], each) for each in sources):
+        if allowed and not any(
+            from_option.allows(allowed[1], each) for each in sources
+        ):
             where = ' or '.join(sources)
             return f'from= of its line in authorized_keys must allow {where}'
         if ends:
@@ -158,23 +158,3 @@ def _line(
             if ends[1] <= time.strftime('%Y%m%d%H%M%S', now):
                 return f'expiry-time={ends[1]} of its line there is over'
     return ''
-
-
-def _allows(patterns: str, address: str) -> bool:
-    '''whether the list ``patterns`` of from= allows ``address``
-
-    ssh_config(5), PATTERNS. A host name cannot be judged here, and may.
-    '''
-    allowed = False
-    for pattern in patterns.split(','):
-        bare = pattern.removeprefix('!')
-        try:
-            network = ipaddress.ip_network(bare, strict=False)
-            matches = ipaddress.ip_address(address) in network
-        except ValueError:
-            matches = fnmatch.fnmatchcase(address, bare)
-            matches = matches or bool(re.search('[g-zG-Z]', bare))
-        if matches and pattern != bare:
-            return False
-        allowed = allowed or matches
-    return allowed

@@ -48,7 +48,9 @@ def every_state(world: World, repository: Repository) -> Iterator[None]:
     end(4, delegation.FAILED, status=3, seconds=1.0, reason='exit status 3')
     end(5, delegation.LOST, seconds=1.0, reason='connection closed')
     end(6, delegation.SUPERSEDED, merged_into=3)
-    end(7, delegation.CANCELLED, reason='cancelled by bob', cancelled_by='bob')
+    # by our receiver, which has an exit status of its own for that
+    by = {'reason': 'cancelled by bob', 'cancelled_by': 'bob'}
+    end(7, delegation.CANCELLED, status=125, **by)
     journal.close()
     with open(lock) as held:  # somebody works on 2
         fcntl.flock(held, fcntl.LOCK_EX)

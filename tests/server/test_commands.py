@@ -10,6 +10,7 @@ from by_hand import refused, start
 from delegations import log, states
 from deploys import commands
 from hgrc import targets
+from pages import get, publish
 from repositories import Clone, Repository
 from world import HELD, World
 
@@ -94,6 +95,25 @@ def test_without_any_target_the_manual_is_named(repository: Repository) -> None:
     # over all repositories of a host this is no mistake
     done = repository.hg('delegate', '--pending')
     assert done.stdout == b'delegate: no target is configured\n'
+
+
+def test_where_there_are_only_gates_there_is_nothing_to_delegate(
+    world: World, repository: Repository, ready: Clone
+) -> None:
+    repository.hgrc(targets(world, 'lint', more='lint:gate = yes\n'))
+    world.forced_command('cat >/dev/null\n')
+    for option in ((), ('--dry-run',)):
+        assert refused(repository, 'delegate', *option) == (
+            'abort: only gates are configured: lint\n'
+            '(nothing is delegated to a gate: it is asked at each push)\n'
+        )
+    assert repository.hg('delegate', '--pending').stdout == b''
+    publish(world, 'output')
+    ready.commit()
+    ready.push()
+    with world.hgweb([repository]) as url:
+        words = get(f'{url}/{repository.path.name}/delegations').words
+    assert words.startswith('Targets lint passed Delegations ')
 
 
 def test_what_nobody_could_pull_is_not_delegated(

@@ -95,6 +95,7 @@ def test_the_revset_takes_a_target_and_patterns(
         ('deployed(nix)', b"abort: there is no target 'nix'"),
         ('deployed(a, b)', b'deployed takes one argument or none'),
         ('deployed(1 + 2)', b'deployed requires the name of a target'),
+        ('deployed(my-site)', b'is quoted: deployed("my-site")'),
     ):
         said = repository.hg('log', '-r', wrong, check=False)
         assert words in said.stderr

@@ -63,6 +63,19 @@ def test_the_comment_of_its_line_or_its_fingerprint(
             name = shown.split()[1]
             assert name.startswith('SHA256:')
         assert found == name
+    # sshd passes over a line whose from= does not allow the client
+    rest = bare[len(options) :]
+    joined = f',{options}' if options else ' '
+    for first, name in (
+        (f'from="10.0.0.1" {rest} not me', 'Bob'),
+        (f'From="!127.0.0.0/8,!::1,*" {rest} not me', 'Bob'),
+        (f'from="127.0.0.0/8,::1"{joined}{rest} near', 'near'),
+        (f'from="!no.example.org,*"{joined}{rest} near', 'near'),
+        (f'environment="A=\\"from=",from="10.*" {rest} not me', 'Bob'),
+        (f'cert-authority {rest} not me', 'Bob'),
+    ):
+        world.server.write(path, f'{first}\n{bare} Bob\n')
+        assert push_through(world, exposing, repository, ready) == name
     # what the administrator names counts first
     repository.hgrc(targets(world, more='user-variables = HGUSER\n'))
     command = f'{options}'.replace('command="', 'command="HGUSER=bob ')

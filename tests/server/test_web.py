@@ -79,6 +79,24 @@ def in_its_own_dress(url: str, style: str) -> None:
         ElementTree.fromstring(page.content)
 
 
+def test_the_pages_of_the_help_have_the_link_too(url: str) -> None:
+    for style in set(STYLES) - {'spartan'}:  # it has no such pages
+        for page in ('help', 'help/revsets', 'help/internals'):
+            text = get(f'{url}/{page}?style={style}').text
+            menu = re.findall('<ul.*?</ul>|<div class="page_nav.*?</div>',
+                              text, re.DOTALL)  # fmt: skip
+            (ours,) = [each for each in menu if '/delegations?' in each]
+            assert '>help' in ours or '\nhelp\n' in ours
+            if style == 'gitweb':
+                entry = r'delegations</a> \|\s+(<a [^>]*>)?help'
+                assert re.search(entry, ours), ours
+                continue
+            items = ElementTree.fromstring(ours)
+            assert {each.tag for each in items} == {'li'}
+            last = [''.join(each.itertext()).strip() for each in items][-2:]
+            assert last == ['delegations', 'help'], ours
+
+
 def badges(url: str, style: str) -> None:
     """The changeset that a target has bears a badge."""
     red = r'<span class="delegation red"[^>]*>deployed/blog \(last run failed\)'
@@ -178,6 +196,27 @@ def test_state_shows_no_output_and_no_person(
             assert not re.search('alice|bob|connection', text)
             assert ('held' in text) == ('raw' not in path)
             assert world.server.name not in text
+        rows = json.loads(get(f'{url}/json-delegations').text)['delegations']
+        reasons = {row['state']: row['reason'] for row in rows}
+        assert reasons == {
+            'pending': '',
+            'running': '',
+            'succeeded': '',
+            'failed': 'exit status 3',
+            'lost': 'no exit status',
+            'superseded': '',
+            'cancelled': 'cancelled',
+        }
+        words = get(f'{url}/delegations/7').words
+        assert ' blog: cancelled target ' in words and 'failed' not in words
+        said = get(f'{url}/raw-delegations/7').text
+        assert said == 'delegate: blog: cancelled\n'
+        assert 'class="note"' not in get(f'{url}/delegations/3').text
+        assert 'class="note"' in get(f'{url}/delegations/1').text
+    publish(world, 'output')
+    with world.hgweb([other]) as url:
+        words = get(f'{url}/{other.path.name}/delegations/7').words
+        assert ' blog: cancelled by bob target ' in words
 
 
 @pytest.mark.once
@@ -236,6 +275,20 @@ def test_what_is_held_is_said(
     assert re.search(held, get(f'{url}/delegations').words)
     (target,) = json.loads(get(f'{url}/json-delegations').text)['targets']
     assert target['held']['reason'] == 'a <new> database'
+    # also where one target is shown alone
+    repository.hgrc(targets(world, 'blog', 'docs'))
+    for query in ('target=blog', 'target=blog&watch=1'):
+        words = get(f'{url}/delegations?{query}').words
+        assert re.search(f'blog failed has [0-9a-f]{{12}} .* {held}', words)
+        assert 'docs' not in words
+    page = get(f'{url}/delegations?target=blog')
+    assert '?target=blog&amp;watch=1"' in page.text
+    found = json.loads(get(f'{url}/json-delegations?target=blog').text)
+    assert [each['target'] for each in found['targets']] == ['blog']
+    assert json.loads(get(f'{url}/json-delegations?target=x').text) == {
+        'targets': [],
+        'delegations': [],
+    }
     repository.ask('delegate-hold', 'blog', '--release')
     assert 'held' not in get(f'{url}/delegations').words
     said = repository.ask('delegate-check').stdout.decode()

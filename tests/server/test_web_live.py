@@ -78,6 +78,8 @@ def test_where_there_is_no_thread_the_page_loads_itself_again(
         page = get(f'{url}/delegations/1')
         assert '<meta http-equiv="refresh" content="5" />' in page.text
         assert 'step 1\n' in page.text and 'deployed' not in page.words
+        said = get(f'{url}/raw-delegations/1').text
+        assert said == 'step 1\ndelegate: blog: running\n'
         for step in (1, 2, 3):
             world.deploy.write(f'go{step}', '')
         until(lambda: log(repository)[0]['state'] == 'succeeded')
@@ -96,6 +98,8 @@ def test_a_few_are_live_at_a_time_until_they_go(
             for _ in range(3):
                 stack.enter_context(live(url)).wait_for('step 1\n')
             assert 'http-equiv="refresh"' in get(url).text
+            said = get(url.replace('/delegations', '/raw-delegations')).text
+            assert said.endswith('\ndelegate: blog: running\n')
         # they have gone, which the server notices when it writes
         world.deploy.write('go1', '')
 

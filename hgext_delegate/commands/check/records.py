@@ -82,7 +82,7 @@ def _untold(paths: files.Paths) -> Iterator[finding.Finding]:
         with open(paths.untold.open(os.O_RDONLY), 'rb') as file:
             kept = file.read(_MOST_UNTOLD).decode('utf-8', 'replace')
         # of the hooks and of mail
-        for line in kept.split('\n')[1:-1][:_MOST_TROUBLES]:
+        for line in kept.splitlines()[1:][:_MOST_TROUBLES]:
             number, _space, said = line.partition(' ')
             yield _ABOUT.warning(
                 _(b'delegation %s: %s')
