@@ -202,9 +202,10 @@ def test_a_lock_of_a_dead_host_costs_nobody_anything(
     began = time.monotonic()
     ended = receiver.deploy(commit(clone))
     assert ended.returncode == 0
-    assert ended.stdout == (
-        SAYS + b"a lock that 'gone.example/f00:123' has left is removed\n"
-    )
+    # on a slow disk it is said before that the one before it has the clone
+    line = ended.stdout.splitlines()[-1]
+    left = b"a lock that 'gone.example/f00:123' has left is removed"
+    assert line == SAYS + left
     assert time.monotonic() - began < 10
 
 
