@@ -43,6 +43,7 @@ DEBIAN_PACKAGES = {
     'dpkg-buildpackage': 'dpkg-dev',
     'dh': 'debhelper',
     'dh_python3': 'dh-python',
+    'lighttpd': 'lighttpd',
     'nginx': 'nginx-light',
     'puttygen': 'putty-tools',
     'crontab': 'cron',
