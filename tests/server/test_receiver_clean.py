@@ -7,6 +7,7 @@ import signal
 
 import protocols
 import pytest
+from accounts import ROOT
 from receivers import WAIT, Receiver, commit, new_id, read_until
 from repositories import Clone, Repository
 from world import World
@@ -81,6 +82,7 @@ def test_default_is_the_path_to_the_source(
     assert hgrc.read_text() == '[ui]\nusername = me\n'
 
 
+@pytest.mark.skipif(not ROOT, reason='one account for all')
 def test_its_command_line_names_no_site(
     receiver: Receiver, clone: Clone
 ) -> None:

@@ -291,7 +291,8 @@ def test_what_is_held_is_said(
     }
     repository.ask('delegate-hold', 'blog', '--release')
     assert 'held' not in get(f'{url}/delegations').words
-    said = repository.ask('delegate-check').stdout.decode()
+    # which finds fault with one account for all, without root
+    said = repository.ask('delegate-check', check=False).stdout.decode()
     assert "hgweb's pages show state, output and pusher" in said
 
 
