@@ -10,7 +10,8 @@ expr "X$*" : 'Xhg-delegate 1 [A-Za-z0-9][A-Za-z0-9._-]* [0-9a-f]\{40\} gate$' \
     >/dev/null || { echo 'gate.sh: request refused' >&2; exit 2; }
 run=$(umask 077 && mktemp -d)
 trap 'chmod -R u+rwX "$run"; rm -rf "$run"' EXIT
-trap 'exit 125' HUP INT TERM PIPE
+check=
+trap '${check:+kill $check} || :; exit 125' HUP INT TERM PIPE
 read -r object && printf '%s\n' "$object" >"$run/json" && cat >"$run/bundle"
 exec </dev/null
 exec 9>"$clone/.hg/gate-lock" && flock 9

@@ -230,9 +230,9 @@ class Clone:
             self._explain(node, said)
         if why := self._purge():
             known = failure.of_update(why, self.path, self.name)
-            by_hand = 'see it as this account: hg -R %s purge' % self.path
+            by_hand = 'see it as this account: hg -R %s purge --print'
             raise UnpreparedError(
-                *(known or ('cannot clean the clone', by_hand))
+                *(known or ('cannot clean the clone', by_hand % self.path))
             )
         with open(self._join(_NODE), 'w') as file:
             file.write(node)

@@ -224,7 +224,7 @@ class Supervisor:
             self._check()
             raise _cancelled()
         work = self._work
-        repository = clone_folder.repository(work.clone.path)
+        before = work.box and clone_folder.repository(work.clone.path)
         try:
             self._script = scriptmod.start(
                 work.script, work.clone.path, environ, work.box, path
@@ -236,7 +236,7 @@ class Supervisor:
             status = self._script.wait(mask.feed, self._check)
         finally:
             mask.close()
-            if work.box and not clone_folder.shut(work.clone.path, repository):
+            if before and not clone_folder.shut(work.clone.path, before):
                 run.say(
                     self._log,
                     'another .hg was put into the clone while the script ran',

@@ -599,8 +599,10 @@ outer = os.pidfd_open(1)
 for number in range(3, 64):
     fd = libc.syscall(438, outer, number, 0)  # pidfd_getfd
     try:
-        socket.socket(fileno=max(fd, 0)).send(b'WORD\\n')
+        control = socket.socket(fileno=max(fd, 0))
+        # before it is sent, which ends this
         print('sent', flush=True)
+        control.send(b'WORD\\n')
         break
     except OSError:
         pass
