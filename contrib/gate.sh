@@ -25,8 +25,14 @@ cd "$run/tree"
 env -i HOME="$HOME" PATH="$PATH" LANG=C.UTF-8 HG_NODE="$4" \
     DELEGATE_TARGET="$3" DELEGATE_JSON="$run/json" DELEGATE_NEW="$new" \
     DELEGATE_REPOSITORY="$repository" timeout 110 "$script" 9>&- & check=$!
-# sshd's process ends with the connection: nobody hears the answer then
-(while [ -d "/proc/$PPID" ]; do sleep 1; done; kill "$check") \
+# sshd's process ends with the connection: nobody hears the answer then. A shell
+# may stand between.
+sshd=$PPID
+case $(cat "/proc/$PPID/comm") in
+sshd*) ;;
+*) sshd=$(cut -d ' ' -f 4 "/proc/$PPID/stat") ;;
+esac
+(while [ -d "/proc/$sshd" ]; do sleep 1; done; kill "$check") \
     >/dev/null 2>&1 9>&- & watch=$!
 status=0; wait "$check" || status=$?
 kill "$watch"; exit "$status"
